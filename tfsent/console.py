@@ -1,0 +1,68 @@
+"""What a person sees: progress on standard error, tables on standard output."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, Sequence
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+QUIET_SECONDS = 30
+"""Where standard error is no terminal, progress is a plain line this often."""
+
+
+def say(line: str) -> None:
+    """One line of progress."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def print_table(title: str, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """A table for people: the first column left, the others right."""
+    table = Table(title=title, title_justify="left", header_style="bold")
+    for i, name in enumerate(header):
+        table.add_column(name, justify="left" if i == 0 else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*(str(cell) for cell in row))
+    # Into a pipe or a file a table is as wide as it needs to be; on a terminal it folds.
+    Console(width=None if sys.stdout.isatty() else 160).print(table)
+
+
+class Meter:
+    """A progress bar on a terminal, a line now and then elsewhere. A context manager.
+
+    Args:
+        what: what is counted, in a word or two.
+        total: how many there will be.
+    """
+
+    def __init__(self, what: str, total: int):
+        self.what, self.total, self.done = what, total, 0
+        self.console = Console(stderr=True)
+        columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:,}/{task.total:,}")
+        note = TextColumn("{task.fields[note]}")
+        self.bar = Progress(*columns, note, TimeRemainingColumn(), console=self.console, transient=True)
+        self.task = self.bar.add_task(what, total=total, note="")
+        self.started = self.last = time.monotonic()
+
+    def __enter__(self) -> Meter:
+        if self.console.is_terminal:
+            self.bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.stop()
+
+    def advance(self, count: int, note: str = "") -> None:
+        """Count some more as done."""
+        self.done += count
+        if self.console.is_terminal:
+            self.bar.update(self.task, advance=count, note=note)
+            return
+        now = time.monotonic()
+        if now - self.last >= QUIET_SECONDS and self.done < self.total:
+            self.last = now
+            left = (now - self.started) * (self.total - self.done) / self.done
+            say(f"{self.what} {self.done:,}/{self.total:,} {note} · {left / 60:.0f} min left")

@@ -1,0 +1,67 @@
+"""Everything that can go wrong in a way the user can mend.
+
+    TfsentError                 exit code 1
+    ├── ConfigError             a recipe or a --set is wrong
+    ├── AssetError              a download is missing, damaged or forbidden
+    ├── DataError               reviews cannot be read, or are not fit to train on
+    ├── EncoderError            a checkpoint cannot be used as an encoder
+    ├── RunError                a run directory cannot be made, or is not one
+    ├── TrainingError           training went wrong (a loss that is not a number, …)
+    │   └── Interrupted         exit code 130: the user pressed Ctrl-C, what was learnt is saved
+    ├── ArtifactError           a saved model or exported file cannot be opened
+    └── ExportError             an export failed
+        └── BudgetError         an exported file does not agree with the trained model
+
+Every message says what was expected, what was received, and what to do. The command line is the
+only place where an error becomes an exit code.
+"""
+
+from __future__ import annotations
+
+
+class TfsentError(Exception):
+    """Base of all errors raised on purpose."""
+
+    exit_code = 1
+
+
+class ConfigError(TfsentError):
+    """A recipe or a --set is wrong."""
+
+
+class AssetError(TfsentError):
+    """A download is missing, damaged or forbidden."""
+
+
+class DataError(TfsentError):
+    """Reviews cannot be read, or are not fit to train on."""
+
+
+class EncoderError(TfsentError):
+    """A checkpoint cannot be used as an encoder."""
+
+
+class RunError(TfsentError):
+    """A run directory cannot be made, or is not one."""
+
+
+class TrainingError(TfsentError):
+    """Training went wrong."""
+
+
+class Interrupted(TrainingError):  # noqa: N818 - it is what happened, and not a fault
+    """The user pressed Ctrl-C; what was learnt is saved."""
+
+    exit_code = 130
+
+
+class ArtifactError(TfsentError):
+    """A saved model or exported file cannot be opened."""
+
+
+class ExportError(TfsentError):
+    """An export failed."""
+
+
+class BudgetError(ExportError):
+    """An exported file does not agree with the trained model."""

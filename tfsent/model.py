@@ -1,0 +1,86 @@
+"""The classifier: encoder, pooling, dense head → logits. `keras.ops` only, so it runs on every Keras backend."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+from tfsent.config import ModelConfig
+from tfsent.encoders import BertEncoder, copy_weights
+
+
+@keras.saving.register_keras_serializable(package="tfsent")
+class MaskedMean(keras.layers.Layer):
+    """Mean over the real tokens: `[b, s, h]` and mask `[b, s]` → `[b, h]`.
+
+    In float32 whatever the policy: a bfloat16 sum over hundreds of tokens would lose them.
+    """
+
+    def __init__(self, **kwargs: Any):
+        super().__init__(**{**kwargs, "dtype": "float32"})
+
+    def call(self, sequence: Any, padding_mask: Any) -> Any:
+        """See the class."""
+        weights = keras.ops.expand_dims(keras.ops.cast(padding_mask, "float32"), -1)
+        # Every row has [CLS] and [SEP]; the floor is for a row of padding that filled up a batch.
+        count = keras.ops.maximum(keras.ops.sum(weights, axis=1), 1.0)
+        return keras.ops.sum(sequence * weights, axis=1) / count
+
+    def compute_output_shape(self, sequence_shape: Any, padding_mask_shape: Any) -> Any:
+        """`[b, s, h]` → `[b, h]`."""
+        return (sequence_shape[0], sequence_shape[2])
+
+
+def build_classifier(encoder: BertEncoder, config: ModelConfig, classes: int) -> keras.Model:
+    """Stack pooling and dense layers on an encoder.
+
+    Args:
+        encoder: takes `token_ids`, `segment_ids` `int32[b, s]` and `padding_mask` `bool[b, s]`.
+        config: pooling, hidden layers, dropout.
+        classes: at least 2.
+
+    Returns:
+        A model from those three inputs to logits `float32[b, classes]`.
+    """
+    inputs = {
+        "token_ids": keras.Input((None,), dtype="int32", name="token_ids"),
+        "segment_ids": keras.Input((None,), dtype="int32", name="segment_ids"),
+        "padding_mask": keras.Input((None,), dtype="bool", name="padding_mask"),
+    }
+    # Without this, Keras warns at every start that the unused pooler has no gradient.
+    encoder.pooled_dense.trainable = config.pooling == "pooler"
+    outputs = encoder(inputs)
+    if config.pooling == "mean":
+        x = MaskedMean(name="pooling")(outputs["sequence_output"], inputs["padding_mask"])
+    elif config.pooling == "cls":
+        x = outputs["sequence_output"][:, 0, :]
+    else:
+        x = outputs["pooled_output"]
+    for i, units in enumerate(config.hidden_units):
+        x = keras.layers.Dropout(config.dropout, name=f"hidden_{i}_dropout")(x)
+        x = keras.layers.Dense(units, activation="gelu", name=f"hidden_{i}")(x)
+    x = keras.layers.Dropout(config.dropout, name="logits_dropout")(x)
+    # float32 whatever the policy: the loss and the exported probabilities want full precision.
+    initializer = keras.initializers.TruncatedNormal(stddev=0.02)
+    logits = keras.layers.Dense(classes, dtype="float32", kernel_initializer=initializer, name="logits")(x)
+    return keras.Model(inputs, logits, name="classifier")
+
+
+def as_float32(model: keras.Model) -> keras.Model:
+    """The same classifier with the same weights, computing in float32: the form that is saved and exported."""
+    config = model.get_config()
+    twin = keras.Model.from_config(_with_policy(config, "float32"))
+    copy_weights(model, twin)
+    return twin
+
+
+def _with_policy(config: Any, policy: str) -> Any:
+    """A copy of a Keras config in which every dtype policy is `policy`."""
+    if isinstance(config, dict):
+        if config.get("class_name") == "DTypePolicy":
+            return {**config, "config": {"name": policy}}
+        return {key: _with_policy(value, policy) for key, value in config.items()}
+    if isinstance(config, list):
+        return [_with_policy(value, policy) for value in config]
+    return config

@@ -1,0 +1,147 @@
+"""The run directory: what made a model and what came of it, all that later commands need.
+
+    RUN/config.yaml          the resolved recipe
+        environment.json     versions and machine
+        data.json            source, counts, fingerprints
+        heldout/*.jsonl.gz   the reviews training never saw, so that evaluate and export need no download
+        model/               model.keras, vocab.txt, text.json, labels.txt
+        history.csv, tensorboard/
+        metrics.json, predictions.csv     (tfsent evaluate)
+        export/, verify.json              (tfsent export)
+
+Files are written beside their target and renamed: a reader never sees half of one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import json
+import os
+import platform
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tfsent import __version__
+from tfsent.errors import RunError
+
+
+@contextlib.contextmanager
+def replacing(target: Path) -> Iterator[Path]:
+    """Give a path beside `target` to write a file or a folder to, and rename it into place at the end.
+
+    When the body raises, nothing is left behind and what was at `target` before is untouched.
+
+    Raises:
+        RunError: the place cannot be written to (permissions, a full disk).
+    """
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as folder:
+            staged = Path(folder) / target.name
+            yield staged
+            _sync(staged)
+            if target.is_dir() and staged.is_dir():
+                # A folder cannot be renamed over a full one: the old one steps aside first, and goes with `folder`.
+                target.rename(Path(folder) / "old")
+            staged.rename(target)
+    except OSError as error:
+        raise RunError(f"Cannot write {target}: {error.strerror or error}. Nothing was changed.") from error
+
+
+def _sync(path: Path) -> None:
+    for file in [path] if path.is_file() else [p for p in path.rglob("*") if p.is_file()]:
+        with file.open("rb") as handle:
+            os.fsync(handle.fileno())
+
+
+def write_text(target: Path, text: str) -> None:
+    """Write a small text file in one step."""
+    with replacing(target) as staged:
+        staged.write_text(text, encoding="utf-8")
+
+
+def write_json(target: Path, value: Any) -> None:
+    """Write JSON in one step, readable for people too."""
+    write_text(target, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file of a run.
+
+    Raises:
+        RunError: it is missing or damaged.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RunError(f"Cannot read {path}: {error}.") from error
+
+
+@contextlib.contextmanager
+def new_run(path: Path, *, overwrite: bool) -> Iterator[Path]:
+    """Make a run directory; take it away again, and put back what it replaced, when no model came of it.
+
+    Raises:
+        RunError: it exists (and `overwrite` is false), is not a run (and `overwrite` is true), or cannot be made.
+    """
+    previous = path.with_name(f".{path.name}.previous")
+    if path.exists():
+        if not overwrite:
+            raise RunError(f"{path} exists already. Pass --overwrite to replace it, or --run-dir for another place.")
+        if not (path / "config.yaml").is_file() and (not path.is_dir() or any(path.iterdir())):
+            raise RunError(f"{path} is not a run of tfsent, so --overwrite leaves it alone. Choose another --run-dir.")
+    try:
+        if path.exists():
+            shutil.rmtree(previous, ignore_errors=True)
+            path.rename(previous)
+        path.mkdir(parents=True)
+    except OSError as error:
+        raise RunError(f"Cannot make the run directory {path}: {error.strerror or error}.") from error
+    try:
+        yield path
+    finally:
+        if has_model(path):
+            shutil.rmtree(previous, ignore_errors=True)
+        else:
+            shutil.rmtree(path, ignore_errors=True)
+            if previous.exists():
+                previous.rename(path)
+
+
+def has_model(path: Path) -> bool:
+    """Whether a finished model lies in the run directory."""
+    return (path / "model" / "model.keras").is_file()
+
+
+def require_run(path: str | Path) -> Path:
+    """The path, when it is a run with a finished model.
+
+    Raises:
+        RunError: it is not.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise RunError(f"No run at {path}. `tfsent train RECIPE --run-dir {path}` makes one.")
+    if not (path / "config.yaml").is_file():
+        raise RunError(f"{path} is not a run of tfsent: it has no config.yaml. Expected what `tfsent train` wrote.")
+    if not has_model(path):
+        raise RunError(f"{path} holds no model: its training did not finish. Train again with --overwrite.")
+    return path
+
+
+def environment() -> dict[str, Any]:
+    """Versions and machine, for `environment.json`."""
+    packages = ("tensorflow", "tensorflow-text", "keras", "keras-hub", "ai-edge-litert", "numpy")
+    return {
+        "tfsent": __version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpus": os.cpu_count(),
+        **{name: importlib.metadata.version(name) for name in packages},
+    }
+
+
