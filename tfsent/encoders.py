@@ -130,7 +130,9 @@ def _from_hugging_face_folder(folder: Path, config: dict[str, Any]) -> Encoder:
             + (" pytorch_model.bin is a pickle, which can run code: convert it to safetensors." if pickled else "")
         )
     if not (folder / "vocab.txt").is_file():
-        raise EncoderError(f"{folder} has no vocab.txt. Expected the WordPiece vocabulary the encoder was trained with.")
+        raise EncoderError(
+            f"{folder} has no vocab.txt. Expected the WordPiece vocabulary the encoder was trained with."
+        )
     vocabulary = read_vocabulary(folder / "vocab.txt")
     _check_size(vocabulary, config.get("vocab_size"), folder)
     activation = config.get("hidden_act", "gelu")

@@ -43,19 +43,25 @@ def replacing(target: Path) -> Iterator[Path]:
         with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as folder:
             staged = Path(folder) / target.name
             yield staged
-            _sync(staged)
-            if target.is_dir() and staged.is_dir():
-                # A folder cannot be renamed over a full one: the old one steps aside first, and goes with `folder`.
-                target.rename(Path(folder) / "old")
-            staged.rename(target)
+            publish(staged, target)
     except OSError as error:
         raise RunError(f"Cannot write {target}: {error.strerror or error}. Nothing was changed.") from error
 
 
-def _sync(path: Path) -> None:
-    for file in [path] if path.is_file() else [p for p in path.rglob("*") if p.is_file()]:
+def publish(staged: Path, target: Path) -> None:
+    """Rename a finished file or folder into place, over what was there. Both must be on one file system."""
+    for file in [staged] if staged.is_file() else [p for p in staged.rglob("*") if p.is_file()]:
         with file.open("rb") as handle:
             os.fsync(handle.fileno())
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.is_dir():
+        # A folder cannot be renamed over a full one: the old one steps aside first.
+        old = staged.with_name(f"{staged.name}.old")
+        target.rename(old)
+        staged.rename(target)
+        shutil.rmtree(old)
+    else:
+        staged.rename(target)
 
 
 def write_text(target: Path, text: str) -> None:
@@ -143,5 +149,3 @@ def environment() -> dict[str, Any]:
         "cpus": os.cpu_count(),
         **{name: importlib.metadata.version(name) for name in packages},
     }
-
-

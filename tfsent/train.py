@@ -73,9 +73,7 @@ def train(config: Config, run: Path, *, overwrite: bool = False) -> bool:
         tokenizer = make_tokenizer(config.text, encoder)
         tokens = tokenize_all(tokenizer, splits.train.texts)
         validation_tokens = tokenize_all(tokenizer, splits.validation.texts)
-        plan = BatchPlan(
-            tokens.lengths, config.train.batch_tokens, seed=config.train.seed, epochs=config.train.epochs
-        )
+        plan = BatchPlan(tokens.lengths, config.train.batch_tokens, seed=config.train.seed, epochs=config.train.epochs)
         _describe(config, splits.train, tokens, plan)
         runs.write_text(run / "config.yaml", config.to_yaml())
         runs.write_json(run / "environment.json", runs.environment())

@@ -1,0 +1,49 @@
+"""What a server does with a SavedModel, in a process that has neither Keras nor tfsent in it.
+
+Run as a file: `python -I _serving_process.py SAVEDMODEL TEXTS.json OUT.npz`. Only TensorFlow and the two op libraries
+of tensorflow-text that the graph may use are loaded, and Keras is barred from being imported; a graph with any other
+custom op fails here as it would on a server. Writes `probabilities float32[n, classes]`, in the order of the texts,
+and `seconds`, of batches of one.
+"""
+
+import json
+import sys
+import time
+from pathlib import Path
+
+ALLOWED_OP_LIBRARIES = ("_normalize_ops.so", "_fast_wordpiece_tokenizer.so")
+BARRED = ("keras", "tf_keras", "keras_hub", "tensorflow_text", "tfsent")
+TIMED = 100
+
+
+def main(folder: str, texts_path: str, out_path: str) -> None:
+    """Load, run, write."""
+    # `import tensorflow` would import Keras if it could. A server has none, so here it cannot.
+    for name in BARRED:
+        sys.modules[name] = None  # type: ignore[assignment]
+    import numpy as np
+    import tensorflow as tf
+
+    # tensorflow_text lies beside tensorflow; importing it would register every op it has.
+    ops = Path(tf.__file__).parents[1] / "tensorflow_text" / "python" / "ops"
+    for name in ALLOWED_OP_LIBRARIES:
+        tf.load_op_library(str(ops / name))
+    serve = tf.saved_model.load(folder).signatures["serving_default"]
+    texts = [text.encode("utf-8", "replace") for text in json.loads(Path(texts_path).read_text(encoding="utf-8"))]
+    order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
+    probabilities = [np.zeros(0)] * len(texts)
+    for start in range(0, len(order), 32):
+        batch = order[start : start + 32]
+        rows = serve(text=tf.constant([texts[i] for i in batch]))["probabilities"].numpy()
+        for i, row in zip(batch, rows, strict=True):
+            probabilities[i] = row
+    seconds = []
+    for text in texts[:TIMED]:
+        started = time.perf_counter()
+        serve(text=tf.constant([text]))
+        seconds.append(time.perf_counter() - started)
+    np.savez(out_path, probabilities=np.stack(probabilities), seconds=np.array(seconds))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

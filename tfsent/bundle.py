@@ -1,0 +1,85 @@
+"""A run → exported files: staged, verified, and only then published.
+
+RUN/export/serving/1/     a SavedModel; each export adds the next version
+RUN/export/mobile/        model-float32.tflite, model-int8.tflite, vocab.txt, text.json, labels.txt
+RUN/verify.json           the parity table of the last export, published or not
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tfsent import runs
+from tfsent.config import BudgetConfig, ExportConfig
+from tfsent.console import Meter, say
+from tfsent.data import Reviews, load_reviews, split
+from tfsent.predictors import KerasPredictor
+from tfsent.savedmodel import write_savedmodel
+from tfsent.tflite import PRECISIONS, write_tflite
+from tfsent.verify import Parity, Truth, report, verify_savedmodel, verify_tflite
+
+TARGETS = ("serving", "mobile")
+
+
+def export(run: Path, config: ExportConfig, targets: Sequence[str] = TARGETS) -> dict[str, Any]:
+    """Export, verify, and publish when every file is within its budget; write `verify.json` either way.
+
+    Args:
+        run: the run directory.
+        config: budgets, and on how many held-out reviews they are checked.
+        targets: `serving`, `mobile` or both.
+
+    Returns:
+        The report, with `published`: paths relative to the run; empty when a file was over its budget.
+
+    Raises:
+        ExportError: a file could not be made or run.
+        RunError: no finished run is there, or it cannot be written to.
+    """
+    predictor = KerasPredictor(runs.require_run(run))
+    reviews = load_reviews(run / "heldout" / "test.jsonl.gz")
+    rows, _ = split(reviews, min(config.verify_examples, len(reviews)), np.random.default_rng(0), "verify_examples")
+    truth = _ask_trained_model(predictor, reviews.take(rows))
+    places = {"serving": run / "export" / "serving" / str(_next_version(run)), "mobile": run / "export" / "mobile"}
+    parities: list[Parity] = []
+    with tempfile.TemporaryDirectory(prefix=".export.", dir=run) as scratch:
+        staged = {target: Path(scratch) / target for target in targets}
+        for target, folder in staged.items():
+            say(f"Exporting for {target} …")
+            parities += _MAKERS[target](predictor, folder, truth, config.budget)
+        result = report(parities, truth)
+        if result["passed"]:
+            for target, folder in staged.items():
+                runs.publish(folder, places[target])
+    result["published"] = [str(places[t].relative_to(run)) for t in targets] if result["passed"] else []
+    runs.write_json(run / "verify.json", result)
+    return result
+
+
+def _make_serving(predictor: KerasPredictor, folder: Path, truth: Truth, budget: BudgetConfig) -> list[Parity]:
+    write_savedmodel(predictor, folder)
+    return [verify_savedmodel(folder, truth, budget)]
+
+
+def _make_mobile(predictor: KerasPredictor, folder: Path, truth: Truth, budget: BudgetConfig) -> list[Parity]:
+    write_tflite(predictor, folder)
+    return [verify_tflite(folder / f"model-{p}.tflite", p, truth, budget) for p in PRECISIONS]
+
+
+_MAKERS = {"serving": _make_serving, "mobile": _make_mobile}
+
+
+def _ask_trained_model(predictor: KerasPredictor, reviews: Reviews) -> Truth:
+    with Meter("running the trained model", len(reviews)) as meter:
+        return Truth(reviews, predictor.probabilities(reviews.texts, meter.advance))
+
+
+def _next_version(run: Path) -> int:
+    folder = run / "export" / "serving"
+    numbers = [int(p.name) for p in folder.iterdir() if p.name.isdecimal()] if folder.is_dir() else []
+    return max(numbers, default=0) + 1

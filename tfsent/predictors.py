@@ -1,0 +1,227 @@
+"""One interface over every form of a model: the run's Keras model, the SavedModel, the `.tflite` file.
+
+Evaluate, verify and predict know only this interface, so that the shipped forms are asked exactly what the trained
+model was asked.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tfsent import runs
+from tfsent.console import quiet_stderr
+from tfsent.errors import ArtifactError
+
+BATCH_TOKENS = 8192
+
+Advance = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model says of one text."""
+
+    text: str
+    label: str
+    probability: float
+    probabilities: dict[str, float]
+
+
+class Predictor(ABC):
+    """Texts in, probabilities out.
+
+    Attributes:
+        label_names: the classes, in the order of the columns of `probabilities`.
+    """
+
+    label_names: tuple[str, ...]
+
+    @abstractmethod
+    def probabilities(self, texts: Sequence[str], advance: Advance = lambda count: None) -> np.ndarray:
+        """Class probabilities, `float32[n, classes]`, rows in the order of `texts`.
+
+        `advance` is told how many more texts are done, for a progress bar.
+        """
+
+    def predict(self, texts: Sequence[str]) -> list[Prediction]:
+        """Label, its probability and all probabilities of each text."""
+        if isinstance(texts, str):
+            raise TypeError("predict takes a list of texts. Received one string: put it in a list.")
+        results = []
+        for text, row in zip(texts, self.probabilities(texts).tolist(), strict=True):
+            best = int(np.argmax(row))
+            named = dict(zip(self.label_names, row, strict=True))
+            results.append(Prediction(text, self.label_names[best], row[best], named))
+        return results
+
+
+class KerasPredictor(Predictor):
+    """The model of a run directory, as it was trained, in float32."""
+
+    def __init__(self, run: Path):
+        import keras
+
+        # Registers the classes the saved model is made of.
+        from tfsent import model
+        from tfsent.text import Tokenizer
+
+        del model
+        folder = runs.require_run(run) / "model"
+        self.label_names = read_labels(folder)
+        self.tokenizer = Tokenizer.load(folder)
+        try:
+            self.model = keras.saving.load_model(folder / "model.keras", compile=False, safe_mode=True)
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise ArtifactError(f"{folder / 'model.keras'} cannot be read: {_first_line(error)}") from error
+
+    def probabilities(self, texts: Sequence[str], advance: Advance = lambda count: None) -> np.ndarray:
+        """See `Predictor`."""
+        import keras
+
+        from tfsent.batching import BatchPlan, tokenize_all
+
+        result = np.zeros((len(texts), len(self.label_names)), np.float32)
+        if not texts:
+            return result
+        tokens = tokenize_all(self.tokenizer, texts)
+        for rows, length in BatchPlan(tokens.lengths, BATCH_TOKENS).epoch(0):
+            logits = self.model(tokens.pad(rows, length, self.tokenizer.pad_id), training=False)
+            result[rows] = keras.ops.convert_to_numpy(keras.ops.softmax(logits))
+            advance(len(rows))
+        return result
+
+
+class SavedModelPredictor(Predictor):
+    """A SavedModel of ours: raw strings in, through its `serving_default` signature."""
+
+    def __init__(self, folder: Path):
+        import tensorflow as tf
+        import tensorflow_text
+
+        del tensorflow_text  # its import registers the ops the graph uses
+        folder = newest_version(folder)
+        self.label_names = read_labels(folder / "assets.extra")
+        try:
+            self._loaded = tf.saved_model.load(str(folder))
+            self._serve = self._loaded.signatures["serving_default"]
+        except (OSError, ValueError, KeyError, tf.errors.OpError) as error:
+            raise ArtifactError(f"{folder} cannot be loaded as a SavedModel of tfsent: {_first_line(error)}") from error
+
+    def probabilities(self, texts: Sequence[str], advance: Advance = lambda count: None) -> np.ndarray:
+        """See `Predictor`."""
+        import tensorflow as tf
+
+        result = np.zeros((len(texts), len(self.label_names)), np.float32)
+        # Texts of like length together, so that little of a batch is padding.
+        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
+        for start in range(0, len(order), 32):
+            rows = order[start : start + 32]
+            batch = tf.constant([texts[i].encode("utf-8", "replace") for i in rows])
+            result[rows] = self._serve(text=batch)["probabilities"].numpy()
+            advance(len(rows))
+        return result
+
+
+class TFLitePredictor(Predictor):
+    """A `.tflite` file of ours: token ids in, tokenised here by the specification that lies beside the file.
+
+    `latencies` holds the seconds of every inference made, one text each.
+    """
+
+    def __init__(self, path: Path, threads: int | None = None):
+        from ai_edge_litert.interpreter import Interpreter
+
+        from tfsent.text import Tokenizer
+
+        self.label_names = read_labels(path.parent)
+        self.tokenizer = Tokenizer.load(path.parent)
+        self.latencies: list[float] = []
+        self.threads = threads or os.cpu_count() or 1
+        try:
+            with quiet_stderr():  # LiteRT announces its delegates
+                self._interpreter = Interpreter(model_path=str(path), num_threads=self.threads)
+                self._interpreter.allocate_tensors()
+            details = self._interpreter.get_input_details()
+            by_name = {name: next(d["index"] for d in details if f"_{name}:" in d["name"]) for name in TFLITE_INPUTS}
+        except (OSError, ValueError, RuntimeError, StopIteration) as error:
+            raise ArtifactError(f"{path} cannot be opened as a .tflite file of tfsent: {_first_line(error)}") from error
+        self._inputs = by_name
+        self._output = self._interpreter.get_output_details()[0]["index"]
+
+    def probabilities(self, texts: Sequence[str], advance: Advance = lambda count: None) -> np.ndarray:
+        """See `Predictor`."""
+        from tfsent.batching import tokenize_all
+
+        result = np.zeros((len(texts), len(self.label_names)), np.float32)
+        if not texts:
+            return result
+        tokens = tokenize_all(self.tokenizer, texts)
+        for i in range(len(texts)):
+            inputs = tokens.pad(np.array([i]), self.tokenizer.spec.max_tokens, self.tokenizer.pad_id)
+            for name, key in TFLITE_INPUTS.items():
+                self._interpreter.set_tensor(self._inputs[name], inputs[key].astype(np.int32))
+            started = time.perf_counter()
+            self._interpreter.invoke()
+            self.latencies.append(time.perf_counter() - started)
+            result[i] = self._interpreter.get_tensor(self._output)[0]
+            advance(1)
+        return result
+
+
+TFLITE_INPUTS = {"ids": "token_ids", "mask": "padding_mask", "segment_ids": "segment_ids"}
+"""The inputs of a `.tflite` file of ours, named as MediaPipe names them → the Keras model's. All `int32[1, length]`."""
+
+
+def load(path: str | Path) -> Predictor:
+    """Open a run directory, a SavedModel or a `.tflite` file. See `tfsent.load`.
+
+    Raises:
+        ArtifactError: it is none of these, or something in it is missing.
+        RunError: it is a run without a finished model.
+    """
+    path = Path(path)
+    if path.suffix == ".tflite" and path.is_file():
+        return TFLitePredictor(path)
+    if (path / "config.yaml").is_file():
+        return KerasPredictor(path)
+    if path.is_dir() and (_versions(path) or (path / "saved_model.pb").is_file()):
+        return SavedModelPredictor(path)
+    what = "nothing" if not path.exists() else "a folder" if path.is_dir() else "a file"
+    raise ArtifactError(
+        f"{path} is nothing tfsent made. Expected a run directory, a SavedModel folder or a .tflite file; found {what}."
+    )
+
+
+def newest_version(folder: Path) -> Path:
+    """The SavedModel of a folder of versions: the highest number, as TensorFlow Serving takes it; else the folder."""
+    versions = _versions(folder)
+    return folder / str(max(versions)) if versions else folder
+
+
+def _versions(folder: Path) -> list[int]:
+    return [int(p.name) for p in folder.iterdir() if p.name.isdecimal() and (p / "saved_model.pb").is_file()]
+
+
+def read_labels(folder: Path) -> tuple[str, ...]:
+    """The classes in `labels.txt`, one a line.
+
+    Raises:
+        ArtifactError: the file is missing.
+    """
+    try:
+        return tuple((folder / "labels.txt").read_text(encoding="utf-8").removesuffix("\n").split("\n"))
+    except OSError as error:
+        raise ArtifactError(
+            f"{folder} has no labels.txt. Expected what `tfsent export` wrote: the file and its companions together."
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)

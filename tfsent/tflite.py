@@ -1,0 +1,82 @@
+"""A run → `.tflite` files: fixed length, built-in ops only. Nothing else touches the converter.
+
+`python -m tfsent.tflite SAVEDMODEL OUT float32|int8` is the child process that converts: the converter leaks memory,
+and writes to standard error whatever it likes.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tfsent.errors import ExportError
+
+if TYPE_CHECKING:
+    from tfsent.predictors import KerasPredictor
+
+PRECISIONS = ("float32", "int8")
+
+
+def write_tflite(predictor: KerasPredictor, folder: Path) -> None:
+    """Write `model-float32.tflite` and `model-int8.tflite`, with vocabulary, text specification and labels beside them.
+
+    Each takes `ids`, `mask` and `segment_ids`, `int32[1, max_tokens]`, and gives probabilities `float32[1, classes]`.
+    int8 is dynamic-range quantisation: the weights of matrix products and embeddings are int8, activations are
+    quantised on the fly, the rest is float32.
+
+    Raises:
+        ExportError: the conversion failed.
+    """
+    folder.mkdir()
+    predictor.tokenizer.save(folder)
+    (folder / "labels.txt").write_text("\n".join(predictor.label_names) + "\n", encoding="utf-8")
+    with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
+        source = Path(scratch) / "fixed"
+        _write_fixed_length(predictor, source)
+        for precision in PRECISIONS:
+            target = folder / f"model-{precision}.tflite"
+            command = [sys.executable, "-m", "tfsent.tflite", str(source), str(target), precision]
+            done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+            if done.returncode or not target.is_file():
+                lines = [line for line in done.stderr.splitlines() if line.strip()]
+                raise ExportError(
+                    f"TensorFlow's converter failed on the {precision} file (exit code {done.returncode}): "
+                    f"{lines[-1] if lines else 'it said nothing'}"
+                )
+
+
+def _write_fixed_length(predictor: KerasPredictor, folder: Path) -> None:
+    import keras
+    import tensorflow as tf
+
+    model, length = predictor.model, predictor.tokenizer.spec.max_tokens
+
+    def classify(ids: tf.Tensor, mask: tf.Tensor, segment_ids: tf.Tensor) -> dict[str, tf.Tensor]:
+        inputs = {"token_ids": ids, "padding_mask": tf.not_equal(mask, 0), "segment_ids": segment_ids}
+        return {"probabilities": tf.nn.softmax(model(inputs, training=False))}
+
+    archive = keras.export.ExportArchive()
+    names = ("ids", "mask", "segment_ids")
+    signature = [tf.TensorSpec([1, length], tf.int32, name=name) for name in names]
+    archive.add_endpoint("serving_default", classify, input_signature=signature)
+    archive.write_out(str(folder), verbose=False)
+
+
+def _convert(source: str, target: str, precision: str) -> None:
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    import tensorflow as tf
+
+    converter = tf.lite.TFLiteConverter.from_saved_model(source)
+    # The default allows nothing else either; said here because Flex ops would add 70 MB and more to an app.
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+    if precision == "int8":
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    Path(target).write_bytes(converter.convert())
+
+
+if __name__ == "__main__":
+    _convert(*sys.argv[1:])

@@ -1,0 +1,151 @@
+"""Exported files + held-out reviews → do they agree with the trained model, and what do they cost?
+
+Every file is run through its own runtime: a SavedModel in a process without Keras or tfsent, a `.tflite` file by
+ai-edge-litert. A file that only loads has proved nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tfsent.config import BudgetConfig
+from tfsent.console import Meter
+from tfsent.data import Reviews
+from tfsent.errors import ExportError
+from tfsent.predictors import TFLitePredictor
+
+
+@dataclass(frozen=True)
+class Parity:
+    """What one exported file costs against the trained model, on the same reviews."""
+
+    artifact: str
+    megabytes: float
+    """Of 1,000,000 bytes."""
+    max_difference: float
+    """Largest difference of any probability; NaN when the file gave one."""
+    flips: float
+    """Share of reviews whose label changes."""
+    accuracy: float
+    accuracy_drop: float
+    """Of the trained model's accuracy; negative when the file does better."""
+    latency_ms: float
+    """Median, one review at a time; a SavedModel tokenises too, a `.tflite` file does not."""
+    faults: tuple[str, ...]
+    """Where it is over budget."""
+
+    @property
+    def passed(self) -> bool:
+        """Whether it may ship."""
+        return not self.faults
+
+
+def compare(
+    artifact: str, path: Path, probabilities: np.ndarray, seconds: list[float], truth: Truth, budget: BudgetConfig
+) -> Parity:
+    """Measure an artifact's probabilities against the trained model's and hold them to the budget.
+
+    Args:
+        artifact: `savedmodel`, `float32` or `int8`.
+        path: the file or folder, for its size.
+        probabilities: what the artifact gave, `float32[n, classes]`.
+        seconds: of single inferences.
+        truth: what the trained model gave, and the labels.
+        budget: the limits.
+    """
+    difference = float(np.abs(probabilities - truth.probabilities).max())
+    predicted = probabilities.argmax(axis=1)
+    flips = float((predicted != truth.probabilities.argmax(axis=1)).mean())
+    accuracy = float((predicted == truth.labels).mean())
+    drop = truth.accuracy - accuracy
+    faults = []
+    if not np.isfinite(difference):
+        faults.append("it gave a probability that is not a number")
+    if artifact == "int8":
+        # Not `<=` the other way round: a NaN must count as over.
+        if not flips <= budget.int8_flips:
+            faults.append(f"{flips:.2%} of labels flip, budget {budget.int8_flips:.2%}")
+        if not drop <= budget.int8_accuracy_drop:
+            faults.append(f"accuracy drops by {drop:.2%}, budget {budget.int8_accuracy_drop:.2%}")
+    else:
+        limit = budget.savedmodel_difference if artifact == "savedmodel" else budget.float32_difference
+        if not difference <= limit:
+            faults.append(f"a probability differs by {difference:.2g}, budget {limit:g}")
+    latency = 1000 * statistics.median(seconds)
+    return Parity(artifact, _size(path) / 1e6, difference, flips, accuracy, drop, latency, tuple(faults))
+
+
+@dataclass(frozen=True)
+class Truth:
+    """The trained model's answers on the held-out reviews."""
+
+    reviews: Reviews
+    probabilities: np.ndarray
+
+    @property
+    def labels(self) -> np.ndarray:
+        """The true labels, `int32[n]`."""
+        return self.reviews.labels
+
+    @property
+    def accuracy(self) -> float:
+        """The trained model's accuracy."""
+        return float((self.probabilities.argmax(axis=1) == self.labels).mean())
+
+
+def verify_savedmodel(folder: Path, truth: Truth, budget: BudgetConfig) -> Parity:
+    """Run a SavedModel as a server would, and compare.
+
+    Raises:
+        ExportError: it could not be run.
+    """
+    runner = Path(__file__).with_name("_serving_process.py")
+    with tempfile.TemporaryDirectory() as scratch:
+        texts, out = Path(scratch) / "texts.json", Path(scratch) / "out.npz"
+        texts.write_text(json.dumps(truth.reviews.texts), encoding="utf-8")
+        # -I: isolated from the user's environment and from the folder it is started in.
+        command = [sys.executable, "-I", str(runner), str(folder), str(texts), str(out)]
+        environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+        done = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", env=environment, cwd=scratch, check=False
+        )
+        if done.returncode or not out.is_file():
+            lines = [line for line in done.stderr.splitlines() if line.strip()]
+            raise ExportError(f"The SavedModel does not run in a process of its own: {lines[-1] if lines else ''}")
+        with np.load(out) as result:
+            probabilities, seconds = result["probabilities"], result["seconds"].tolist()
+    return compare("savedmodel", folder, probabilities, seconds, truth, budget)
+
+
+def verify_tflite(path: Path, artifact: str, truth: Truth, budget: BudgetConfig) -> Parity:
+    """Run a `.tflite` file in LiteRT, and compare."""
+    predictor = TFLitePredictor(path)
+    with Meter(f"running the {artifact} file", len(truth.reviews)) as meter:
+        probabilities = predictor.probabilities(truth.reviews.texts, meter.advance)
+    return compare(artifact, path, probabilities, predictor.latencies, truth, budget)
+
+
+def report(parities: list[Parity], truth: Truth) -> dict[str, Any]:
+    """What `verify.json` keeps."""
+    return {
+        "passed": all(parity.passed for parity in parities),
+        "reviews": len(truth.reviews),
+        "origin": truth.reviews.origin,
+        "trained_model_accuracy": truth.accuracy,
+        "threads": os.cpu_count(),
+        "artifacts": [{**asdict(parity), "passed": parity.passed} for parity in parities],
+    }
+
+
+def _size(path: Path) -> int:
+    return sum(p.stat().st_size for p in path.rglob("*") if p.is_file()) if path.is_dir() else path.stat().st_size
