@@ -5,12 +5,11 @@ Nothing here imports TensorFlow until a command needs it: `tfsent --help` must a
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -88,8 +87,9 @@ def train(recipe: str, overrides: tuple[str, ...], run_dir: Path | None, overwri
       tfsent train imdb --set data.dir=~/tensorflow_datasets --set train.epochs=3 --run-dir runs/three
     """
     config, run = _config(recipe, overrides), run_dir or Path("runs") / Path(recipe).stem
-    with _tensorflow():
-        from tfsent import train as trainer
+    _start_tensorflow()
+    from tfsent import train as trainer
+
     if trainer.train(config, run, overwrite=overwrite):
         raise Interrupted(f"Training was interrupted. The model as it was then is in {run}.")
     click.echo(f"The model is in {run}. Next: tfsent evaluate {run}")
@@ -105,8 +105,9 @@ def evaluate(run: Path, split: str, as_json: bool) -> None:
     Writes metrics.json and predictions.csv into the run. `--split validation` is for choosing settings; only `test` is
     for reporting.
     """
-    with _tensorflow():
-        from tfsent import evaluate as evaluator
+    _start_tensorflow()
+    from tfsent import evaluate as evaluator
+
     result = evaluator.evaluate(run, split)
     if as_json:
         click.echo(json.dumps(result, indent=2))
@@ -130,10 +131,10 @@ def predict(model: Path, texts: tuple[str, ...], file: Path | None, style: str |
       tfsent predict runs/quickstart/export/mobile/model-int8.tflite --file reviews.txt --csv > out.csv
     """
     rows = _read_texts(texts, file)
-    with _tensorflow():
-        import tfsent
+    _start_tensorflow()
+    import tfsent
 
-        predictor = tfsent.load(model)
+    predictor = tfsent.load(model)
     chunks = (predictor.predict(rows[i : i + CHUNK]) for i in range(0, len(rows), CHUNK))
     predictions = (prediction for chunk in chunks for prediction in chunk)
     if style == "json":
@@ -162,8 +163,9 @@ def export(run: Path, targets: tuple[str, ...], overrides: tuple[str, ...], as_j
     from tfsent.runs import require_run
 
     config = load_config(require_run(run) / "config.yaml", overrides).export
-    with _tensorflow():
-        from tfsent import bundle
+    _start_tensorflow()
+    from tfsent import bundle
+
     result = bundle.export(run, config, sorted(set(targets) or bundle.TARGETS, reverse=True))
     if as_json:
         click.echo(json.dumps(result, indent=2))
@@ -228,8 +230,7 @@ def _config(recipe: str, overrides: tuple[str, ...]) -> Config:
     return load_config(recipe, overrides)
 
 
-@contextlib.contextmanager
-def _tensorflow() -> Iterator[None]:
+def _start_tensorflow() -> None:
     """Set TensorFlow up for a command line, and load it without its start-up noise."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     # The exporters need it, and a user's ~/.keras/keras.json may say otherwise.
@@ -239,8 +240,6 @@ def _tensorflow() -> Iterator[None]:
     with quiet_stderr():
         import keras  # noqa: F401
         import tensorflow_text  # noqa: F401
-
-        yield
 
 
 def _read_texts(texts: tuple[str, ...], file: Path | None) -> list[str]:
@@ -254,7 +253,7 @@ def _read_texts(texts: tuple[str, ...], file: Path | None) -> list[str]:
     if file is None and texts != ("-",):
         return list(texts)
     name = str(file or "standard input")
-    raw = file.read_bytes() if file else click.get_binary_stream("stdin").read()
+    raw = file.read_bytes() if file else sys.stdin.buffer.read()
     lines = raw.removeprefix(b"\xef\xbb\xbf").split(b"\n")
     rows = []
     for number, line in enumerate(lines, 1):

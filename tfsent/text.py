@@ -9,7 +9,7 @@ tokenizer (Devlin et al. 2018, `tokenization.py` of google-research/bert) in the
 4. uncased vocabularies: NFD, combining marks (category Mn) removed, lower case;
 5. words are split at white space, at punctuation (each mark its own word) and around each CJK ideograph;
 6. greedy longest-match-first WordPiece; a word of over 100 bytes, or with a piece that is not in the
-   vocabulary, is [UNK];
+   vocabulary, is [UNK]. A text that spells a special token, such as "[SEP]", is split like any other text;
 7. truncation to `max_tokens`, then [CLS] … [SEP].
 
 Only ops of TensorFlow itself and of tensorflow-text 2.12's op library are used, so that TensorFlow Serving from 2.12 on

@@ -1,0 +1,79 @@
+"""The batch plan: every review once an epoch, within the budget, the same every time."""
+
+import numpy as np
+import pytest
+from conftest import VOCABULARY
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tfsent.batching import BatchPlan, Tokens, make_dataset, tokenize_all
+from tfsent.errors import DataError
+from tfsent.text import TextSpec, Tokenizer
+
+LENGTHS = st.lists(st.integers(2, 64), min_size=1, max_size=300).map(np.array)
+
+
+@given(LENGTHS, st.integers(64, 600), st.integers(0, 5), st.integers(1, 4))
+@settings(deadline=None, max_examples=50)
+def test_every_row_is_in_one_batch_of_every_epoch_and_the_budget_holds(lengths, budget, seed, epochs):
+    plan = BatchPlan(lengths, budget, seed=seed, epochs=epochs)
+    for epoch in range(epochs):
+        batches = plan.epoch(epoch)
+        assert len(batches) == plan.steps
+        assert sorted(np.concatenate([rows for rows, _ in batches])) == list(range(len(lengths)))
+        for rows, length in batches:
+            assert len(rows)
+            assert len(rows) * length <= budget
+            assert lengths[rows].max() <= length
+
+
+def test_epochs_differ_and_a_seed_repeats_them():
+    lengths = np.random.default_rng(0).integers(5, 60, 500)
+    plan, same = (BatchPlan(lengths, 512, seed=1, epochs=2) for _ in range(2))
+
+    def flat(plan, epoch):
+        return [rows.tolist() for rows, _ in plan.epoch(epoch)]
+
+    assert flat(plan, 1) == flat(same, 1)
+    assert flat(plan, 0) != flat(plan, 1)
+    assert flat(plan, 0) != flat(BatchPlan(lengths, 512, seed=2), 0)
+
+
+def test_padding_is_small_on_lengths_like_those_of_reviews():
+    lengths = np.minimum(np.random.default_rng(0).lognormal(5.4, 0.6, 5000).astype(int) + 2, 256)
+    assert BatchPlan(lengths, 8192, seed=0).padding() < 0.05
+
+
+def test_a_review_over_the_budget_is_refused():
+    with pytest.raises(DataError, match="train.batch_tokens is 32, and one review takes 48 tokens"):
+        BatchPlan(np.array([40]), 32)
+
+
+def test_padding_is_masked_and_tokens_are_in_place():
+    tokens = Tokens(np.array([1, 2, 3, 4, 5], np.int32), np.array([0, 3, 3, 5]))
+    batch = tokens.pad(np.array([2, 0, 1]), 4, 9)
+    assert batch["token_ids"].tolist() == [[4, 5, 9, 9], [1, 2, 3, 9], [9, 9, 9, 9]]
+    assert batch["padding_mask"].sum(axis=1).tolist() == [2, 3, 0]
+    assert batch["token_ids"].dtype == np.int32
+
+
+def test_tokenising_all_is_tokenising_each():
+    tokenizer = Tokenizer(TextSpec(True, 8), VOCABULARY)
+    texts = ["good film", "", "bad bad bad bad bad bad bad bad", "a\ud800b"] * 3
+    tokens = tokenize_all(tokenizer, texts, batch=5)
+    assert len(tokens) == 12
+    assert tokens.lengths.tolist() == [4, 2, 8, tokens.lengths[3]] * 3
+    assert len(tokenize_all(tokenizer, [])) == 0
+
+
+def test_the_dataset_is_the_plan_epoch_after_epoch():
+    lengths = np.random.default_rng(0).integers(2, 20, 40)
+    tokens = Tokens(np.arange(lengths.sum(), dtype=np.int32), np.concatenate([[0], np.cumsum(lengths)]))
+    labels = np.arange(40, dtype=np.int32)
+    plan = BatchPlan(lengths, 96, seed=0, epochs=2)
+    dataset = make_dataset(tokens, labels, plan, 0)
+    assert dataset.cardinality() == 2 * plan.steps
+    expected = [rows.tolist() for epoch in range(2) for rows, _ in plan.epoch(epoch)]
+    found = list(dataset)
+    assert [y.numpy().tolist() for _, y in found] == expected
+    assert all((x["token_ids"].numpy()[0, 0] == tokens.offsets[y[0]]) for x, y in found)

@@ -1,0 +1,112 @@
+"""Recipes: defaults, overrides, and every fault told at once."""
+
+import pydantic
+import pytest
+
+from tfsent import config
+from tfsent.config import Config, load_config
+from tfsent.errors import ConfigError
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    def write(text):
+        path = tmp_path / "mine.yaml"
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return write
+
+
+@pytest.mark.parametrize("name", sorted(config.recipes()))
+def test_every_shipped_recipe_is_valid_and_says_what_it_is_for(name):
+    assert load_config(name)
+    assert len(config.describe_recipe(config.find_recipe(name))) > 20
+
+
+def test_the_resolved_recipe_reads_back_as_itself(tmp_path):
+    resolved = load_config("quickstart", ["train.seed=7", "model.hidden_units=[16, 8]"])
+    path = tmp_path / "config.yaml"
+    path.write_text(resolved.to_yaml(), encoding="utf-8")
+    assert load_config(path) == resolved
+
+
+def test_an_empty_recipe_is_the_defaults(recipe):
+    assert load_config(recipe("")) == Config()
+
+
+def test_scientific_notation_is_a_number_as_in_yaml_1_2(recipe):
+    assert load_config(recipe("train:\n  learning_rate: 6e-5\n")).train.learning_rate == 6e-5
+    assert load_config("smoke", ["train.learning_rate=1E-3"]).train.learning_rate == 1e-3
+
+
+def test_overrides_are_laid_over_the_recipe_in_order(recipe):
+    path = recipe("train:\n  epochs: 5\n")
+    changed = load_config(path, ["train.epochs=2", "train.epochs=3", "text.truncation=tail", "data.dir=/a=b"])
+    assert (changed.train.epochs, changed.text.truncation, changed.data.dir) == (3, "tail", "/a=b")
+
+
+def test_a_config_cannot_be_changed():
+    with pytest.raises(pydantic.ValidationError):
+        Config().train.epochs = 3
+
+
+def test_every_fault_is_reported_at_once(recipe):
+    path = recipe("train:\n  epoch: 2\n  dropout: 3\ntext:\n  max_tokens: many\n  truncation: middle\nencodr: x\n")
+    with pytest.raises(ConfigError) as caught:
+        load_config(path)
+    message = str(caught.value)
+    for part in (
+        "train.epoch: unknown key. Did you mean 'epochs'?",
+        "train.dropout: unknown key.",
+        "text.max_tokens: Input should be a valid integer. Received: 'many'.",
+        "text.truncation: Input should be 'head', 'tail' or 'head_tail'. Received: 'middle'.",
+        "encodr: unknown key. Did you mean 'encoder'?",
+    ):
+        assert part in message
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("export.budget.int8_flip=1", "Did you mean 'int8_flips'?"),
+        ("train.epochs=true", "train.epochs: Input should be a valid integer. Received: True."),
+        ("train.epochs=2.5", "valid integer"),
+        ("train.epochs=0", "greater than or equal to 1"),
+        ("train.learning_rate=0", "greater than 0"),
+        ("model.dropout=1", "less than 1"),
+        ("model.hidden_units=[8, none]", "model.hidden_units.1"),
+        ("encoder=", "encoder: Input should be a valid string"),
+        ("train.epochs", "--set expects section.key=value"),
+        (".epochs=1", "--set expects section.key=value"),
+        ("encoder.name=x", "'encoder' is a value and not a section"),
+        ("train.epochs=[1", "the value is not valid YAML"),
+    ],
+)
+def test_a_bad_override_is_named(setting, message):
+    with pytest.raises(ConfigError, match=".*") as caught:
+        load_config("quickstart", [setting])
+    assert message in str(caught.value)
+
+
+def test_an_unknown_recipe_is_told_with_the_nearest_one():
+    with pytest.raises(ConfigError, match="No recipe is called 'quickstat'. Did you mean 'quickstart'?"):
+        load_config("quickstat")
+    with pytest.raises(ConfigError, match="No recipe file at 'no/such.yaml'"):
+        load_config("no/such.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("a: [", "is not valid YAML"), ("- a\n- b\n", "expected sections"), ("3", "expected sections")],
+)
+def test_what_is_no_recipe_is_refused(recipe, text, message):
+    with pytest.raises(ConfigError, match=message):
+        load_config(recipe(text))
+
+
+def test_a_recipe_that_is_not_utf_8_is_refused(tmp_path):
+    path = tmp_path / "latin.yaml"
+    path.write_bytes("encoder: caf\xe9".encode("latin-1"))
+    with pytest.raises(ConfigError, match="is not valid YAML"):
+        load_config(path)

@@ -1,0 +1,152 @@
+"""Reading and splitting reviews."""
+
+import gzip
+
+import numpy as np
+import pytest
+from conftest import tiny_texts, write_tfds
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tfsent import data
+from tfsent.config import DataConfig
+from tfsent.data import Reviews, load_reviews, load_splits, save_reviews, split
+from tfsent.errors import DataError
+
+
+def reviews_of(labels, names=("negative", "positive")):
+    return Reviews(tuple(f"review {i}" for i in range(len(labels))), np.array(labels, np.int32), names, "made up")
+
+
+@given(st.lists(st.integers(0, 2), min_size=1, max_size=80), st.data())
+@settings(deadline=None)
+def test_a_split_is_a_partition_that_keeps_the_share_of_each_class(labels, draw):
+    reviews = reviews_of(labels, ("a", "b", "c"))
+    count = draw.draw(st.integers(0, len(labels)))
+    chosen, rest = split(reviews, count, np.random.default_rng(3), "key")
+    assert sorted([*chosen, *rest]) == list(range(len(labels)))
+    assert len(chosen) == count
+    for label, total in enumerate(np.bincount(labels, minlength=3)):
+        assert abs((reviews.labels[chosen] == label).sum() - count * total / len(labels)) <= 1.5
+
+
+def test_a_split_is_seeded_and_shuffled():
+    reviews = reviews_of([0, 1] * 50)
+    first, again, other = (split(reviews, 40, np.random.default_rng(s), "key")[0].tolist() for s in (1, 1, 2))
+    assert first == again != other
+    assert first != sorted(first)
+
+
+def test_the_official_test_split_is_left_whole_and_validation_comes_out_of_train(tiny_reviews):
+    splits = load_splits(DataConfig(dir=str(tiny_reviews), validation_examples=40))
+    assert [len(part) for part in vars(splits).values()] == [280, 40, 100]
+    assert splits.test.origin == "official IMDb test split"
+    assert set(splits.test.texts) == {text for text, _ in tiny_texts(100, 2)}
+    assert set(splits.train.texts).isdisjoint(splits.validation.texts)
+    assert splits.train.class_counts == {"negative": 140, "positive": 140}
+    again = load_splits(DataConfig(dir=str(tiny_reviews), validation_examples=40))
+    assert again.describe() == splits.describe()
+
+
+def test_labels_stay_with_their_texts(tiny_reviews):
+    truth = dict(tiny_texts(320, 1) + tiny_texts(100, 2))
+    for part in vars(
+        load_splits(DataConfig(dir=str(tiny_reviews), validation_examples=40, train_examples=60))
+    ).values():
+        assert [truth[text] for text in part.texts] == part.labels.tolist()
+
+
+def test_a_part_of_the_official_test_split_says_so(tiny_reviews):
+    splits = load_splits(DataConfig(dir=str(tiny_reviews), validation_examples=40, test_examples=30))
+    assert splits.test.origin == "30 reviews drawn from the official IMDb test split"
+    assert len(splits.test) == 30
+
+
+def test_a_source_without_a_test_split_holds_one_out_and_says_so(monkeypatch):
+    monkeypatch.setattr(data, "_imdb_wheel", lambda say: reviews_of([0, 1] * 50))
+    config = DataConfig(source="imdb-wheel", validation_examples=20, test_examples=30)
+    splits = load_splits(config)
+    assert [len(part) for part in vars(splits).values()] == [50, 20, 30]
+    assert "not the official test split" in splits.test.origin
+    with pytest.raises(DataError, match="has no official test split. Set data.test_examples"):
+        load_splits(DataConfig(source="imdb-wheel", validation_examples=20))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"validation_examples": 400}, "data.validation_examples asks for 400 reviews and only 320 are left"),
+        ({"validation_examples": 320}, "The train split is empty"),
+        ({"validation_examples": 40, "train_examples": 300}, "data.train_examples asks for 300"),
+        ({"validation_examples": 1}, "validation split .1 reviews. has no example of class '(positive|negative)'"),
+        ({"validation_examples": 40, "test_examples": 101}, "data.test_examples asks for 101"),
+    ],
+)
+def test_a_split_that_cannot_be_is_refused(tiny_reviews, changes, message):
+    with pytest.raises(DataError, match=message):
+        load_splits(DataConfig(dir=str(tiny_reviews), **changes))
+
+
+def test_a_class_without_examples_is_named(tmp_path):
+    folder = write_tfds(tmp_path, [(text, 1) for text, _ in tiny_texts(40, 1)], tiny_texts(10, 2))
+    with pytest.raises(DataError, match="has no example of class 'negative'. Every split needs every class"):
+        load_splits(DataConfig(dir=str(folder), validation_examples=10))
+
+
+def test_a_missing_data_folder_is_named(tmp_path):
+    with pytest.raises(DataError, match="has no imdb_reviews folder"):
+        load_splits(DataConfig(dir=str(tmp_path)))
+
+
+def test_a_truncated_record_file_is_an_error_and_not_fewer_reviews(tmp_path):
+    folder = write_tfds(tmp_path, tiny_texts(40, 1), tiny_texts(10, 2))
+    record = next(folder.rglob("imdb_reviews-train*"))
+    record.write_bytes(record.read_bytes()[:-200])
+    with pytest.raises(DataError, match="could not load imdb_reviews from"):
+        load_splits(DataConfig(dir=str(folder), validation_examples=10))
+
+
+def test_offline_without_a_prepared_copy_is_refused(monkeypatch):
+    monkeypatch.setenv("TFSENT_OFFLINE", "1")
+    with pytest.raises(DataError, match="TFSENT_OFFLINE forbids downloading IMDb"):
+        load_splits(DataConfig())
+
+
+@given(st.lists(st.tuples(st.text(), st.integers(0, 1)), max_size=8))
+@settings(deadline=None)
+def test_saved_reviews_read_back_as_they_were(tmp_path_factory, rows):
+    reviews = Reviews(tuple(t for t, _ in rows), np.array([n for _, n in rows], np.int32), ("no", "yes"), "öd")
+    path = tmp_path_factory.mktemp("saved") / "reviews.jsonl.gz"
+    save_reviews(reviews, path)
+    loaded = load_reviews(path)
+    assert (loaded.texts, loaded.labels.tolist(), loaded.label_names, loaded.origin) == (
+        reviews.texts,
+        reviews.labels.tolist(),
+        reviews.label_names,
+        reviews.origin,
+    )
+    assert loaded.fingerprint == reviews.fingerprint
+
+
+def test_the_fingerprint_tells_reviews_apart():
+    plain = reviews_of([0, 1])
+    assert plain.fingerprint != reviews_of([1, 0]).fingerprint
+    assert plain.fingerprint != reviews_of([0, 1], ("x", "y")).fingerprint
+    joined = Reviews(("review 0review 1", ""), plain.labels, plain.label_names, "")
+    assert plain.fingerprint != joined.fingerprint
+
+
+def test_damaged_reviews_are_refused(tmp_path):
+    path = tmp_path / "reviews.jsonl.gz"
+    save_reviews(reviews_of([0, 1] * 200), path)
+    whole = path.read_bytes()
+    for content in (b"", whole[: len(whole) // 2], gzip.compress(b"{"), gzip.compress(b"")):
+        path.write_bytes(content)
+        with pytest.raises(DataError, match="Cannot read the reviews in"):
+            load_reviews(path)
+
+
+@pytest.mark.real
+def test_the_wheel_holds_the_25000_official_training_reviews(imdb):
+    assert imdb.class_counts == {"negative": 12500, "positive": 12500}
+    assert any("<br />" in text for text in imdb.texts[:100])
