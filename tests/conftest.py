@@ -96,8 +96,8 @@ def tiny_texts(count: int, seed: int) -> list[tuple[str, int]]:
     rng = np.random.default_rng(seed)
     rows = []
     for i in range(count):
-        words = rng.choice(PLAIN, int(rng.integers(2, 40))).tolist()
-        for _ in range(3):
+        words = rng.choice(PLAIN, int(rng.integers(2, 36))).tolist()
+        for _ in range(6):
             words.insert(int(rng.integers(len(words))), str(rng.choice(GOOD if i % 2 else BAD)))
         rows.append(("<br />".join([" ".join(words), f"it was {i}."]), i % 2))
     return rows
@@ -159,8 +159,8 @@ def tiny_settings(tiny_encoder: Path, tiny_reviews: Path) -> list[str]:
         "data.validation_examples=40",
         "data.test_examples=null",
         "text.max_tokens=32",
-        "train.epochs=3",
-        "train.batch_tokens=512",
+        "train.epochs=6",
+        "train.batch_tokens=256",
         "train.learning_rate=1e-2",
         "train.precision=float32",
         "export.verify_examples=60",

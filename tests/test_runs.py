@@ -1,0 +1,125 @@
+"""A reader never sees half of a file, and a failed run leaves what was there."""
+
+import errno
+import json
+
+import pytest
+
+from tfsent import runs
+from tfsent.errors import RunError
+
+
+def fill(run, content="{}"):
+    (run / "model").mkdir()
+    (run / "model" / "model.keras").write_text(content)
+    (run / "config.yaml").write_text(content)
+
+
+def test_a_file_is_replaced_in_one_step(tmp_path):
+    target = tmp_path / "deep" / "a.txt"
+    runs.write_text(target, "one")
+    with runs.replacing(target) as staged:
+        staged.write_text("two")
+        assert target.read_text() == "one"
+    assert target.read_text() == "two"
+    assert [p.name for p in target.parent.iterdir()] == ["a.txt"]
+
+
+def test_a_folder_is_replaced_in_one_step(tmp_path):
+    target = tmp_path / "folder"
+    for content in ("one", "two"):
+        with runs.replacing(target) as staged:
+            staged.mkdir()
+            (staged / content).write_text(content)
+    assert [p.name for p in tmp_path.rglob("*")] == ["folder", "two"]
+
+
+@pytest.mark.parametrize("error", [ValueError("x"), KeyboardInterrupt()])
+def test_a_failure_leaves_the_old_file_and_no_trace(tmp_path, error):
+    target = tmp_path / "a.txt"
+    target.write_text("old")
+    with pytest.raises(type(error)), runs.replacing(target) as staged:
+        staged.write_text("half")
+        raise error
+    assert target.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_full_disk_is_told_and_changes_nothing(tmp_path):
+    target = tmp_path / "a.txt"
+    target.write_text("old")
+    with pytest.raises(RunError, match="Cannot write .*a.txt: No space left on device. Nothing was changed."):
+        with runs.replacing(target) as staged:
+            staged.write_text("half")
+            raise OSError(errno.ENOSPC, "No space left on device")
+    assert target.read_text() == "old"
+
+
+def test_a_run_that_made_no_model_is_taken_away(tmp_path):
+    run = tmp_path / "run"
+    with pytest.raises(ValueError), runs.new_run(run, overwrite=False):
+        (run / "config.yaml").write_text("x")
+        raise ValueError
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_is_not_replaced_unasked(tmp_path):
+    run = tmp_path / "run"
+    run.mkdir()
+    with pytest.raises(RunError, match="exists already. Pass --overwrite"), runs.new_run(run, overwrite=False):
+        pass
+
+
+def test_overwriting_keeps_the_old_run_until_the_new_one_has_a_model(tmp_path):
+    run = tmp_path / "run"
+    with runs.new_run(run, overwrite=False):
+        fill(run, "old")
+    with pytest.raises(ValueError), runs.new_run(run, overwrite=True):
+        assert not (run / "model").exists()
+        raise ValueError
+    assert (run / "model" / "model.keras").read_text() == "old"
+    with runs.new_run(run, overwrite=True):
+        fill(run, "new")
+    assert (run / "model" / "model.keras").read_text() == "new"
+    assert list(tmp_path.iterdir()) == [run]
+
+
+def test_overwrite_does_not_delete_what_is_no_run(tmp_path):
+    precious = tmp_path / "thesis"
+    precious.mkdir()
+    (precious / "chapter.txt").write_text("years of work")
+    with pytest.raises(RunError, match="is not a run of tfsent, so --overwrite leaves it alone"):
+        with runs.new_run(precious, overwrite=True):
+            pass
+    assert (precious / "chapter.txt").exists()
+
+
+def test_a_place_that_cannot_be_made_is_told(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunError, match="Cannot make the run directory .*Not a directory"):
+        with runs.new_run(tmp_path / "file" / "run", overwrite=False):
+            pass
+
+
+def test_what_is_no_finished_run_is_told(tmp_path):
+    with pytest.raises(RunError, match="No run at .*nowhere. `tfsent train RECIPE --run-dir"):
+        runs.require_run(tmp_path / "nowhere")
+    with pytest.raises(RunError, match="is not a run of tfsent: it has no config.yaml"):
+        runs.require_run(tmp_path)
+    (tmp_path / "config.yaml").write_text("")
+    with pytest.raises(RunError, match="holds no model: its training did not finish"):
+        runs.require_run(tmp_path)
+
+
+def test_damaged_json_is_told(tmp_path):
+    (tmp_path / "a.json").write_text('{"a":')
+    with pytest.raises(RunError, match="Cannot read .*a.json"):
+        runs.read_json(tmp_path / "a.json")
+    runs.write_json(tmp_path / "a.json", {"é": 1})
+    assert runs.read_json(tmp_path / "a.json") == {"é": 1}
+
+
+def test_the_environment_names_versions():
+    found = runs.environment()
+    assert {"tfsent", "python", "tensorflow", "keras", "platform"} <= found.keys()
+    json.dumps(found)
