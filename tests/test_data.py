@@ -1,6 +1,8 @@
 """Reading and splitting reviews."""
 
 import gzip
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -150,3 +152,19 @@ def test_damaged_reviews_are_refused(tmp_path):
 def test_the_wheel_holds_the_25000_official_training_reviews(imdb):
     assert imdb.class_counts == {"negative": 12500, "positive": 12500}
     assert any("<br />" in text for text in imdb.texts[:100])
+
+
+@pytest.mark.real
+def test_tfds_and_the_wheel_hold_the_same_training_reviews(imdb):
+    """A copy that tensorflow-datasets prepared: TFSENT_TFDS_DIR, else beside the checkout."""
+    folder = Path(os.environ.get("TFSENT_TFDS_DIR", Path(__file__).parents[2] / "shared" / "data" / "tfds"))
+    if not folder.is_dir():
+        pytest.skip(f"NOT RUN ON REAL PARTS: no prepared IMDb at {folder}; set TFSENT_TFDS_DIR")
+    splits = load_splits(DataConfig(dir=str(folder)))
+    assert [len(part) for part in vars(splits).values()] == [22500, 2500, 25000]
+    official = sorted(
+        (text, label)
+        for part in (splits.train, splits.validation)
+        for text, label in zip(part.texts, part.labels, strict=True)
+    )
+    assert official == sorted(zip(imdb.texts, imdb.labels, strict=True))

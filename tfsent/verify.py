@@ -143,7 +143,9 @@ def report(parities: list[Parity], truth: Truth) -> dict[str, Any]:
         "origin": truth.reviews.origin,
         "trained_model_accuracy": truth.accuracy,
         "threads": os.cpu_count(),
-        "artifacts": [{**asdict(parity), "passed": parity.passed} for parity in parities],
+        "artifacts": [
+            {**asdict(parity), "faults": list(parity.faults), "passed": parity.passed} for parity in parities
+        ],
     }
 
 

@@ -1,0 +1,42 @@
+# Two commands for a newcomer: `make quickstart` and `make test`. The rest is for developers.
+PYTHON ?= python3
+VENV ?= .venv
+RUN := runs/quickstart
+
+.PHONY: quickstart test lint format clean
+
+quickstart: $(VENV)/installed
+	$(VENV)/bin/tfsent train quickstart --run-dir $(RUN) --overwrite
+	$(VENV)/bin/tfsent evaluate $(RUN)
+	$(VENV)/bin/tfsent export $(RUN)
+	$(VENV)/bin/tfsent predict $(RUN) "Loved every minute." "I want my two hours back."
+
+test: $(VENV)/installed-dev
+	$(VENV)/bin/python -m pytest
+
+lint: $(VENV)/installed-dev
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+format: $(VENV)/installed-dev
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { \
+	  echo "tfsent needs Python 3.11, 3.12 or 3.13; $(PYTHON) is another. Try: make quickstart PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/installed: $(VENV)/bin/python pyproject.toml
+	@echo "Installing tfsent and TensorFlow into $(VENV) (a few minutes the first time) …"
+	$(VENV)/bin/python -m pip install --quiet --editable .
+	touch $@
+
+$(VENV)/installed-dev: $(VENV)/bin/python pyproject.toml
+	@echo "Installing tfsent, TensorFlow and the test tools into $(VENV) (a few minutes the first time) …"
+	$(VENV)/bin/python -m pip install --quiet --editable '.[dev]'
+	touch $@

@@ -1,0 +1,265 @@
+"""Exported files, each through its own runtime, and what happens when one disagrees.
+
+One module for predictors, savedmodel, tflite, verify and bundle: they share an export that takes half a minute.
+"""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import tfsent
+from tfsent import bundle, verify
+from tfsent.config import BudgetConfig, load_config
+from tfsent.data import Reviews, load_reviews
+from tfsent.errors import ArtifactError, ExportError, RunError
+from tfsent.predictors import KerasPredictor, SavedModelPredictor, TFLitePredictor
+from tfsent.verify import Truth, compare
+
+TEXTS = ["good great film", "", "Bad, awful <br />PLOT!", "the " * 90 + "góod", "\x00", "日本"]
+
+
+@pytest.fixture(scope="module")
+def run(tiny_run, tmp_path_factory):
+    """A copy of the tiny run with everything exported, by the default budget for all but int8."""
+    copy = tmp_path_factory.mktemp("exported") / "run"
+    shutil.copytree(tiny_run, copy)
+    result = bundle.export(copy, load_config(copy / "config.yaml").export)
+    assert result["passed"], result
+    return copy
+
+
+@pytest.fixture
+def mine(run, tmp_path):
+    shutil.copytree(run, tmp_path / "run")
+    return tmp_path / "run"
+
+
+def test_all_forms_give_the_trained_models_answer(run):
+    expected = tfsent.load(run).probabilities(TEXTS)
+    for path, tolerance in [
+        ("serving", 1e-5),
+        ("mobile/model-float32.tflite", 1e-5),
+        ("mobile/model-int8.tflite", 0.1),
+    ]:
+        predictor = tfsent.load(run / "export" / path)
+        assert predictor.label_names == ("negative", "positive")
+        found = predictor.probabilities(TEXTS)
+        assert found.dtype == np.float32
+        np.testing.assert_allclose(found, expected, atol=tolerance, err_msg=path)
+
+
+@pytest.mark.parametrize("path", ["", "export/serving", "export/serving/1", "export/mobile/model-int8.tflite"])
+def test_predict_gives_label_probability_and_all_probabilities(run, path):
+    good, bad = tfsent.load(run / path).predict(
+        ["great superb lovely good fine film", "awful dull poor bad worse film"]
+    )
+    assert (good.label, bad.label) == ("positive", "negative")
+    assert good.probability == max(good.probabilities.values()) > 0.5
+    assert sum(good.probabilities.values()) == pytest.approx(1, abs=1e-5)
+    assert good.text.startswith("great")
+
+
+def test_order_is_kept_and_no_text_is_no_answer(run):
+    texts = [f"film {'good ' * i}" for i in (9, 1, 30, 3)]
+    for path in ("", "export/serving", "export/mobile/model-float32.tflite"):
+        predictor = tfsent.load(run / path)
+        together = predictor.probabilities(texts)
+        alone = np.concatenate([predictor.probabilities([text]) for text in texts])
+        np.testing.assert_allclose(together, alone, atol=1e-5)
+        assert predictor.probabilities([]).shape == (0, 2)
+
+
+def test_one_string_is_not_a_list_of_letters(run):
+    with pytest.raises(TypeError, match="put it in a list"):
+        tfsent.load(run).predict("good")
+
+
+def test_the_report_says_what_was_published(run):
+    report = json.loads((run / "verify.json").read_text())
+    assert report["published"] == ["export/serving/1", "export/mobile"]
+    assert report["reviews"] == 60
+    assert [a["artifact"] for a in report["artifacts"]] == ["savedmodel", "float32", "int8"]
+    assert all(a["latency_ms"] > 0 and a["megabytes"] > 0 for a in report["artifacts"])
+
+
+def test_the_signature_is_what_the_docstring_says(run):
+    signature = tf.saved_model.load(str(run / "export" / "serving" / "1")).signatures["serving_default"]
+    assert signature.structured_input_signature[1]["text"].dtype == tf.string
+    assert {k: (v.dtype.name, v.shape.rank) for k, v in signature.structured_outputs.items()} == {
+        "probabilities": ("float32", 2),
+        "label": ("string", 1),
+    }
+    found = signature(text=tf.constant(["great superb lovely film"]))
+    assert found["label"].numpy().tolist() == [b"positive"]
+
+
+def test_the_savedmodel_holds_each_variable_once(run):
+    stored = sum(
+        np.prod(shape) for _, shape in tf.train.list_variables(str(run / "export/serving/1/variables/variables"))
+    )
+    assert stored < 1.05 * KerasPredictor(run).model.count_params()
+
+
+@pytest.mark.parametrize("name", ["model-float32.tflite", "model-int8.tflite"])
+def test_a_tflite_file_has_fixed_int32_inputs_and_builtin_ops_only(run, name):
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(model_path=str(run / "export" / "mobile" / name))
+    assert {tuple(d["shape"]) for d in interpreter.get_input_details()} == {(1, 32)}
+    assert {d["dtype"] for d in interpreter.get_input_details()} == {np.int32}
+    ops = {op["op_name"] for op in interpreter._get_ops_details()}
+    assert not [op for op in ops if op.startswith("Flex") or op == "CUSTOM"]
+
+
+def test_a_second_export_is_the_next_version(mine):
+    result = bundle.export(mine, load_config(mine / "config.yaml").export, ["serving"])
+    assert result["published"] == ["export/serving/2"]
+    assert sorted(p.name for p in (mine / "export" / "serving").iterdir()) == ["1", "2"]
+    assert isinstance(tfsent.load(mine / "export" / "serving"), SavedModelPredictor)
+
+
+def test_over_budget_nothing_is_published_and_what_was_there_stays(mine, monkeypatch):
+    before = (mine / "export" / "mobile" / "model-int8.tflite").read_bytes()
+    honest = TFLitePredictor.probabilities
+
+    def wrong(self, texts, advance=lambda count: None):
+        return honest(self, texts, advance)[:, ::-1]
+
+    monkeypatch.setattr(TFLitePredictor, "probabilities", wrong)
+    result = bundle.export(mine, load_config(mine / "config.yaml").export)
+    assert not result["passed"]
+    assert result["published"] == []
+    assert [a["passed"] for a in result["artifacts"]] == [True, False, False]
+    assert json.loads((mine / "verify.json").read_text()) == result
+    assert (mine / "export" / "mobile" / "model-int8.tflite").read_bytes() == before
+    assert [p.name for p in (mine / "export" / "serving").iterdir()] == ["1"]
+    assert not list(mine.glob(".export*"))
+
+
+def test_a_savedmodel_with_damaged_variables_does_not_pass(mine):
+    data = next((mine / "export/serving/1/variables").glob("variables.data*"))
+    raw = bytearray(data.read_bytes())
+    raw[len(raw) // 2] ^= 0xFF
+    data.write_bytes(raw)
+    with pytest.raises(ExportError, match="The SavedModel does not run in a process of its own"):
+        verify.verify_savedmodel(mine / "export/serving/1", truth_of(mine), BudgetConfig())
+
+
+def test_a_savedmodel_of_another_model_does_not_pass(run):
+    honest = truth_of(run)
+    other = Truth(honest.reviews, honest.probabilities[::-1])
+    parity = verify.verify_savedmodel(run / "export/serving/1", other, BudgetConfig())
+    assert not parity.passed
+
+
+def truth_of(run):
+    reviews = load_reviews(run / "heldout" / "test.jsonl.gz").take(np.arange(8))
+    return Truth(reviews, KerasPredictor(run).probabilities(reviews.texts))
+
+
+def test_an_op_that_is_not_allowed_fails_as_on_a_server(run, tmp_path):
+    import tensorflow_text as tf_text
+
+    module = tf.Module()
+    module.f = tf.function(
+        lambda text: {
+            "probabilities": tf.cast(tf_text.WhitespaceTokenizer().tokenize(text).to_tensor() == "x", "float32")
+        },
+        input_signature=[tf.TensorSpec([None], tf.string, name="text")],
+    )
+    tf.saved_model.save(module, str(tmp_path / "custom"), signatures=module.f)
+    with pytest.raises(ExportError, match="does not run in a process of its own: .*(not registered|TFText)"):
+        verify.verify_savedmodel(tmp_path / "custom", truth_of(run), BudgetConfig())
+
+
+def test_the_serving_process_has_no_keras_in_it():
+    script = verify.Path(verify.__file__).with_name("_serving_process.py")
+    code = f"""
+import runpy, sys
+space = runpy.run_path({str(script)!r})
+for name in space["BARRED"]:
+    sys.modules[name] = None
+import tensorflow as tf
+loaded = [n for n in sys.modules if n.split(".")[0] in space["BARRED"] and sys.modules[n] is not None]
+sys.exit(repr(loaded) if loaded else 0)
+"""
+    done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-500:]
+
+
+def test_a_failing_converter_is_a_clear_error(run, tmp_path, monkeypatch):
+    from tfsent import tflite
+
+    monkeypatch.setattr(tflite, "_write_fixed_length", lambda predictor, folder: None)
+    with pytest.raises(ExportError, match="TensorFlow's converter failed on the float32 file"):
+        tflite.write_tflite(KerasPredictor(run), tmp_path / "mobile")
+
+
+REVIEWS = Reviews(("a", "b", "c", "d"), np.array([1, 1, 0, 0]), ("n", "p"), "made up")
+TRAINED = np.array([[0.1, 0.9], [0.4, 0.6], [0.8, 0.2], [0.55, 0.45]], np.float32)
+
+
+@pytest.mark.parametrize(
+    ("artifact", "change", "faults"),
+    [
+        ("savedmodel", 0.00009, []),
+        ("savedmodel", 0.0002, ["a probability differs by 0.0002, budget 0.0001"]),
+        ("float32", 0.0002, ["a probability differs by 0.0002, budget 0.0001"]),
+        ("int8", 0.04, []),
+        ("int8", 0.06, ["25.00% of labels flip, budget 1.00%", "accuracy drops by 25.00%, budget 0.50%"]),
+        ("int8", np.nan, ["it gave a probability that is not a number"]),
+        ("savedmodel", np.nan, ["it gave a probability that is not a number", "a probability differs by nan"]),
+    ],
+)
+def test_budgets_are_held(tmp_path, artifact, change, faults):
+    (tmp_path / "file").write_bytes(b"x" * 1500)
+    probabilities = TRAINED + np.array([[0, 0], [0, 0], [0, 0], [-change, change]], np.float32)
+    parity = compare(
+        artifact, tmp_path / "file", probabilities, [0.001, 0.003, 0.002], Truth(REVIEWS, TRAINED), BudgetConfig()
+    )
+    assert parity.passed is (not faults)
+    for fault in faults:
+        assert any(fault in found for found in parity.faults), parity.faults
+    assert parity.megabytes == 0.0015
+    assert parity.latency_ms == pytest.approx(2)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "path", "error", "message"),
+    [
+        (lambda r: (r / "model/model.keras").write_bytes(b"PK"), "", ArtifactError, "model.keras cannot be read"),
+        (lambda r: (r / "model/labels.txt").unlink(), "", ArtifactError, "has no labels.txt"),
+        (lambda r: (r / "model/vocab.txt").unlink(), "", ArtifactError, "Cannot read the text specification"),
+        (lambda r: (r / "model/model.keras").unlink(), "", RunError, "holds no model"),
+        (
+            lambda r: (r / "export/mobile/vocab.txt").unlink(),
+            "export/mobile/model-int8.tflite",
+            ArtifactError,
+            "Cannot read the text specification",
+        ),
+        (
+            lambda r: (r / "export/mobile/model-int8.tflite").write_bytes(b"TFL3" * 9),
+            "export/mobile/model-int8.tflite",
+            ArtifactError,
+            "cannot be opened as a .tflite file of tfsent",
+        ),
+        (
+            lambda r: (r / "export/serving/1/saved_model.pb").write_bytes(b"nonsense"),
+            "export/serving",
+            ArtifactError,
+            "cannot be loaded as a SavedModel of tfsent",
+        ),
+        (lambda r: None, "heldout", ArtifactError, "is nothing tfsent made. Expected a run directory"),
+        (lambda r: None, "config.yaml", ArtifactError, "found a file"),
+        (lambda r: None, "nowhere", ArtifactError, "found nothing"),
+    ],
+)
+def test_what_cannot_be_opened_is_told(mine, spoil, path, error, message):
+    spoil(mine)
+    with pytest.raises(error, match=message):
+        tfsent.load(mine / path)

@@ -1,0 +1,167 @@
+"""The command line: one clear message and an exit code for whatever goes wrong."""
+
+import csv
+import io
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+import tfsent
+from tfsent.cli import main
+
+
+def call(*words, code=0, stdin=None):
+    """Run a command; give its standard output, or its one message when it must fail."""
+    result = CliRunner().invoke(main, [str(word) for word in words], input=stdin)
+    assert result.exit_code == code, result.output + repr(result.exception)
+    assert "Traceback" not in result.output
+    if code:
+        assert result.stderr.count("Error: ") == 1
+        return result.stderr
+    return result.stdout
+
+
+def test_version_and_help():
+    assert tfsent.__version__ in call("--version")
+    for command in ("train", "evaluate", "predict", "export"):
+        assert command in call("--help")
+        assert len(call(command, "--help")) > 300
+
+
+def test_recipes_are_listed_copied_and_checked(tmp_path):
+    assert {"imdb", "quickstart", "smoke"} <= {line.split()[0] for line in call("recipes", "ls").splitlines()}
+    target = tmp_path / "mine.yaml"
+    assert f"Next: tfsent train {target}" in call("recipes", "cp", "imdb", target)
+    assert "exists already. Name another target." in call("recipes", "cp", "imdb", target, code=1)
+    assert "max_tokens: 256" in call("config", "check", target)
+    assert "epochs: 9" in call("config", "check", target, "--set", "train.epochs=9")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["train", "quikstart"], "No recipe is called 'quikstart'. Did you mean 'quickstart'?"),
+        (["train", "smoke", "--set", "train.epoch=1"], "train.epoch: unknown key. Did you mean 'epochs'?"),
+        (["train", "smoke", "--set", "train.epochs=two"], "train.epochs: Input should be a valid integer"),
+        (["train", "imdb", "--set", "data.dir=/nowhere", "--run-dir", "{tmp}/run"], "has no imdb_reviews folder"),
+        (["config", "check", "{tmp}/none.yaml"], "No recipe file at"),
+        (["recipes", "cp", "none"], "No recipe is called 'none'"),
+        (["evaluate", "{tmp}/none"], "No run at"),
+        (["evaluate", "{tmp}"], "is not a run of tfsent"),
+        (["export", "{tmp}"], "is not a run of tfsent"),
+        (["predict", "{tmp}", "text"], "is nothing tfsent made. Expected a run directory"),
+        (["predict", "{tmp}"], "predict takes texts, or --file FILE, or - for standard input"),
+        (["predict", "{tmp}", "text", "--file", "x"], "Give one of them."),
+        (["predict", "{tmp}", "--file", "{tmp}/none.txt"], "No such file or directory: "),
+    ],
+)
+def test_bad_input_is_one_message(tmp_path, words, message):
+    assert message in call(*(word.format(tmp=tmp_path) for word in words), code=1)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unknown_option_suggests_the_nearest():
+    result = CliRunner().invoke(main, ["train", "smoke", "--overwrit"])
+    assert result.exit_code == 2
+    assert "Did you mean" in result.stderr
+
+
+def test_predict_prints_a_table_json_lines_or_csv(tiny_run, tmp_path):
+    texts = ["great superb lovely film", "awful dull, poor film"]
+    table = call("predict", tiny_run, *texts)
+    assert all(word in table for word in (*texts, "positive", "negative"))
+    objects = [json.loads(line) for line in call("predict", tiny_run, *texts, "--json").splitlines()]
+    assert [o["label"] for o in objects] == ["positive", "negative"]
+    assert [o["text"] for o in objects] == texts
+    rows = list(csv.DictReader(io.StringIO(call("predict", tiny_run, *texts, "--csv"))))
+    assert [row["text"] for row in rows] == texts
+    assert float(rows[0]["p_positive"]) == pytest.approx(objects[0]["probability"], abs=1e-6)
+    file = tmp_path / "reviews.txt"
+    file.write_bytes("\ufeff".encode() + "\r\n\n".join(texts).encode() + b"\n")
+    assert call("predict", tiny_run, "--file", file, "--json") == call("predict", tiny_run, *texts, "--json")
+
+
+def test_predict_reads_standard_input(tiny_run):
+    done = subprocess.run(
+        [sys.executable, "-m", "tfsent", "predict", str(tiny_run), "-", "--json"],
+        input="great superb lovely film\n",
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert json.loads(done.stdout)["label"] == "positive"
+    assert done.stderr == "", "TensorFlow's start-up noise reached the user"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "holds no text. Expected one review a line."),
+        (b" \n\n\t\n", "holds no text"),
+        (b"fine\nna\xefve\n", "line 2: byte 3 (0xef) is not UTF-8"),
+    ],
+)
+def test_a_file_that_cannot_be_predicted_is_told(tiny_run, tmp_path, content, message):
+    file = tmp_path / "reviews.txt"
+    file.write_bytes(content)
+    assert message in call("predict", tiny_run, "--file", file, code=1)
+
+
+def test_an_existing_run_is_refused_without_overwrite(tiny_settings, tmp_path):
+    (tmp_path / "run").mkdir()
+    words = [w for s in tiny_settings for w in ("--set", s)]
+    assert "exists already. Pass --overwrite" in call("train", "smoke", *words, "--run-dir", tmp_path / "run", code=1)
+
+
+def test_over_budget_is_exit_code_1_and_says_why(tiny_run, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(tiny_run, run)
+    # No float32 runtime agrees with another to the last bit on sixty reviews.
+    message = call("export", run, "--to", "serving", "--set", "export.budget.savedmodel_difference=0", code=1)
+    assert "Nothing was published." in message
+    assert "savedmodel: a probability differs by" in message
+    assert not (run / "export").exists()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_an_unwritable_folder_is_told(tiny_settings, tmp_path):
+    (tmp_path / "locked").mkdir(mode=0o500)
+    words = [w for s in tiny_settings for w in ("--set", s)]
+    message = call("train", "smoke", *words, "--run-dir", tmp_path / "locked" / "run", code=1)
+    assert "Cannot make the run directory" in message
+
+
+def test_a_full_disk_is_told_and_leaves_no_half_file(tiny_run, tmp_path):
+    """/dev/full is a disk with no room left."""
+    command = [sys.executable, "-m", "tfsent", "predict", str(tiny_run), "good"]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 1
+    assert "No space left on device" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_ctrl_c_saves_what_was_learnt(tiny_settings, tmp_path):
+    words = [w for s in (*tiny_settings, "train.epochs=5000") for w in ("--set", s)]
+    run = tmp_path / "run"
+    command = [sys.executable, "-m", "tfsent", "train", "smoke", *words, "--run-dir", str(run)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 180
+    while not ((run / "history.csv").exists() and len((run / "history.csv").read_text().splitlines()) > 1):
+        assert time.monotonic() < deadline and process.poll() is None, process.communicate()
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 130, errors
+    assert "Interrupted: saving what was learnt so far." in errors
+    assert f"The model as it was then is in {run}." in errors
+    assert "Traceback" not in errors
+    assert json.loads(call("predict", run, "good", "--json"))["label"] in ("negative", "positive")

@@ -1,0 +1,59 @@
+"""Train → evaluate → export → verify → predict, through the command line, in processes of their own."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+
+def tfsent(*words, cwd):
+    command = [sys.executable, "-m", "tfsent", *map(str, words)]
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def whole_way(recipe, settings, cwd):
+    """All five steps; gives metrics and parity."""
+    tfsent("train", recipe, *(w for s in settings for w in ("--set", s)), cwd=cwd)
+    run = cwd / "runs" / recipe
+    metrics = json.loads(tfsent("evaluate", run, "--json", cwd=cwd))
+    parity = json.loads(tfsent("export", run, "--json", cwd=cwd))
+    assert parity["passed"]
+    answers = []
+    for artifact in (run, run / "export/serving", run / "export/mobile/model-float32.tflite"):
+        lines = tfsent("predict", artifact, "good great film", "bad awful film", "--json", cwd=cwd).splitlines()
+        answers.append([json.loads(line)["probabilities"] for line in lines])
+    for answer in answers[1:]:
+        for found, expected in zip(answer, answers[0], strict=True):
+            assert found == pytest.approx(expected, abs=1e-4)
+    return metrics, parity
+
+
+def test_a_tiny_model_goes_the_whole_way(tiny_settings, tmp_path):
+    metrics, parity = whole_way("smoke", tiny_settings, tmp_path)
+    assert metrics["accuracy"] > 0.9
+    assert metrics["origin"] == "official IMDb test split"
+    assert parity["reviews"] == 60
+
+
+@pytest.mark.real
+def test_the_real_encoder_on_real_reviews_goes_the_whole_way(minilm, imdb, tmp_path):
+    """MiniLM on 600 IMDb reviews: far from its best, and far from chance."""
+    settings = [
+        "data.train_examples=600",
+        "data.validation_examples=64",
+        "data.test_examples=200",
+        "text.max_tokens=64",
+        "train.epochs=2",
+        "train.learning_rate=2e-4",
+        "export.verify_examples=100",
+        "export.budget.int8_flips=0.05",
+        "export.budget.int8_accuracy_drop=0.05",
+    ]
+    metrics, parity = whole_way("smoke", settings, tmp_path)
+    assert metrics["accuracy"] > 0.65
+    sizes = {a["artifact"]: a["megabytes"] for a in parity["artifacts"]}
+    assert sizes["int8"] < 24
+    assert sizes["savedmodel"] < 100

@@ -1,0 +1,135 @@
+"""Fine-tuning: schedule, decay, guards, and what is left when it goes wrong."""
+
+import csv
+import json
+
+import keras
+import numpy as np
+import pytest
+
+from tfsent import train as trainer
+from tfsent.batching import BatchPlan
+from tfsent.config import TrainConfig, load_config
+from tfsent.encoders import load_encoder
+from tfsent.errors import ConfigError, DataError, EncoderError, RunError, TrainingError
+from tfsent.model import build_classifier
+from tfsent.predictors import KerasPredictor
+from tfsent.train import WarmupLinearDecay, choose_precision, compile_model, train
+
+
+def test_the_schedule_rises_then_falls_to_nothing():
+    schedule = WarmupLinearDecay(1.0, 4, 10)
+    rates = [float(schedule(step)) for step in range(10)]
+    assert rates[:4] == pytest.approx([0.25, 0.5, 0.75, 1.0])
+    assert rates[4:] == pytest.approx([6 / 7, 5 / 7, 4 / 7, 3 / 7, 2 / 7, 1 / 7])
+    assert float(schedule(10)) == 0.0
+    assert float(WarmupLinearDecay(1.0, 0, 2)(0)) <= 1.0
+
+
+def test_biases_and_layer_norms_do_not_decay_and_all_else_does(tiny_encoder):
+    encoder = load_encoder(f"path:{tiny_encoder}")
+    config = load_config("smoke", ["model.hidden_units=[4]", "train.weight_decay=0.5"])
+    model = build_classifier(encoder.rebuilt(dropout=0.0, dtype="float32"), config.model, 2)
+    compile_model(model, config.train, BatchPlan(np.array([5]), 64))
+    decayed = {v.path for v in model.trainable_variables if model.optimizer._use_weight_decay(v)}
+    spared = {v.path for v in model.trainable_variables} - decayed
+    assert decayed == {v.path for v in model.trainable_variables if v.name in ("kernel", "embeddings")}
+    assert {path.rsplit("/", 1)[1] for path in spared} == {"bias", "gamma", "beta"}
+    assert len(spared) > 20
+
+
+def test_a_run_directory_is_complete(tiny_run):
+    found = {str(p.relative_to(tiny_run)) for p in tiny_run.rglob("*") if p.is_file()}
+    expected = {"config.yaml", "environment.json", "data.json", "history.csv", "heldout/test.jsonl.gz"}
+    expected |= {f"model/{name}" for name in ("model.keras", "vocab.txt", "text.json", "labels.txt")}
+    assert expected <= found
+    assert any(name.startswith("tensorboard/validation/events") for name in found)
+    data = json.loads((tiny_run / "data.json").read_text())
+    assert data["splits"]["train"]["reviews"] == 280
+    assert data["encoder"]["weights_sha256"]
+
+
+def test_history_has_a_row_an_epoch_and_the_best_epoch_is_what_was_kept(tiny_run):
+    with (tiny_run / "history.csv").open(newline="") as handle:
+        rows = list(csv.DictReader(handle))
+    assert 1 <= len(rows) <= 6
+    best = max(float(row["val_accuracy"]) for row in rows)
+    from tfsent.evaluate import evaluate
+
+    assert evaluate(tiny_run, "validation")["accuracy"] == pytest.approx(best)
+
+
+def test_the_same_seed_trains_the_same_model(tiny_settings, tmp_path):
+    config = load_config("smoke", [*tiny_settings, "train.epochs=1"])
+    weights = []
+    for name in ("a", "b"):
+        train(config, tmp_path / name)
+        weights.append(KerasPredictor(tmp_path / name).model.get_weights())
+    for a, b in zip(*weights, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+def test_early_stopping_ends_training_and_keeps_the_best(tiny_settings, tmp_path, monkeypatch):
+    """A learning rate of next to nothing never improves after the first epoch."""
+    config = load_config("smoke", [*tiny_settings, "train.epochs=6", "train.learning_rate=1e-12"])
+    train(config, tmp_path / "run")
+    with (tmp_path / "run" / "history.csv").open(newline="") as handle:
+        assert len(list(csv.DictReader(handle))) == 3
+
+
+def test_mixed_precision_trains_and_saves_float32(tiny_settings, tmp_path):
+    train(load_config("smoke", [*tiny_settings, "train.epochs=1", "train.precision=mixed_bfloat16"]), tmp_path / "run")
+    model = KerasPredictor(tmp_path / "run").model
+    assert {layer.compute_dtype for layer in model._flatten_layers()} == {"float32"}
+
+
+def test_a_loss_that_is_no_number_stops_training_and_leaves_nothing(tiny_settings, tmp_path, monkeypatch):
+    def broken(self, *args, **kwargs):
+        return keras.ops.mean(args[1]) * float("nan")
+
+    monkeypatch.setattr(keras.losses.SparseCategoricalCrossentropy, "__call__", broken)
+    with pytest.raises(TrainingError, match="The loss became nan at step 1. Usually the learning rate is too high"):
+        train(load_config("smoke", tiny_settings), tmp_path / "run")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("setting", "error", "message"),
+    [
+        ("text.max_tokens=64", ConfigError, "text.max_tokens is 64, and the encoder has 40 positions"),
+        ("train.batch_tokens=16", DataError, "train.batch_tokens is 16, and one review takes 32 tokens"),
+        ("data.dir=/nowhere", DataError, "has no imdb_reviews folder"),
+        ("encoder=path:/nowhere", EncoderError, "has no config.json"),
+    ],
+)
+def test_what_cannot_be_trained_leaves_no_run(tiny_settings, tmp_path, setting, error, message):
+    with pytest.raises(error, match=message):
+        train(load_config("smoke", [*tiny_settings, setting]), tmp_path / "run")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_in_the_way_is_refused_before_any_work(tiny_settings, tmp_path, monkeypatch):
+    (tmp_path / "run").mkdir()
+    monkeypatch.setattr(trainer, "load_splits", lambda *_: pytest.fail("work was done"))
+    with pytest.raises(RunError, match="exists already"):
+        train(load_config("smoke", tiny_settings), tmp_path / "run")
+
+
+def test_a_failed_replacement_puts_the_old_run_back(tiny_settings, tmp_path):
+    old = tmp_path / "run"
+    (old / "model").mkdir(parents=True)
+    for name in ("config.yaml", "model/model.keras"):
+        (old / name).write_text("old")
+    with pytest.raises(EncoderError):
+        train(load_config("smoke", [*tiny_settings, "encoder=path:/nowhere"]), old, overwrite=True)
+    assert (old / "model" / "model.keras").read_text() == "old"
+    assert list(tmp_path.iterdir()) == [old]
+
+
+def test_precision_follows_the_hardware(monkeypatch):
+    assert choose_precision("float32") == "float32"
+    monkeypatch.setattr(trainer.tf.config, "list_physical_devices", lambda kind: [])
+    for flags, expected in [("fma avx512_bf16", "mixed_bfloat16"), ("amx_bf16", "mixed_bfloat16"), ("avx2", "float32")]:
+        monkeypatch.setattr(trainer.Path, "read_text", lambda *_, flags=flags, **__: flags)
+        assert choose_precision("auto") == expected
+    assert TrainConfig().precision == "auto"
