@@ -3,7 +3,8 @@
     python benchmarks/int8_full_test.py runs/imdb
 
 Reads RUN/predictions.csv (written by `tfsent evaluate RUN`) for the trained model's answers, runs
-RUN/export/mobile/model-int8.tflite on the same reviews, prints a table and writes benchmarks/results/int8_full_test.json.
+RUN/export/mobile/model-int8.tflite on the same reviews, prints a table and writes
+benchmarks/results/int8_full_test.json.
 """
 
 from __future__ import annotations

@@ -20,6 +20,10 @@ def reviews_of(labels, names=("negative", "positive")):
     return Reviews(tuple(f"review {i}" for i in range(len(labels))), np.array(labels, np.int32), names, "made up")
 
 
+def pairs(reviews):
+    return zip(reviews.texts, reviews.labels.tolist(), strict=True)
+
+
 @given(st.lists(st.integers(0, 2), min_size=1, max_size=80), st.data())
 @settings(deadline=None)
 def test_a_split_is_a_partition_that_keeps_the_share_of_each_class(labels, draw):

