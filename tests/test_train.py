@@ -2,6 +2,7 @@
 
 import csv
 import json
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -113,6 +114,33 @@ def test_a_run_in_the_way_is_refused_before_any_work(tiny_settings, tmp_path, mo
     monkeypatch.setattr(trainer, "load_splits", lambda *_: pytest.fail("work was done"))
     with pytest.raises(RunError, match="exists already"):
         train(load_config("smoke", tiny_settings), tmp_path / "run")
+
+
+def test_a_disk_too_small_is_told_before_training(tiny_settings, tmp_path, monkeypatch):
+    monkeypatch.setattr(trainer.shutil, "disk_usage", lambda path: SimpleNamespace(free=1_000_000))
+    monkeypatch.setattr(trainer, "_fit", lambda *_: pytest.fail("it trained"))
+    with pytest.raises(RunError, match="has 1 MB free, and the run needs about 20 MB. Free some"):
+        train(load_config("smoke", tiny_settings), tmp_path / "run")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("reason", "error", "message"),
+    [
+        ("events.out; No space left on device", RunError, "The disk of .* is full"),
+        ("OOM when allocating tensor", TrainingError, "ran out of memory. Lower train.batch_tokens .now 256"),
+    ],
+)
+def test_a_full_disk_and_a_full_device_are_told_apart(tiny_settings, tmp_path, monkeypatch, reason, error, message):
+    """TensorFlow gives both the same exception; the first was seen on a tmpfs of 24 kB."""
+
+    def full(*_, **__):
+        raise trainer.tf.errors.ResourceExhaustedError(None, None, reason)
+
+    monkeypatch.setattr(keras.Model, "fit", full)
+    with pytest.raises(error, match=message):
+        train(load_config("smoke", tiny_settings), tmp_path / "run")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_failed_replacement_puts_the_old_run_back(tiny_settings, tmp_path):

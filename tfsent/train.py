@@ -8,6 +8,7 @@ validation accuracy with the best weights restored.
 from __future__ import annotations
 
 import math
+import shutil
 import signal
 import time
 from collections.abc import Iterator
@@ -25,10 +26,12 @@ from tfsent.config import Config, TextConfig, TrainConfig
 from tfsent.console import Meter, say
 from tfsent.data import Reviews, load_splits, save_reviews
 from tfsent.encoders import Encoder, load_encoder
-from tfsent.errors import ConfigError, TrainingError
+from tfsent.errors import ConfigError, RunError, TrainingError
 from tfsent.model import as_float32, build_classifier
 from tfsent.text import TextSpec, Tokenizer
 
+SPARE_BYTES = 20_000_000
+"""Room for what a run writes beside its model."""
 NO_DECAY = ("bias", "gamma", "beta")
 """Names of the variables that weight decay leaves alone: biases and the layer norms' scale and shift."""
 
@@ -84,6 +87,7 @@ def train(config: Config, run: Path, *, overwrite: bool = False) -> bool:
         backbone = encoder.rebuilt(dropout=config.model.encoder_dropout, dtype=policy)
         model = build_classifier(backbone, config.model, len(splits.train.label_names))
         compile_model(model, config.train, plan)
+        _require_space(run, 4 * model.count_params())
         data = make_dataset(tokens, splits.train.labels, plan, tokenizer.pad_id)
         validation_plan = BatchPlan(validation_tokens.lengths, config.train.batch_tokens)
         validation = make_dataset(validation_tokens, splits.validation.labels, validation_plan, tokenizer.pad_id)
@@ -146,6 +150,16 @@ def save_model(run: Path, model: keras.Model, tokenizer: Tokenizer, label_names:
         (folder / "labels.txt").write_text("\n".join(label_names) + "\n", encoding="utf-8")
 
 
+def _require_space(run: Path, model_bytes: int) -> None:
+    """Better to learn before an hour of training than after it that the model does not fit on the disk."""
+    needed, free = model_bytes + SPARE_BYTES, shutil.disk_usage(run).free
+    if free < needed:
+        raise RunError(
+            f"The disk of {run} has {free / 1e6:,.0f} MB free, and the run needs about {needed / 1e6:,.0f} MB. "
+            "Free some, or choose another --run-dir."
+        )
+
+
 def _describe(config: Config, reviews: Reviews, tokens: Tokens, plan: BatchPlan) -> None:
     cut = float(np.mean(tokens.lengths == config.text.max_tokens))
     say(
@@ -185,6 +199,12 @@ def _fit(
         except _StoppedError:
             say("Interrupted: saving what was learnt so far.")
             return True
+        except tf.errors.ResourceExhaustedError as error:
+            if "No space left" in str(error):
+                raise RunError(f"The disk of {run} is full. Free some, or choose another --run-dir.") from error
+            raise TrainingError(
+                f"The device ran out of memory. Lower train.batch_tokens (now {config.batch_tokens})."
+            ) from error
     return False
 
 
