@@ -165,3 +165,14 @@ def test_ctrl_c_saves_what_was_learnt(tiny_settings, tmp_path):
     assert f"The model as it was then is in {run}." in errors
     assert "Traceback" not in errors
     assert json.loads(call("predict", run, "good", "--json"))["label"] in ("negative", "positive")
+
+
+def test_the_readme_names_every_command_and_option():
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    for name, command in main.commands.items():
+        names = [f"{name} {inner}" for inner in command.commands] if hasattr(command, "commands") else [name]
+        for full in names:
+            assert f"tfsent {full}" in readme
+        options = [o for p in command.params for o in p.opts if o.startswith("--") and o not in ("--help", "--version")]
+        missing = [option for option in options if option not in readme]
+        assert not missing, f"README.md says nothing of tfsent {name} {missing}"

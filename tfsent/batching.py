@@ -52,13 +52,17 @@ def tokenize_all(tokenizer: Tokenizer, texts: Sequence[str], batch: int = 512) -
     import tensorflow as tf
 
     raw = [text.encode("utf-8", "replace") for text in texts]
+    if len(raw) <= batch:
+        # Tracing the graph for tf.data takes longer than a few texts do.
+        rows = tokenizer(tf.constant(raw, tf.string, [len(raw)]))
+        return Tokens(rows.values.numpy(), np.concatenate([[0], np.cumsum(rows.row_lengths().numpy())]))
     dataset = tf.data.Dataset.from_generator(
         lambda: (np.array(raw[i : i + batch], object) for i in range(0, len(raw), batch)),
         output_signature=tf.TensorSpec([None], tf.string),
-    )
-    parts = [(row.values.numpy(), row.row_lengths().numpy()) for row in dataset.map(tokenizer, num_parallel_calls=2)]
-    ids = np.concatenate([values for values, _ in parts] or [np.zeros(0, np.int32)])
-    lengths = np.concatenate([lengths for _, lengths in parts] or [np.zeros(0, np.int64)])
+    ).map(tf.autograph.experimental.do_not_convert(tokenizer), num_parallel_calls=2)
+    parts = [(rows.values.numpy(), rows.row_lengths().numpy()) for rows in dataset]
+    ids = np.concatenate([values for values, _ in parts])
+    lengths = np.concatenate([lengths for _, lengths in parts])
     return Tokens(ids, np.concatenate([[0], np.cumsum(lengths)]))
 
 

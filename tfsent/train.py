@@ -232,8 +232,12 @@ class Watch(keras.callbacks.Callback):
                 f"The loss became {loss} at step {batch + 1}. Usually the learning rate is too high "
                 f"(train.learning_rate; try a third of it), or bfloat16 is too coarse (train.precision=float32)."
             )
-        self.seen += self.real_tokens[batch]
-        speed = self.seen / (time.monotonic() - self.started)
+        if batch == 0:
+            # The first step of all traces the graph; its time says nothing of the speed.
+            self.clock = time.monotonic()
+        else:
+            self.seen += self.real_tokens[batch]
+        speed = self.seen / max(time.monotonic() - self.clock, 1e-9)
         self.meter.advance(1, f"loss {loss:.4f} · accuracy {float(logs['accuracy']):.2%} · {speed:,.0f} tokens/s")
 
     def on_test_begin(self, logs: Any = None) -> None:
