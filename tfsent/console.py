@@ -90,4 +90,5 @@ class Meter:
         if now - self.last >= QUIET_SECONDS and self.done < self.total:
             self.last = now
             left = (now - self.started) * (self.total - self.done) / self.done
-            say(f"{self.what} {self.done:,}/{self.total:,} {note} · {left / 60:.0f} min left")
+            parts = [f"{self.what} {self.done:,}/{self.total:,}", note, f"{left / 60:.0f} min left"]
+            say(" · ".join(part for part in parts if part))
