@@ -99,6 +99,12 @@ def test_a_class_without_examples_is_named(tmp_path):
         load_splits(DataConfig(dir=str(folder), validation_examples=10))
 
 
+def test_a_source_without_reviews_is_told(tmp_path):
+    folder = write_tfds(tmp_path, [], tiny_texts(10, 2))
+    with pytest.raises(DataError, match="could not load imdb_reviews from .*no data"):
+        load_splits(DataConfig(dir=str(folder), validation_examples=2))
+
+
 def test_a_missing_data_folder_is_named(tmp_path):
     with pytest.raises(DataError, match="has no imdb_reviews folder"):
         load_splits(DataConfig(dir=str(tmp_path)))
