@@ -77,6 +77,8 @@ def test_order_is_kept_and_no_text_is_no_answer(run):
 def test_one_string_is_not_a_list_of_letters(run):
     with pytest.raises(TypeError, match="put it in a list"):
         tfsent.load(run).predict("good")
+    with pytest.raises(TypeError, match="Received in it: None"):
+        tfsent.load(run).predict(["good", None])
 
 
 def test_the_report_says_what_was_published(run):
@@ -254,9 +256,10 @@ def test_budgets_are_held(tmp_path, artifact, change, faults):
             ArtifactError,
             "cannot be loaded as a SavedModel of tfsent",
         ),
-        (lambda r: None, "heldout", ArtifactError, "is nothing tfsent made. Expected a run directory"),
-        (lambda r: None, "config.yaml", ArtifactError, "found a file"),
-        (lambda r: None, "nowhere", ArtifactError, "found nothing"),
+        (lambda r: None, "heldout", ArtifactError, "cannot be opened: it is a folder. Expected a run directory"),
+        (lambda r: None, "config.yaml", ArtifactError, "cannot be opened: it is a file"),
+        (lambda r: None, "nowhere", ArtifactError, "There is nothing at .*nowhere. Expected a run directory"),
+        (lambda r: None, "export/mobile", ArtifactError, "holds several models. Name one: .*model-int8.tflite"),
     ],
 )
 def test_what_cannot_be_opened_is_told(mine, spoil, path, error, message):

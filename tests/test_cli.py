@@ -4,6 +4,7 @@ import csv
 import errno
 import io
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -16,6 +17,9 @@ from click.testing import CliRunner
 
 import tfsent
 from tfsent.cli import main
+
+# conftest.py sets log levels for itself; a user has not.
+QUIET = {k: v for k, v in os.environ.items() if k not in ("TF_CPP_MIN_LOG_LEVEL", "KERAS_BACKEND")}
 
 
 def call(*words, code=0, stdin=None):
@@ -57,7 +61,9 @@ def test_recipes_are_listed_copied_and_checked(tmp_path):
         (["evaluate", "{tmp}/none"], "No run at"),
         (["evaluate", "{tmp}"], "is not a run of tfsent"),
         (["export", "{tmp}"], "is not a run of tfsent"),
-        (["predict", "{tmp}", "text"], "is nothing tfsent made. Expected a run directory"),
+        (["predict", "{tmp}", "text"], "cannot be opened: it is a folder. Expected a run directory"),
+        (["predict", "{tmp}/none", "text"], "There is nothing at"),
+        (["predict", "{tmp}", "text", " "], "Text 2 is blank. Expected a review."),
         (["predict", "{tmp}"], "predict takes texts, or --file FILE, or - for standard input"),
         (["predict", "{tmp}", "text", "--file", "x"], "Give one of them."),
         (["predict", "{tmp}", "--file", "{tmp}/none.txt"], "No such file or directory: "),
@@ -96,6 +102,7 @@ def test_predict_reads_standard_input(tiny_run):
         capture_output=True,
         text=True,
         check=True,
+        env=QUIET,
     )
     assert json.loads(done.stdout)["label"] == "positive"
     assert done.stderr == "", "TensorFlow's start-up noise reached the user"
@@ -129,6 +136,18 @@ def test_over_budget_is_exit_code_1_and_says_why(tiny_run, tmp_path):
     assert "Nothing was published." in message
     assert "savedmodel: a probability differs by" in message
     assert not (run / "export").exists()
+
+
+def test_export_sets_only_what_export_reads(tiny_run):
+    message = call("export", tiny_run, "--set", "train.epochs=3", code=1)
+    assert "only keys below export. can still be set. Received: 'train.epochs=3'." in message
+
+
+def test_python_is_as_quiet_as_the_command_line(tiny_run):
+    code = f"import tfsent; print(tfsent.load({str(tiny_run)!r}).predict(['good film'])[0].label)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=QUIET)
+    assert done.stdout.strip() in ("negative", "positive")
+    assert done.stderr == ""
 
 
 def test_an_unwritable_folder_is_told(tiny_settings, tmp_path, monkeypatch):

@@ -35,6 +35,10 @@ def test_an_empty_recipe_is_the_defaults(recipe):
     assert load_config(recipe("")) == Config()
 
 
+def test_a_section_with_nothing_in_it_is_the_defaults(recipe):
+    assert load_config(recipe("train:\n  # epochs: 3\ntext:\n"), ["train.epochs=4"]).train.epochs == 4
+
+
 def test_scientific_notation_is_a_number_as_in_yaml_1_2(recipe):
     assert load_config(recipe("train:\n  learning_rate: 6e-5\n")).train.learning_rate == 6e-5
     assert load_config("smoke", ["train.learning_rate=1E-3"]).train.learning_rate == 1e-3
@@ -77,6 +81,13 @@ def test_every_fault_is_reported_at_once(recipe):
         ("model.dropout=1", "less than 1"),
         ("model.hidden_units=[8, none]", "model.hidden_units.1"),
         ("encoder=", "encoder: Input should be a valid string"),
+        (
+            "encoder=bert-base-uncased",
+            "encoder: expected pypi:minilm-l6, path:DIR, hf:OWNER/NAME or keras:PRESET. Received",
+        ),
+        ("data.test_examples=null", "imdb-wheel has no official test split; set data.test_examples"),
+        ("model.hidden_units=64", "model.hidden_units: Input should be a list, such as [64]. Received: 64."),
+        ("train=3", "train: Input should be a section with keys. Received: 3."),
         ("train.epochs", "--set expects section.key=value"),
         (".epochs=1", "--set expects section.key=value"),
         ("encoder.name=x", "'encoder' is a value and not a section"),

@@ -74,8 +74,6 @@ def test_a_source_without_a_test_split_holds_one_out_and_says_so(monkeypatch):
     splits = load_splits(config)
     assert [len(part) for part in vars(splits).values()] == [50, 20, 30]
     assert "not the official test split" in splits.test.origin
-    with pytest.raises(DataError, match="has no official test split. Set data.test_examples"):
-        load_splits(DataConfig(source="imdb-wheel", validation_examples=20))
 
 
 @pytest.mark.parametrize(

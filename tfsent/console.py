@@ -34,13 +34,21 @@ def quiet_stderr() -> Iterator[None]:
         os.dup2(noise.fileno(), 2)
         try:
             yield
-        except BaseException:
+        except Exception:
             noise.seek(0)
             os.write(kept, noise.read())
             raise
         finally:
             os.dup2(kept, 2)
             os.close(kept)
+
+
+def load_tensorflow() -> None:
+    """Load TensorFlow and Keras without their start-up noise, which `TF_CPP_MIN_LOG_LEVEL=0` brings back."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with quiet_stderr() if os.environ["TF_CPP_MIN_LOG_LEVEL"] == "3" else contextlib.nullcontext():
+        import keras  # noqa: F401
+        import tensorflow_text  # noqa: F401
 
 
 def print_table(title: str, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -90,5 +98,9 @@ class Meter:
         if now - self.last >= QUIET_SECONDS and self.done < self.total:
             self.last = now
             left = (now - self.started) * (self.total - self.done) / self.done
-            parts = [f"{self.what} {self.done:,}/{self.total:,}", note, f"{left / 60:.0f} min left"]
+            parts = [
+                f"{self.what} {self.done:,}/{self.total:,}",
+                note,
+                f"{left:.0f} s left" if left < 90 else f"{left / 60:.0f} min left",
+            ]
             say(" · ".join(part for part in parts if part))

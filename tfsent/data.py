@@ -103,11 +103,7 @@ def load_splits(config: DataConfig, say: Say = lambda line: None) -> Splits:
             chosen, _ = split(test, config.test_examples, rng, "data.test_examples")
             test = test.take(chosen, f"{len(chosen):,} reviews drawn from the {test.origin}")
     else:
-        if config.test_examples is None:
-            raise DataError(
-                f"data.source {config.source!r} has no official test split. Set data.test_examples to the number of "
-                "training reviews to hold out for the report."
-            )
+        assert config.test_examples is not None  # DataConfig sees to it
         chosen, rest = split(train, config.test_examples, rng, "data.test_examples")
         test = train.take(
             chosen, "held out of the training reviews, which share its films; not the official test split"

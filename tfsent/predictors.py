@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from tfsent import runs
-from tfsent.console import quiet_stderr
+from tfsent.console import load_tensorflow, quiet_stderr
 from tfsent.errors import ArtifactError
 
 BATCH_TOKENS = 8192
@@ -54,6 +54,8 @@ class Predictor(ABC):
         """Label, its probability and all probabilities of each text."""
         if isinstance(texts, str):
             raise TypeError("predict takes a list of texts. Received one string: put it in a list.")
+        if strange := [text for text in texts if not isinstance(text, str)]:
+            raise TypeError(f"predict takes a list of texts. Received in it: {strange[0]!r}.")
         results = []
         for text, row in zip(texts, self.probabilities(texts).tolist(), strict=True):
             best = int(np.argmax(row))
@@ -187,16 +189,26 @@ def load(path: str | Path) -> Predictor:
         RunError: it is a run without a finished model.
     """
     path = Path(path)
+    opener = _opener(path)
+    load_tensorflow()
+    return opener(path)
+
+
+def _opener(path: Path) -> Callable[[Path], Predictor]:
+    """What opens a path. Decided before TensorFlow is loaded: a wrong path is told at once."""
     if path.suffix == ".tflite" and path.is_file():
-        return TFLitePredictor(path)
+        return TFLitePredictor
     if (path / "config.yaml").is_file():
-        return KerasPredictor(path)
+        runs.require_run(path)
+        return KerasPredictor
     if path.is_dir() and (_versions(path) or (path / "saved_model.pb").is_file()):
-        return SavedModelPredictor(path)
-    what = "nothing" if not path.exists() else "a folder" if path.is_dir() else "a file"
-    raise ArtifactError(
-        f"{path} is nothing tfsent made. Expected a run directory, a SavedModel folder or a .tflite file; found {what}."
-    )
+        return SavedModelPredictor
+    expected = "Expected a run directory, a SavedModel folder or a .tflite file of tfsent"
+    if not path.exists():
+        raise ArtifactError(f"There is nothing at {path}. {expected}.")
+    if path.is_dir() and (files := sorted(path.glob("*.tflite"))):
+        raise ArtifactError(f"{path} holds several models. Name one: {', '.join(map(str, files))}.")
+    raise ArtifactError(f"{path} cannot be opened: it is {'a folder' if path.is_dir() else 'a file'}. {expected}.")
 
 
 def newest_version(folder: Path) -> Path:
