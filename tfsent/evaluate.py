@@ -15,8 +15,6 @@ from tfsent.console import Meter
 from tfsent.data import Reviews, load_reviews
 from tfsent.predictors import KerasPredictor
 
-SPLITS = ("test", "validation")
-
 
 def evaluate(run: Path, split: str = "test") -> dict[str, Any]:
     """Evaluate a run's model on reviews it never learnt from; write `metrics.json` and `predictions.csv`.

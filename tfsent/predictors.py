@@ -17,7 +17,7 @@ import numpy as np
 
 from tfsent import runs
 from tfsent.console import load_tensorflow, quiet_stderr
-from tfsent.errors import ArtifactError
+from tfsent.errors import ArtifactError, first_line
 
 BATCH_TOKENS = 8192
 
@@ -76,12 +76,12 @@ class KerasPredictor(Predictor):
 
         del model
         folder = runs.require_run(run) / "model"
-        self.label_names = read_labels(folder)
+        self.label_names = runs.read_labels(folder)
         self.tokenizer = Tokenizer.load(folder)
         try:
             self.model = keras.saving.load_model(folder / "model.keras", compile=False, safe_mode=True)
         except (OSError, ValueError, TypeError, KeyError) as error:
-            raise ArtifactError(f"{folder / 'model.keras'} cannot be read: {_first_line(error)}") from error
+            raise ArtifactError(f"{folder / 'model.keras'} cannot be read: {first_line(error)}") from error
 
     def probabilities(self, texts: Sequence[str], advance: Advance = lambda count: None) -> np.ndarray:
         """See `Predictor`."""
@@ -109,12 +109,12 @@ class SavedModelPredictor(Predictor):
 
         del tensorflow_text  # its import registers the ops the graph uses
         folder = newest_version(folder)
-        self.label_names = read_labels(folder / "assets.extra")
+        self.label_names = runs.read_labels(folder / "assets.extra")
         try:
             self._loaded = tf.saved_model.load(str(folder))
             self._serve = self._loaded.signatures["serving_default"]
         except (OSError, ValueError, KeyError, tf.errors.OpError) as error:
-            raise ArtifactError(f"{folder} cannot be loaded as a SavedModel of tfsent: {_first_line(error)}") from error
+            raise ArtifactError(f"{folder} cannot be loaded as a SavedModel of tfsent: {first_line(error)}") from error
 
     def probabilities(self, texts: Sequence[str], advance: Advance = lambda count: None) -> np.ndarray:
         """See `Predictor`."""
@@ -142,7 +142,7 @@ class TFLitePredictor(Predictor):
 
         from tfsent.text import Tokenizer
 
-        self.label_names = read_labels(path.parent)
+        self.label_names = runs.read_labels(path.parent)
         self.tokenizer = Tokenizer.load(path.parent)
         self.latencies: list[float] = []
         self.threads = threads or os.cpu_count() or 1
@@ -151,10 +151,10 @@ class TFLitePredictor(Predictor):
                 self._interpreter = Interpreter(model_path=str(path), num_threads=self.threads)
                 self._interpreter.allocate_tensors()
             details = self._interpreter.get_input_details()
-            by_name = {name: next(d["index"] for d in details if f"_{name}:" in d["name"]) for name in TFLITE_INPUTS}
-        except (OSError, ValueError, RuntimeError, StopIteration) as error:
-            raise ArtifactError(f"{path} cannot be opened as a .tflite file of tfsent: {_first_line(error)}") from error
-        self._inputs = by_name
+            index = {detail["name"]: detail["index"] for detail in details}
+            self._inputs = {name: index[f"serving_default_{name}:0"] for name in TFLITE_INPUTS}
+        except (OSError, ValueError, RuntimeError, KeyError) as error:
+            raise ArtifactError(f"{path} cannot be opened as a .tflite file of tfsent: {first_line(error)}") from error
         self._output = self._interpreter.get_output_details()[0]["index"]
 
     def probabilities(self, texts: Sequence[str], advance: Advance = lambda count: None) -> np.ndarray:
@@ -219,21 +219,3 @@ def newest_version(folder: Path) -> Path:
 
 def _versions(folder: Path) -> list[int]:
     return [int(p.name) for p in folder.iterdir() if p.name.isdecimal() and (p / "saved_model.pb").is_file()]
-
-
-def read_labels(folder: Path) -> tuple[str, ...]:
-    """The classes in `labels.txt`, one a line.
-
-    Raises:
-        ArtifactError: the file is missing.
-    """
-    try:
-        return tuple((folder / "labels.txt").read_text(encoding="utf-8").removesuffix("\n").split("\n"))
-    except OSError as error:
-        raise ArtifactError(
-            f"{folder} has no labels.txt. Expected what `tfsent export` wrote: the file and its companions together."
-        ) from error
-
-
-def _first_line(error: Exception) -> str:
-    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)

@@ -21,12 +21,12 @@ import os
 import platform
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from tfsent import __version__
-from tfsent.errors import RunError
+from tfsent.errors import ArtifactError, RunError
 
 
 @contextlib.contextmanager
@@ -75,16 +75,23 @@ def write_json(target: Path, value: Any) -> None:
     write_text(target, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
-def read_json(path: Path) -> Any:
-    """Read a JSON file of a run.
+def write_labels(folder: Path, label_names: Sequence[str]) -> None:
+    """Write `labels.txt` into a folder: the classes, one a line, in the order of the model's outputs."""
+    (folder / "labels.txt").write_text("\n".join(label_names) + "\n", encoding="utf-8")
+
+
+def read_labels(folder: Path) -> tuple[str, ...]:
+    """Read what `write_labels` wrote.
 
     Raises:
-        RunError: it is missing or damaged.
+        ArtifactError: the file is missing.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise RunError(f"Cannot read {path}: {error}.") from error
+        return tuple((folder / "labels.txt").read_text(encoding="utf-8").removesuffix("\n").split("\n"))
+    except OSError as error:
+        raise ArtifactError(
+            f"{folder} has no labels.txt. Expected what `tfsent export` wrote: the file and its companions together."
+        ) from error
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
+from tfsent import runs
 from tfsent.predictors import KerasPredictor
 
 
@@ -34,4 +35,4 @@ def write_savedmodel(predictor: KerasPredictor, folder: Path) -> None:
     archive.write_out(str(folder), verbose=False)
     extra = folder / "assets.extra"
     extra.mkdir()
-    (extra / "labels.txt").write_text("\n".join(predictor.label_names) + "\n", encoding="utf-8")
+    runs.write_labels(extra, predictor.label_names)

@@ -22,7 +22,6 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import tensorflow as tf
 import tensorflow_text as tf_text
@@ -124,14 +123,14 @@ class Tokenizer:
         (folder / "text.json").write_text(json.dumps(asdict(self.spec), indent=2) + "\n", encoding="utf-8")
 
     @classmethod
-    def load(cls, folder: Path, **changes: Any) -> Tokenizer:
-        """Read what `save` wrote, with fields of the specification changed where asked.
+    def load(cls, folder: Path) -> Tokenizer:
+        """Read what `save` wrote.
 
         Raises:
             ArtifactError: a file is missing or damaged.
         """
         try:
-            spec = TextSpec(**{**json.loads((folder / "text.json").read_text(encoding="utf-8")), **changes})
+            spec = TextSpec(**json.loads((folder / "text.json").read_text(encoding="utf-8")))
             return cls(spec, read_vocabulary(folder / "vocab.txt"))
         except (OSError, TypeError, ValueError) as error:
             raise ArtifactError(f"Cannot read the text specification in {folder}: {error}.") from error

@@ -13,6 +13,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tfsent import runs
 from tfsent.errors import ExportError
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def write_tflite(predictor: KerasPredictor, folder: Path) -> None:
     """
     folder.mkdir()
     predictor.tokenizer.save(folder)
-    (folder / "labels.txt").write_text("\n".join(predictor.label_names) + "\n", encoding="utf-8")
+    runs.write_labels(folder, predictor.label_names)
     with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
         source = Path(scratch) / "fixed"
         _write_fixed_length(predictor, source)

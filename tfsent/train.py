@@ -12,7 +12,7 @@ import shutil
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -147,7 +147,7 @@ def save_model(run: Path, model: keras.Model, tokenizer: Tokenizer, label_names:
         folder.mkdir()
         model.save(folder / "model.keras")
         tokenizer.save(folder)
-        (folder / "labels.txt").write_text("\n".join(label_names) + "\n", encoding="utf-8")
+        runs.write_labels(folder, label_names)
 
 
 def _require_space(run: Path, model_bytes: int) -> None:
@@ -176,8 +176,9 @@ def _fit(
     validation: tf.data.Dataset,
     run: Path,
 ) -> bool:
+    watch = Watch(plan)
     callbacks = [
-        Watch(plan),
+        watch,
         keras.callbacks.EarlyStopping(
             monitor="val_accuracy", mode="max", patience=config.early_stopping_patience, restore_best_weights=True
         ),
@@ -205,6 +206,8 @@ def _fit(
             raise TrainingError(
                 f"The device ran out of memory. Lower train.batch_tokens (now {config.batch_tokens})."
             ) from error
+        finally:
+            watch.close()
     return False
 
 
@@ -215,19 +218,19 @@ class Watch(keras.callbacks.Callback):
         super().__init__()
         self.plan = plan
         self.real_tokens: list[int] = []
+        self.open = ExitStack()
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Start a bar."""
         self.real_tokens = [int(self.plan.lengths[rows].sum()) for rows, _ in self.plan.epoch(epoch)]
         self.started, self.seen = time.monotonic(), 0
         self.meter = Meter(f"epoch {epoch + 1}/{self.plan.epochs}", self.plan.steps)
-        self.meter.__enter__()
+        self.open.enter_context(self.meter)
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Advance the bar."""
         loss = float(logs["loss"])
         if not math.isfinite(loss):
-            self.meter.__exit__()
             raise TrainingError(
                 f"The loss became {loss} at step {batch + 1}. Usually the learning rate is too high "
                 f"(train.learning_rate; try a third of it), or bfloat16 is too coarse (train.precision=float32)."
@@ -242,7 +245,11 @@ class Watch(keras.callbacks.Callback):
 
     def on_test_begin(self, logs: Any = None) -> None:
         """The steps of the epoch are done; validation begins."""
-        self.meter.__exit__()
+        self.close()
+
+    def close(self) -> None:
+        """Take the bar down, or the terminal would keep its hidden cursor after an interrupted epoch."""
+        self.open.close()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """One line that stays."""
