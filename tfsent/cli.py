@@ -323,11 +323,20 @@ def _print_parity(result: dict[str, Any]) -> None:
             f"{a['max_difference']:.1e}",
             f"{a['flips']:.2%}",
             f"{a['accuracy']:.2%}",
-            f"{0.0 - a['accuracy_drop'] * 100:+.2f}",
+            f"{0.0 - a['accuracy_drop'] * 100:+.2f} pt",
             f"{a['latency_ms']:.1f}",
             "yes" if a["passed"] else "NO",
         )
         for a in result["artifacts"]
     ]
-    header = "file", "MB", "largest difference", "labels flipped", "accuracy", "points", "ms/review", "may ship"
+    header = (
+        "file",
+        "MB",
+        "largest difference",
+        "labels flipped",
+        "accuracy",
+        "against trained",
+        "ms/review",
+        "may ship",
+    )
     print_table("", header, rows)
