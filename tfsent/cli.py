@@ -332,11 +332,11 @@ def _print_parity(result: dict[str, Any]) -> None:
     header = (
         "file",
         "MB",
-        "largest difference",
+        "max diff.",
         "labels flipped",
         "accuracy",
         "against trained",
-        "ms/review",
+        "ms a review",
         "may ship",
     )
     print_table("", header, rows)
