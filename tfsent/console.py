@@ -59,7 +59,8 @@ def print_table(title: str, header: Sequence[str], rows: Iterable[Sequence[objec
     # Without vertical lines, eight columns fit into the 80 of a plain terminal without breaking a word.
     table = Table(title=title or None, title_justify="left", header_style="bold", box=SIMPLE_HEAD, pad_edge=False)
     for i, name in enumerate(header):
-        table.add_column(name, justify="left" if i == 0 else "right", overflow="fold")
+        widest = max(map(len, name.split())) if i else 10
+        table.add_column(name, justify="right" if i else "left", overflow="fold", min_width=widest)
     for row in rows:
         table.add_row(*(str(cell) for cell in row))
     # Into a pipe or a file a table is as wide as it needs to be; on a terminal it folds.
