@@ -57,7 +57,14 @@ def load_tensorflow() -> None:
 def print_table(title: str, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """A table for people: the first column left, the others right."""
     # Without vertical lines, eight columns fit into the 80 of a plain terminal without breaking a word.
-    table = Table(title=title or None, title_justify="left", header_style="bold", box=SIMPLE_HEAD, pad_edge=False)
+    table = Table(
+        title=title or None,
+        title_justify="left",
+        header_style="bold",
+        box=SIMPLE_HEAD,
+        show_edge=False,
+        padding=(0, 1, 0, 0),
+    )
     for i, name in enumerate(header):
         widest = max(map(len, name.split())) if i else 10
         table.add_column(name, justify="right" if i else "left", overflow="fold", min_width=widest)
