@@ -49,8 +49,13 @@ def test_a_review_over_the_budget_is_refused():
         BatchPlan(np.array([40]), 32)
 
 
+def make_tokens(lengths, first=0):
+    ids = np.arange(first, first + lengths.sum(), dtype=np.int32)
+    return Tokens(ids, np.concatenate([[0], np.cumsum(lengths)]), np.arange(len(lengths)), lengths)
+
+
 def test_padding_is_masked_and_tokens_are_in_place():
-    tokens = Tokens(np.array([1, 2, 3, 4, 5], np.int32), np.array([0, 3, 3, 5]))
+    tokens = make_tokens(np.array([3, 0, 2]), first=1)
     batch = tokens.pad(np.array([2, 0, 1]), 4, 9)
     assert batch["token_ids"].tolist() == [[4, 5, 9, 9], [1, 2, 3, 9], [9, 9, 9, 9]]
     assert batch["padding_mask"].sum(axis=1).tolist() == [2, 3, 0]
@@ -63,12 +68,29 @@ def test_tokenising_all_is_tokenising_each():
     tokens = tokenize_all(tokenizer, texts, batch=5)
     assert len(tokens) == 12
     assert tokens.lengths.tolist() == [4, 2, 8, tokens.lengths[3]] * 3
+    assert tokens.owner.tolist() == list(range(12))
     assert len(tokenize_all(tokenizer, [])) == 0
+
+
+def test_windows_keep_their_review_through_batches_and_averages():
+    tokenizer = Tokenizer(TextSpec(True, 5, truncation="windows", window_overlap=0.34), VOCABULARY)
+    texts = ["good film", "bad " * 8, "", "good bad film it"] * 2
+    tokens = tokenize_all(tokenizer, texts, batch=3)
+    one = [tokenize_all(tokenizer, [text]) for text in texts]
+    assert tokens.owner.tolist() == [i for i, part in enumerate(one) for _ in range(len(part))]
+    assert np.bincount(tokens.owner).tolist() == [1, 4, 1, 2] * 2
+    assert tokens.ids.tolist() == [i for part in one for i in part.ids]
+    assert tokens.review_lengths.tolist() == [2, 8, 0, 4] * 2
+    values = np.random.default_rng(0).random((len(tokens), 2), np.float32)
+    means = [values[tokens.owner == i].mean(axis=0) for i in range(8)]
+    np.testing.assert_allclose(tokens.mean_by_review(values), means, rtol=1e-6)
+    order = np.random.default_rng(1).permutation(len(tokens))
+    assert sum(tokens.reviews_begun(rows) for rows in np.split(order, [3, 7])) == 8
 
 
 def test_the_dataset_is_the_plan_epoch_after_epoch():
     lengths = np.random.default_rng(0).integers(2, 20, 40)
-    tokens = Tokens(np.arange(lengths.sum(), dtype=np.int32), np.concatenate([[0], np.cumsum(lengths)]))
+    tokens = make_tokens(lengths)
     labels = np.arange(40, dtype=np.int32)
     plan = BatchPlan(lengths, 96, seed=0, epochs=2)
     dataset = make_dataset(tokens, labels, plan, 0)

@@ -25,18 +25,35 @@ LENGTH_STEP = 16
 
 @dataclass(frozen=True)
 class Tokens:
-    """Tokenised reviews: row i is `ids[offsets[i]:offsets[i + 1]]`. `ids int32[tokens]`, `offsets int64[n + 1]`."""
+    """Tokenised reviews, as rows for the model: one a review, or several with `truncation: windows`.
+
+    Row i is `ids[offsets[i]:offsets[i + 1]]`, [CLS] and [SEP] included, and belongs to review `owner[i]`.
+    `ids int32[tokens]`, `offsets int64[rows + 1]`, `owner int64[rows]`; `review_lengths int64[reviews]` are the
+    reviews' own tokens, uncut.
+    """
 
     ids: np.ndarray
     offsets: np.ndarray
+    owner: np.ndarray
+    review_lengths: np.ndarray
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
     @property
     def lengths(self) -> np.ndarray:
-        """Tokens of each review, `int64[n]`."""
+        """Tokens of each row, `int64[rows]`."""
         return np.diff(self.offsets)
+
+    def reviews_begun(self, rows: np.ndarray) -> int:
+        """How many reviews have their first row among these: over all rows, each review counts once."""
+        return int(np.count_nonzero((rows == 0) | (self.owner[rows] != self.owner[rows - 1])))
+
+    def mean_by_review(self, values: np.ndarray) -> np.ndarray:
+        """`float32[rows, k]` → `float32[reviews, k]`: the mean over each review's rows."""
+        sums = np.zeros((len(self.review_lengths), values.shape[1]), np.float32)
+        np.add.at(sums, self.owner, values)
+        return sums / np.bincount(self.owner, minlength=len(sums))[:, None].astype(np.float32)
 
     def pad(self, rows: np.ndarray, length: int, pad_id: int) -> dict[str, np.ndarray]:
         """The model's inputs for these rows: `int32[b, length]` twice and `bool[b, length]`."""
@@ -51,19 +68,27 @@ def tokenize_all(tokenizer: Tokenizer, texts: Sequence[str], batch: int = 512) -
     """Run the text graph over all texts in tf.data, once."""
     import tensorflow as tf
 
-    raw = [text.encode("utf-8", "replace") for text in texts]
+    raw = [encode(text) for text in texts]
     if len(raw) <= batch:
         # Tracing the graph for tf.data takes longer than a few texts do.
-        rows = tokenizer(tf.constant(raw, tf.string, [len(raw)]))
-        return Tokens(rows.values.numpy(), np.concatenate([[0], np.cumsum(rows.row_lengths().numpy())]))
-    dataset = tf.data.Dataset.from_generator(
-        lambda: (np.array(raw[i : i + batch], object) for i in range(0, len(raw), batch)),
-        output_signature=tf.TensorSpec([None], tf.string),
-    ).map(tf.autograph.experimental.do_not_convert(tokenizer), num_parallel_calls=2)
-    parts = [(rows.values.numpy(), rows.row_lengths().numpy()) for rows in dataset]
-    ids = np.concatenate([values for values, _ in parts])
-    lengths = np.concatenate([lengths for _, lengths in parts])
-    return Tokens(ids, np.concatenate([[0], np.cumsum(lengths)]))
+        batches = [tokenizer(tf.constant(raw, tf.string, [len(raw)]))]
+    else:
+        batches = tf.data.Dataset.from_generator(
+            lambda: (np.array(raw[i : i + batch], object) for i in range(0, len(raw), batch)),
+            output_signature=tf.TensorSpec([None], tf.string),
+        ).map(tf.autograph.experimental.do_not_convert(tokenizer), num_parallel_calls=tf.data.AUTOTUNE)
+    parts, reviews = [], 0
+    for rows in batches:
+        lengths = rows.lengths.numpy()
+        parts.append((rows.ids.values.numpy(), rows.ids.row_lengths().numpy(), rows.owner.numpy() + reviews, lengths))
+        reviews += len(lengths)
+    ids, row_lengths, owner, lengths = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    return Tokens(ids, np.concatenate([[0], np.cumsum(row_lengths)]), owner, lengths)
+
+
+def encode(text: str) -> bytes:
+    """UTF-8, without lone surrogates: the graph drops them where they come as bytes."""
+    return text.encode("utf-8", "ignore")
 
 
 class BatchPlan:

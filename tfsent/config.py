@@ -52,10 +52,11 @@ class TextConfig(_Section):
     """How a review becomes token ids. Casing comes with the encoder."""
 
     max_tokens: Annotated[int, Field(ge=3, le=512)] = Field(256, description="with [CLS] and [SEP]")
-    truncation: Literal["head", "tail", "head_tail"] = Field(
-        "head_tail", description="which end of a long review is kept"
+    truncation: Literal["head", "tail", "head_tail", "windows"] = Field(
+        "head_tail", description="which end of a long review is kept; windows: all, in overlapping pieces"
     )
     head_fraction: Fraction = Field(0.25, description="share of the kept tokens taken from the start (head_tail)")
+    window_overlap: Rate = Field(0.25, description="share of a window that the next one repeats (windows)")
 
 
 class ModelConfig(_Section):

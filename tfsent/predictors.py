@@ -89,15 +89,13 @@ class KerasPredictor(Predictor):
 
         from tfsent.batching import BatchPlan, tokenize_all
 
-        result = np.zeros((len(texts), len(self.label_names)), np.float32)
-        if not texts:
-            return result
         tokens = tokenize_all(self.tokenizer, texts)
+        of_rows = np.zeros((len(tokens), len(self.label_names)), np.float32)
         for rows, length in BatchPlan(tokens.lengths, BATCH_TOKENS).epoch(0):
             logits = self.model(tokens.pad(rows, length, self.tokenizer.pad_id), training=False)
-            result[rows] = keras.ops.convert_to_numpy(keras.ops.softmax(logits))
-            advance(len(rows))
-        return result
+            of_rows[rows] = keras.ops.convert_to_numpy(keras.ops.softmax(logits))
+            advance(tokens.reviews_begun(rows))
+        return tokens.mean_by_review(of_rows)
 
 
 class SavedModelPredictor(Predictor):
@@ -120,12 +118,14 @@ class SavedModelPredictor(Predictor):
         """See `Predictor`."""
         import tensorflow as tf
 
+        from tfsent.batching import encode
+
         result = np.zeros((len(texts), len(self.label_names)), np.float32)
         # Texts of like length together, so that little of a batch is padding.
         order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
         for start in range(0, len(order), 32):
             rows = order[start : start + 32]
-            batch = tf.constant([texts[i].encode("utf-8", "replace") for i in rows])
+            batch = tf.constant([encode(texts[i]) for i in rows])
             result[rows] = self._serve(text=batch)["probabilities"].numpy()
             advance(len(rows))
         return result
@@ -161,20 +161,18 @@ class TFLitePredictor(Predictor):
         """See `Predictor`."""
         from tfsent.batching import tokenize_all
 
-        result = np.zeros((len(texts), len(self.label_names)), np.float32)
-        if not texts:
-            return result
         tokens = tokenize_all(self.tokenizer, texts)
-        for i in range(len(texts)):
+        of_rows = np.zeros((len(tokens), len(self.label_names)), np.float32)
+        for i in range(len(tokens)):
             inputs = tokens.pad(np.array([i]), self.tokenizer.spec.max_tokens, self.tokenizer.pad_id)
             for name, key in TFLITE_INPUTS.items():
                 self._interpreter.set_tensor(self._inputs[name], inputs[key].astype(np.int32))
             started = time.perf_counter()
             self._interpreter.invoke()
             self.latencies.append(time.perf_counter() - started)
-            result[i] = self._interpreter.get_tensor(self._output)[0]
-            advance(1)
-        return result
+            of_rows[i] = self._interpreter.get_tensor(self._output)[0]
+            advance(tokens.reviews_begun(np.array([i])))
+        return tokens.mean_by_review(of_rows)
 
 
 TFLITE_INPUTS = {"ids": "token_ids", "mask": "padding_mask", "segment_ids": "segment_ids"}

@@ -25,7 +25,10 @@ def write_savedmodel(predictor: KerasPredictor, folder: Path) -> None:
     label_names = tf.constant(predictor.label_names)
 
     def serve(text: tf.Tensor) -> dict[str, tf.Tensor]:
-        probabilities = tf.nn.softmax(model(tokenizer.inputs(text), training=False))
+        rows = tokenizer(text)
+        of_rows = tf.nn.softmax(model(tokenizer.inputs(rows.ids), training=False))
+        # One row a text, unless the policy is windows: then the mean over a text's windows.
+        probabilities = tf.math.segment_mean(of_rows, rows.owner)
         return {"probabilities": probabilities, "label": tf.gather(label_names, tf.argmax(probabilities, axis=1))}
 
     # Not tf.saved_model.save on a tf.Module around the model: that loses a Keras 3 model's variables without a word.

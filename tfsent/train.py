@@ -88,9 +88,10 @@ def train(config: Config, run: Path, *, overwrite: bool = False) -> bool:
         model = build_classifier(backbone, config.model, len(splits.train.label_names))
         compile_model(model, config.train, plan)
         _require_space(run, 4 * model.count_params())
-        data = make_dataset(tokens, splits.train.labels, plan, tokenizer.pad_id)
+        data = make_dataset(tokens, splits.train.labels[tokens.owner], plan, tokenizer.pad_id)
         validation_plan = BatchPlan(validation_tokens.lengths, config.train.batch_tokens)
-        validation = make_dataset(validation_tokens, splits.validation.labels, validation_plan, tokenizer.pad_id)
+        validation_labels = splits.validation.labels[validation_tokens.owner]
+        validation = make_dataset(validation_tokens, validation_labels, validation_plan, tokenizer.pad_id)
         interrupted = _fit(model, config.train, plan, data, validation, run)
         save_model(run, as_float32(model), tokenizer, splits.train.label_names)
     return interrupted
@@ -105,8 +106,7 @@ def make_tokenizer(config: TextConfig, encoder: Encoder) -> Tokenizer:
     positions = encoder.backbone.max_sequence_length
     if config.max_tokens > positions:
         raise ConfigError(f"text.max_tokens is {config.max_tokens}, and the encoder has {positions} positions.")
-    spec = TextSpec(encoder.lowercase, config.max_tokens, config.truncation, config.head_fraction)
-    return Tokenizer(spec, encoder.vocabulary)
+    return Tokenizer(TextSpec(lowercase=encoder.lowercase, **config.model_dump()), encoder.vocabulary)
 
 
 def compile_model(model: keras.Model, config: TrainConfig, plan: BatchPlan) -> None:
@@ -161,11 +161,20 @@ def _require_space(run: Path, model_bytes: int) -> None:
 
 
 def _describe(config: Config, reviews: Reviews, tokens: Tokens, plan: BatchPlan) -> None:
-    cut = float(np.mean(tokens.lengths == config.text.max_tokens))
     say(
         f"{len(reviews):,} reviews, {int(tokens.lengths.sum()):,} tokens an epoch in {plan.steps:,} batches "
-        f"({plan.padding():.1%} padding); {cut:.0%} of the reviews fill all {config.text.max_tokens} tokens."
+        f"({plan.padding():.1%} padding)."
     )
+    room = config.text.max_tokens - 2
+    over = np.maximum(tokens.review_lengths - room, 0)
+    share = float(np.mean(over > 0))
+    if config.text.truncation == "windows":
+        say(f"{share:.1%} of the reviews are longer than {room} tokens and make {len(tokens):,} windows in all.")
+    else:
+        say(
+            f"{share:.1%} of the reviews are cut to {room} tokens ({config.text.truncation}); "
+            f"{over.sum() / max(tokens.review_lengths.sum(), 1):.1%} of all tokens are lost."
+        )
 
 
 def _fit(

@@ -1,0 +1,84 @@
+"""What BERT's basic tokenizer makes of each Unicode code point, as a table a graph can look up.
+
+BERT's `tokenization.py` cleans, spaces, strips and lower-cases one character at a time, and none of these steps looks
+at a neighbour. So the whole of it is a function from a code point to a few code points, and the function is a table:
+`unicode.npz`. It was written by asking Hugging Face `tokenizers` about every code point (`tests/unicode_reference.py`),
+because Python's, ICU's and RE2's own tables differ with their versions, and ids must not.
+
+The one step that does look at a neighbour is NFD's canonical ordering of combining marks. Marks of category Mn are
+removed anyway; only among U+302E, U+302F and the musical U+1D165, U+1D166, U+1D16D to U+1D172 (category Mc, which
+stays) can the order differ from Hugging Face's, and only when two of different class follow each other.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Set
+from pathlib import Path
+
+import numpy as np
+
+CODE_POINTS = 0x110000
+PAGE_BITS = 8
+PAGE = 2**PAGE_BITS
+UNKNOWN = 0xF0000
+"""Stands for every character that is in no token of the vocabulary: its word is [UNK] whatever it is. The private-use
+code points behind it stand for the vocabulary's own characters beyond ASCII. BERT removes private-use characters, so
+that no text can contain one."""
+
+KEEP, DROP, SPACE, ALONE, MAPPED = range(5)
+"""Kinds of code points: kept; removed; white space; a word of its own (punctuation, CJK); replaced by others."""
+
+
+@functools.cache
+def code_point_table(lowercase: bool) -> np.ndarray:
+    """The output of each code point: `int32[0x110000, 3]`, filled up with -1. A word of its own has spaces around it.
+
+    Args:
+        lowercase: of uncased vocabularies; NFD without combining marks then goes with it.
+    """
+    with np.load(Path(__file__).with_name("unicode.npz")) as stored:
+        prefix = "uncased" if lowercase else "cased"
+        kinds, lengths, values = (stored[f"{prefix}_{name}"] for name in ("kinds", "lengths", "values"))
+    own = np.arange(CODE_POINTS, dtype=np.int32)
+    table = np.full((CODE_POINTS, 3), -1, np.int32)
+    table[:, 0] = np.where(kinds == KEEP, own, np.where(kinds == DROP, -1, ord(" ")))
+    table[kinds == ALONE, 1] = own[kinds == ALONE]
+    table[kinds == ALONE, 2] = ord(" ")
+    mapped = np.full((len(lengths), 3), -1, np.int32)
+    mapped[np.arange(3) < lengths[:, None]] = values
+    table[kinds == MAPPED] = mapped
+    return table
+
+
+def stand_ins(alphabet: Set[str]) -> dict[int, int]:
+    """A private-use code point for each character beyond ASCII, for `str.translate`.
+
+    The WordPiece op has an idea of its own of what is punctuation, and it differs with the version of ICU it was built
+    with. It knows nothing of private use, and of ASCII all versions think the same.
+    """
+    return {ord(c): UNKNOWN + i for i, c in enumerate(sorted(alphabet - set(map(chr, range(128)))), 1)}
+
+
+def vocabulary_table(lowercase: bool, alphabet: Set[str]) -> tuple[np.ndarray, np.ndarray]:
+    """The table for one vocabulary, folded so that a graph can hold it: most pages of 256 code points are alike.
+
+    Args:
+        lowercase: see `code_point_table`.
+        alphabet: the characters that occur in the vocabulary. Those beyond ASCII come out as their `stand_ins`, and
+            those that are not in it as `UNKNOWN`.
+
+    Returns:
+        `pages int32[4352]` and `outputs int32[n, 3]`: code point c becomes `outputs[256 * pages[c // 256] + c % 256]`.
+    """
+    spelt = np.full(CODE_POINTS, UNKNOWN, np.int32)
+    ascii_known = [ord(" "), *(ord(c) for c in alphabet if c.isascii())]
+    spelt[ascii_known] = ascii_known
+    for code_point, stand_in in stand_ins(alphabet).items():
+        spelt[code_point] = stand_in
+    table = code_point_table(lowercase)
+    table = np.where(table >= 0, spelt[table], np.int32(-1))
+    order: dict[bytes, int] = {}
+    pages = [order.setdefault(page.tobytes(), len(order)) for page in table.reshape(-1, PAGE, 3)]
+    outputs = np.frombuffer(b"".join(order), np.int32).reshape(-1, 3)
+    return np.array(pages, np.int32), outputs
