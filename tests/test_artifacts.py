@@ -20,7 +20,25 @@ from tfsent.errors import ArtifactError, ExportError, RunError
 from tfsent.predictors import KerasPredictor, SavedModelPredictor, TFLitePredictor
 from tfsent.verify import Truth, compare
 
-TEXTS = ["good great film", "", "Bad, awful <br />PLOT!", "the " * 90 + "góod", "\x00", "日本"]
+TEXTS = [
+    "good great film",
+    "",
+    "Bad, awful <br />PLOT!",
+    "the " * 90 + "góod",
+    "\x00",
+    "日本",
+    "good\ud800 film \u061d",
+]
+
+SERVED_OPS = """AddV2 All ArgMax Assert AssignVariableOp BatchMatMulV2 BiasAdd BitwiseAnd BroadcastTo Cast ConcatV2 Const Cumsum
+    DisableCopyOnRead Einsum Equal Erfc ExpandDims FastWordpieceTokenizeWithOffsets Fill GatherNd GatherV2 Greater
+    GreaterEqual Identity If Less LogicalNot MatMul Maximum Mean MergeV2Checkpoints Mul Neg NoOp Pack Placeholder Prod
+    RaggedGather RaggedRange RaggedTensorToTensor Range ReadVariableOp RealDiv Reshape RestoreV2 RightShift Rsqrt SaveV2
+    SegmentMean Select SelectV2 Shape ShardedFilename Slice Softmax SquaredDifference Squeeze StatefulPartitionedCall
+    StaticRegexFullMatch StaticRegexReplace StopGradient StridedSlice StringJoin StringLower Sub Substr Sum Tanh
+    TensorScatterUpdate Transpose UnicodeDecode UnicodeEncode VarHandleOp Where ZerosLike"""
+"""Seen to run in TensorFlow 2.12.1 with tensorflow-text 2.12.1 (benchmarks/old_server.py), as servers up to 2.19 have
+them. A new op may go in here when that script has run with it."""
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +123,36 @@ def test_the_savedmodel_holds_each_variable_once(run):
         np.prod(shape) for _, shape in tf.train.list_variables(str(run / "export/serving/1/variables/variables"))
     )
     assert stored < 1.05 * KerasPredictor(run).model.count_params()
+
+
+def test_the_savedmodel_has_no_op_that_an_old_server_lacks(run):
+    from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
+
+    saved = SavedModel.FromString((run / "export/serving/1/saved_model.pb").read_bytes())
+    graph = saved.meta_graphs[0].graph_def
+    ops = {node.op for node in graph.node} | {n.op for f in graph.library.function for n in f.node_def}
+    assert ops <= set(SERVED_OPS.split())
+
+
+def test_windows_are_averaged_alike_in_every_form(run, tmp_path):
+    copy = tmp_path / "run"
+    shutil.copytree(run, copy, ignore=shutil.ignore_patterns("export"))
+    spec = json.loads((copy / "model" / "text.json").read_text())
+    (copy / "model" / "text.json").write_text(json.dumps({**spec, "truncation": "windows", "window_overlap": 0.3}))
+    text, short = "the " * 40 + "good great superb " + "film " * 30, "bad film"
+    trained = tfsent.load(copy)
+    windows = trained.tokenizer(tf.constant([text])).ids.to_list()
+    assert len(windows) > 2
+    alone = [
+        tfsent.load(run).probabilities([" ".join(trained.tokenizer.vocabulary[i] for i in w[1:-1])]) for w in windows
+    ]
+    expected = np.concatenate([np.mean(alone, axis=0), tfsent.load(run).probabilities([short])])
+    np.testing.assert_allclose(trained.probabilities([text, short]), expected, atol=1e-5)
+    result = bundle.export(copy, load_config(copy / "config.yaml").export)
+    assert result["passed"], result
+    for path in ("serving", "mobile/model-float32.tflite"):
+        found = tfsent.load(copy / "export" / path).probabilities([text, short])
+        np.testing.assert_allclose(found, expected, atol=1e-5, err_msg=path)
 
 
 @pytest.mark.parametrize("name", ["model-float32.tflite", "model-int8.tflite"])

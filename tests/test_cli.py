@@ -35,7 +35,7 @@ def call(*words, code=0, stdin=None):
 
 def test_version_and_help():
     assert tfsent.__version__ in call("--version")
-    for command in ("train", "evaluate", "predict", "export"):
+    for command in ("train", "evaluate", "predict", "export", "tokens"):
         assert command in call("--help")
         assert len(call(command, "--help")) > 300
 
@@ -49,9 +49,23 @@ def test_recipes_are_listed_copied_and_checked(tmp_path):
     assert "epochs: 9" in call("config", "check", target, "--set", "train.epochs=9")
 
 
+def test_tokens_are_shown_with_their_places(tiny_run, tiny_encoder):
+    assert "5 tokens and [CLS], [SEP]; room for 32: 0 cut (head_tail)" in call("tokens", tiny_run, "A góod film, ☃")
+    out = call("tokens", f"path:{tiny_encoder}", "A góod film, ☃", "--set", "text.max_tokens=5", "--json")
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert [row["token"] for row in rows] == ["a", "good", "film", ",", "[UNK]"]
+    assert rows[1] == {"token": "good", "id": 5, "start": 2, "stop": 6, "kept": False}
+    assert [row["kept"] for row in rows] == [True, False, False, True, True]
+    assert "windows cover all" in call(
+        "tokens", f"path:{tiny_encoder}", "good", "--set", "text.truncation=windows", "--set", "text.max_tokens=9"
+    )
+    assert "--set is for encoders" in call("tokens", tiny_run, "good", "--set", "text.max_tokens=5", code=1)
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        (["tokens", "{tmp}", "good"], "is not a run of tfsent"),
         (["train", "quikstart"], "No recipe is called 'quikstart'. Did you mean 'quickstart'?"),
         (["train", "smoke", "--set", "train.epoch=1"], "train.epoch: unknown key. Did you mean 'epochs'?"),
         (["train", "smoke", "--set", "train.epochs=two"], "train.epochs: Input should be a valid integer"),

@@ -64,7 +64,7 @@ def test_every_fault_is_reported_at_once(recipe):
         "train.epoch: unknown key. Did you mean 'epochs'?",
         "train.dropout: unknown key.",
         "text.max_tokens: Input should be a valid integer. Received: 'many'.",
-        "text.truncation: Input should be 'head', 'tail' or 'head_tail'. Received: 'middle'.",
+        "text.truncation: Input should be 'head', 'tail', 'head_tail' or 'windows'. Received: 'middle'.",
         "encodr: unknown key. Did you mean 'encoder'?",
     ):
         assert part in message

@@ -1,6 +1,6 @@
 """What a server does with a SavedModel, in a process that has neither Keras nor tfsent in it.
 
-Run as a file: `python -I _serving_process.py SAVEDMODEL TEXTS.json OUT.npz`. Only TensorFlow and the two op libraries
+Run as a file: `python -I _serving_process.py SAVEDMODEL TEXTS.json OUT.npz`. Only TensorFlow and the one op library
 of tensorflow-text that the graph may use are loaded, and Keras is barred from being imported; a graph with any other
 custom op fails here as it would on a server. Writes `probabilities float32[n, classes]`, in the order of the texts,
 and `seconds`, of batches of one.
@@ -11,7 +11,7 @@ import sys
 import time
 from pathlib import Path
 
-ALLOWED_OP_LIBRARIES = ("_normalize_ops.so", "_fast_wordpiece_tokenizer.so")
+ALLOWED_OP_LIBRARY = "_fast_wordpiece_tokenizer.so"
 BARRED = ("keras", "tf_keras", "keras_hub", "tensorflow_text", "tfsent")
 TIMED = 100
 
@@ -26,10 +26,9 @@ def main(folder: str, texts_path: str, out_path: str) -> None:
 
     # tensorflow_text lies beside tensorflow; importing it would register every op it has.
     ops = Path(tf.__file__).parents[1] / "tensorflow_text" / "python" / "ops"
-    for name in ALLOWED_OP_LIBRARIES:
-        tf.load_op_library(str(ops / name))
+    tf.load_op_library(str(ops / ALLOWED_OP_LIBRARY))
     serve = tf.saved_model.load(folder).signatures["serving_default"]
-    texts = [text.encode("utf-8", "replace") for text in json.loads(Path(texts_path).read_text(encoding="utf-8"))]
+    texts = [text.encode("utf-8", "ignore") for text in json.loads(Path(texts_path).read_text(encoding="utf-8"))]
     order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
     probabilities = [np.zeros(0)] * len(texts)
     for start in range(0, len(order), 32):

@@ -20,6 +20,7 @@ from tfsent.errors import BudgetError, ConfigError, DataError, Interrupted, Tfse
 if TYPE_CHECKING:
     from tfsent.config import Config
     from tfsent.predictors import Prediction
+    from tfsent.text import Tokenizer
 
 CHUNK = 512
 """Texts predicted at a time, so that a long file shows results as they come."""
@@ -191,6 +192,42 @@ def export(run: Path, targets: tuple[str, ...], overrides: tuple[str, ...], as_j
         click.echo("Published: " + ", ".join(str(run / place) for place in result["published"]))
 
 
+@main.command()
+@click.argument("source", metavar="RUN|ENCODER")
+@click.argument("text")
+@_set_option
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a token.")
+def tokens(source: str, text: str, overrides: tuple[str, ...], as_json: bool) -> None:
+    """Show the tokens TEXT becomes, the place in it each stands for, and which of them truncation cuts.
+
+    The specification is that of a run, or of an encoder with the recipe's defaults, which --set text.… changes.
+
+    \b
+      tfsent tokens runs/quickstart "Unwatchable – a naïve, café-set mess."
+      tfsent tokens pypi:minilm-l6 "Loved it." --set text.max_tokens=4
+    """
+    from tfsent.config import is_encoder
+
+    config = _config("imdb", overrides).text
+    from tfsent.console import load_tensorflow
+
+    load_tensorflow()
+    from tfsent import train as trainer
+    from tfsent.encoders import load_encoder
+    from tfsent.runs import require_run
+    from tfsent.text import Tokenizer
+
+    if is_encoder(source):
+        tokenizer = trainer.make_tokenizer(config, load_encoder(source, lambda line: click.echo(line, err=True)))
+    elif overrides:
+        raise ConfigError(
+            f"A run's text specification is fixed by its training; --set is for encoders. Received: {overrides[0]}."
+        )
+    else:
+        tokenizer = Tokenizer.load(require_run(source) / "model")
+    _print_pieces(text, tokenizer, as_json)
+
+
 @main.group()
 def recipes() -> None:
     """The recipes tfsent ships."""
@@ -272,6 +309,27 @@ def _read_texts(texts: tuple[str, ...], file: Path | None) -> list[str]:
     if not rows:
         raise DataError(f"{name} holds no text. Expected one review a line.")
     return rows
+
+
+def _print_pieces(text: str, tokenizer: Tokenizer, as_json: bool) -> None:
+    from tfsent.console import print_table
+
+    pieces = tokenizer.explain(text)
+    if as_json:
+        for piece in pieces:
+            click.echo(json.dumps(piece._asdict(), ensure_ascii=False))
+        return
+    spec = tokenizer.spec
+    cut = sum(not piece.kept for piece in pieces)
+    what = f"{cut:,} cut ({spec.truncation})" if spec.truncation != "windows" else "windows cover all"
+    click.echo(
+        f"{len(pieces):,} tokens and [CLS], [SEP]; room for {spec.max_tokens}: {what}. "
+        f"{'Uncased' if spec.lowercase else 'Cased'} vocabulary of {len(tokenizer.vocabulary):,}."
+    )
+    rows = [
+        (p.token, p.id, f"{p.start}–{p.stop}", repr(text[p.start : p.stop]), "" if p.kept else "cut") for p in pieces
+    ]
+    print_table("", ("token", "id", "characters", "text", "cut"), rows)
 
 
 def _print_json(predictions: Iterable[Prediction]) -> None:

@@ -23,6 +23,11 @@ Rate = Annotated[float, Field(ge=0.0, lt=1.0)]
 Count = Annotated[int, Field(ge=1)]
 
 
+def is_encoder(uri: str) -> bool:
+    """Whether this is an encoder's URI: a scheme of ours and something behind it."""
+    return re.match(r"(pypi|path|hf|keras):.", uri) is not None
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -113,7 +118,7 @@ class Config(_Section):
     @pydantic.field_validator("encoder")
     @classmethod
     def _encoder_has_a_scheme(cls, uri: str) -> str:
-        if not re.match(r"(pypi|path|hf|keras):.", uri):
+        if not is_encoder(uri):
             raise ValueError("expected pypi:minilm-l6, path:DIR, hf:OWNER/NAME or keras:PRESET")
         return uri
 
