@@ -66,6 +66,9 @@ def test_tokens_are_shown_with_their_places(tiny_run, tiny_encoder):
     ("words", "message"),
     [
         (["tokens", "{tmp}", "good"], "is not a run of tfsent"),
+        (["data", "{tmp}/none.csv"], "data.train: there is nothing at"),
+        (["data", "quikstart"], "No recipe is called 'quikstart'"),
+        (["train", "imdb", "--set", "data.source=csv", "--set", "data.train={tmp}/none.csv"], "there is nothing at"),
         (["train", "quikstart"], "No recipe is called 'quikstart'. Did you mean 'quickstart'?"),
         (["train", "smoke", "--set", "train.epoch=1"], "train.epoch: unknown key. Did you mean 'epochs'?"),
         (["train", "smoke", "--set", "train.epochs=two"], "train.epochs: Input should be a valid integer"),
@@ -213,3 +216,42 @@ def test_the_readme_names_every_command_and_option():
         options = [o for p in command.params for o in p.opts if o.startswith("--") and o not in ("--help", "--version")]
         missing = [option for option in options if option not in readme]
         assert not missing, f"README.md says nothing of tfsent {name} {missing}"
+
+
+def test_a_csv_of_ones_own_from_data_to_predict(tmp_path, tiny_encoder):
+    """Three classes, a film that must not stand on both sides, columns of other names."""
+    words = {"bad": "awful dull poor", "so": "plot actor scene", "good": "superb lovely fine"}
+    with (tmp_path / "my.csv").open("w", newline="") as out:
+        writer = csv.writer(out)
+        writer.writerow(["body", "stars", "film"])
+        for i in range(360):
+            label = ["bad", "so", "good"][i % 3]
+            writer.writerow([f"the film {words[label]} and it was {i}", label, f"film {i // 9}"])
+    own = ["--set", "data.text=body", "--set", "data.label=stars"]
+    shared = ["--set", f"encoder=path:{tiny_encoder}", "--set", "text.max_tokens=32", *own]
+    found = json.loads(call("data", tmp_path / "my.csv", *shared, "--json", "--png", tmp_path / "my.png"))
+    assert found["parts"]["train"]["classes"] == {"bad": 120, "good": 120, "so": 120}
+    assert (tmp_path / "my.png").stat().st_size > 1000
+    assert "bad" in call("data", tmp_path / "my.csv", *shared)
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text(
+        f"""# Mine
+encoder: path:{tiny_encoder}
+data: {{source: csv, train: {tmp_path / "my.csv"}, text: body, label: stars, labels: [bad, so, good], group: film}}
+text: {{max_tokens: 32}}
+train: {{epochs: 8, learning_rate: 1e-2, batch_tokens: 256, precision: float32, class_weight: balanced}}
+export: {{verify_examples: 20, budget: {{int8_flips: 0.2, int8_accuracy_drop: 0.2}}}}
+"""
+    )
+    run = tmp_path / "run"
+    call("train", recipe, "--run-dir", run)
+    result = json.loads(call("evaluate", run, "--json"))
+    assert list(result["classes"]) == ["bad", "so", "good"]
+    assert result["accuracy"] > 0.8
+    assert len(result["confusion_matrix"]) == 3
+    assert "no film on both sides" in result["origin"]
+    call("export", run)
+    for path in ("", "export/serving", "export/mobile/model-int8.tflite"):
+        answer = json.loads(call("predict", run / path, "the film superb lovely fine and it was 7", "--json"))
+        assert answer["label"] == "good"
+        assert list(answer["probabilities"]) == ["bad", "so", "good"]

@@ -1,5 +1,6 @@
 """Reading and splitting reviews."""
 
+import csv
 import gzip
 import os
 from pathlib import Path
@@ -12,9 +13,9 @@ from hypothesis import strategies as st
 
 from tfsent import sources
 from tfsent.config import DataConfig
-from tfsent.data import Reviews, load_reviews, load_splits, save_reviews, split
+from tfsent.data import Reviews, collect, load_reviews, load_splits, save_reviews, split, split_by_group
 from tfsent.errors import DataError
-from tfsent.files import Row
+from tfsent.files import Faults, Row
 from tfsent.sources import IMDB_LABELS
 
 
@@ -198,3 +199,120 @@ def test_tfds_and_the_wheel_hold_the_same_training_reviews(imdb):
         for text, label in zip(part.texts, part.labels, strict=True)
     )
     assert official == sorted(zip(imdb.texts, imdb.labels, strict=True))
+
+
+def rows_of(*pairs, groups=None):
+    groups = groups or [""] * len(pairs)
+    return [
+        Row(text, label, group, f"f.csv, line {i}")
+        for i, ((text, label), group) in enumerate(zip(pairs, groups, strict=True), 2)
+    ]
+
+
+def gather(rows, labels=None, groups=None, say=lambda line: None):
+    return collect(iter(rows), labels, groups, Faults(), "reviews", say)
+
+
+def test_labels_found_are_sorted_and_numbers_as_numbers():
+    words = gather(rows_of(("x", "pos"), ("y", "neg"), ("z", " pos ")))
+    assert (words.label_names, words.labels.tolist(), list(words.texts)) == (("neg", "pos"), [1, 0, 1], ["x", "y", "z"])
+    stars = gather(rows_of(("x", "10"), ("y", "9"), ("z", "10")))
+    assert (stars.label_names, stars.labels.tolist()) == (("9", "10"), [1, 0, 1])
+    fixed = gather(rows_of(("x", "pos"), ("y", "neg")), labels=("pos", "neutral", "neg"))
+    assert (fixed.label_names, fixed.labels.tolist()) == (("pos", "neutral", "neg"), [0, 2])
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([("a", ""), ("b", "x"), ("c", "  ")], "2 faulty rows:\n  f.csv, line 2: no label\n  f.csv, line 4: no label"),
+        ([("a", "neg"), ("b", "po")], "f.csv, line 3: unknown label 'po'; the labels are 'neg', 'pos'"),
+    ],
+)
+def test_missing_and_unknown_labels_name_their_rows(rows, message):
+    with pytest.raises(DataError) as caught:
+        gather(rows_of(*rows), labels=None if rows[0][1] == "" else ("neg", "pos"))
+    assert message in str(caught.value)
+
+
+def test_label_columns_that_are_none_are_refused():
+    with pytest.raises(DataError, match="one class only, 'x'. Expected at least two"):
+        gather(rows_of(("a", "x"), ("b", "x")))
+    with pytest.raises(DataError, match="There are no reviews in the reviews"):
+        gather([])
+    with pytest.raises(
+        DataError, match="200 different labels in 200 rows, such as '0'. Is data.label the right column"
+    ):
+        gather(rows_of(*((f"t{i}", str(i)) for i in range(200))))
+
+
+def test_rows_without_text_are_left_out_and_that_is_said():
+    said = []
+    found = gather(rows_of(("", "x"), (" \n", "x"), ("a", "x"), ("b", "y")), say=said.append)
+    assert list(found.texts) == ["a", "b"]
+    assert said == ["2 rows without text are left out, such as f.csv, line 2."]
+
+
+def test_a_row_without_its_group_is_a_fault():
+    with pytest.raises(DataError, match="f.csv, line 3: no group"):
+        gather(rows_of(("a", "x"), ("b", "y"), groups=["g", ""]), groups={})
+
+
+@given(st.lists(st.tuples(st.integers(0, 1), st.integers(0, 30)), min_size=60, max_size=150), st.integers(0, 9))
+@settings(deadline=None, max_examples=30)
+def test_no_group_is_on_both_sides(pairs, seed):
+    labels, groups = (np.array(column, np.int32) for column in zip(*pairs, strict=True))
+    reviews = Reviews(tuple(map(str, range(len(pairs)))), labels, ("a", "b"), "made up", groups)
+    if len(set(groups)) < 5:
+        return
+    chosen, rest = split_by_group(reviews, len(reviews) // 5, np.random.default_rng(seed), "key")
+    assert sorted([*chosen, *rest]) == list(range(len(reviews)))
+    assert not set(groups[chosen]) & set(groups[rest])
+
+
+def write_csv(path, rows, header=("text", "label", "film")):
+    with path.open("w", newline="", encoding="utf-8") as out:
+        csv.writer(out).writerows([header, *rows])
+    return str(path)
+
+
+def test_own_files_are_split_by_group_and_labels_hold_for_all_parts(tmp_path):
+    rows = [(f"review {i}", "good" if i % 2 else "bad", f"film {i // 10}") for i in range(400)]
+    train, test = (
+        write_csv(tmp_path / "train.csv", rows),
+        write_csv(tmp_path / "test.csv", [("x", "good", "n"), ("y", "bad", "m")]),
+    )
+    splits = load_splits(DataConfig(source="csv", train=(train,), test=(test,), group="film"))
+    assert list(splits.test.texts) == ["x", "y"]
+    assert splits.test.origin == f"test reviews in {test}"
+    assert splits.validation.origin == "held out of the training reviews, no film on both sides"
+    assert 20 <= len(splits.validation) <= 60
+    assert not set(splits.train.groups) & set(splits.validation.groups)
+    strange = write_csv(tmp_path / "strange.csv", [("x", "god", "n")])
+    with pytest.raises(DataError, match="strange.csv, line 2: unknown label 'god'; the labels are 'bad', 'good'"):
+        load_splits(DataConfig(source="csv", train=(train,), test=(strange,)))
+    shared = write_csv(tmp_path / "shared.csv", [("x", "good", "film 3"), ("y", "bad", "new")])
+    with pytest.raises(DataError, match="1 of the 2 test reviews in .*shared.csv are of a film that train has too"):
+        load_splits(DataConfig(source="csv", train=(train,), test=(shared,), group="film"))
+    with pytest.raises(DataError, match="they are of 2 groups only: none is that small"):
+        load_splits(DataConfig(source="csv", train=(write_csv(tmp_path / "two.csv", rows[:20]),), group="film"))
+
+
+def test_any_text_set_of_tensorflow_datasets_by_name(tiny_reviews):
+    config = DataConfig(source="tfds:imdb_reviews/plain_text", dir=str(tiny_reviews))
+    splits = load_splits(config)
+    assert splits.test.label_names == ("neg", "pos")
+    assert splits.test.origin == "test split of tfds:imdb_reviews/plain_text"
+    assert [len(part) for part in vars(splits).values()] == [288, 32, 100]
+    with pytest.raises(DataError, match="no column 'txt'. Did you mean 'text'"):
+        load_splits(config.model_copy(update={"text": "txt"}))
+    with pytest.raises(DataError, match="has no glue folder"):
+        load_splits(config.model_copy(update={"source": "tfds:glue/sst2"}))
+
+
+def test_a_test_split_that_keeps_its_labels_to_itself_is_left_alone(tmp_path):
+    folder = write_tfds(tmp_path, tiny_texts(100, 1), [(text, -1) for text, _ in tiny_texts(20, 2)])
+    said = []
+    splits = load_splits(DataConfig(source="tfds:imdb_reviews/plain_text", dir=str(folder)), said.append)
+    assert said == ["The test split of imdb_reviews/plain_text has no labels; it is left alone."]
+    assert splits.test.origin == "held out of the training reviews"

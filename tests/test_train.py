@@ -7,15 +7,17 @@ from types import SimpleNamespace
 import keras
 import numpy as np
 import pytest
+from sklearn.utils.class_weight import compute_class_weight
 
 from tfsent import train as trainer
 from tfsent.batching import BatchPlan
 from tfsent.config import TrainConfig, load_config
+from tfsent.data import Reviews
 from tfsent.encoders import load_encoder
 from tfsent.errors import ConfigError, DataError, EncoderError, RunError, TrainingError
 from tfsent.model import build_classifier
 from tfsent.predictors import KerasPredictor
-from tfsent.train import WarmupLinearDecay, choose_precision, compile_model, train
+from tfsent.train import WarmupLinearDecay, choose_precision, class_weights, compile_model, train
 
 
 def test_the_schedule_rises_then_falls_to_nothing():
@@ -161,3 +163,33 @@ def test_precision_follows_the_hardware(monkeypatch):
         monkeypatch.setattr(trainer.Path, "read_text", lambda *_, flags=flags, **__: flags)
         assert choose_precision("auto") == expected
     assert TrainConfig().precision == "auto"
+
+
+def test_class_weights_balance_or_are_what_the_recipe_says():
+    reviews = Reviews(("a",) * 10, np.array([0] * 8 + [1] * 2, np.int32), ("no", "yes"), "made up")
+    assert class_weights(None, reviews) is None
+    assert class_weights("balanced", reviews) == {0: 10 / 16, 1: 10 / 4}
+    balanced = compute_class_weight("balanced", classes=np.array([0, 1]), y=reviews.labels)
+    assert list(class_weights("balanced", reviews).values()) == pytest.approx(balanced.tolist())
+    assert class_weights({"yes": 3.0, "no": 1.0}, reviews) == {0: 1.0, 1: 3.0}
+    with pytest.raises(ConfigError, match="expected balanced, or a weight for each of no, yes. Received: {'yes': 3.0}"):
+        class_weights({"yes": 3.0}, reviews)
+
+
+def test_a_weight_of_a_class_moves_what_is_predicted(tmp_path, tiny_encoder):
+    """Texts that say nothing: all there is to learn is how much each class counts."""
+    path = tmp_path / "a.csv"
+    rows = [f"the film {i},{'rare' if i % 5 == 0 else 'common'}" for i in range(200)]
+    path.write_text("\n".join(["text,label", *rows]))
+    settings = [f"encoder=path:{tiny_encoder}", "data.source=csv", f"data.train={path}", "text.max_tokens=8"]
+    settings += ["data.test_examples=null", "data.validation_examples=0.2", "train.batch_tokens=256"]
+    settings += ["train.epochs=8", "train.early_stopping_patience=8", "train.learning_rate=1e-2"]
+    share = {}
+    for name, weight in {"plain": "null", "rare": "{rare: 40, common: 1}"}.items():
+        train(
+            load_config("smoke", [*settings, "data.train_examples=null", f"train.class_weight={weight}"]),
+            tmp_path / name,
+        )
+        share[name] = KerasPredictor(tmp_path / name).probabilities(["the film"])[0]
+    assert share["plain"].argmax() == 0
+    assert share["rare"].argmax() == 1

@@ -192,6 +192,45 @@ def export(run: Path, targets: tuple[str, ...], overrides: tuple[str, ...], as_j
         click.echo("Published: " + ", ".join(str(run / place) for place in result["published"]))
 
 
+@main.command("data")
+@click.argument("source", metavar="RECIPE|FILE")
+@_set_option
+@click.option("--png", type=click.Path(path_type=Path), help="Draw classes and lengths into this file.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
+def data_command(source: str, overrides: tuple[str, ...], png: Path | None, as_json: bool) -> None:
+    """Show what is in the data of RECIPE, or in a FILE: .csv, .tsv, .jsonl, .parquet (also .gz, .zip), or a folder.
+
+    Rows, class balance, lengths and what each text.max_tokens would cut, repeated and nearly repeated texts, texts with
+    two labels, texts that train and test share, scripts. Lengths are in tokens of the recipe's encoder.
+
+    \b
+      tfsent data imdb --set data.dir=~/tensorflow_datasets
+      tfsent data my.csv --set data.text=body --set data.label=stars --png my.png
+    """
+    from tfsent.config import source_of
+
+    own = source_of(source)
+    given = [f"data.source={own}", f"data.train={json.dumps(source)}"] if own else []
+    config = _config("imdb" if own else source, (*given, *overrides))
+    from tfsent.console import load_tensorflow, say
+
+    load_tensorflow()
+    from tfsent import audit, runs
+    from tfsent import train as trainer
+    from tfsent.data import load_parts
+    from tfsent.encoders import load_encoder
+
+    tokenizer = trainer.make_tokenizer(config.text, load_encoder(config.encoder, say))
+    result = audit.audit(load_parts(config.data, say), tokenizer)
+    if png is not None:
+        with runs.replacing(png) as staged:
+            audit.plot(result, staged)
+    if as_json:
+        click.echo(json.dumps(result, indent=2, ensure_ascii=False))
+    else:
+        _print_audit(result)
+
+
 @main.command()
 @click.argument("source", metavar="RUN|ENCODER")
 @click.argument("text")
@@ -309,6 +348,36 @@ def _read_texts(texts: tuple[str, ...], file: Path | None) -> list[str]:
     if not rows:
         raise DataError(f"{name} holds no text. Expected one review a line.")
     return rows
+
+
+def _print_audit(result: dict[str, Any]) -> None:
+    from tfsent.console import print_table
+
+    names = list(result["parts"]["train"]["classes"])
+    rows = [
+        (name, f"{part['reviews']:,}", f"{part['empty_rows']:,}", *(f"{n:,}" for n in part["classes"].values()))
+        for name, part in result["parts"].items()
+    ]
+    print_table("Reviews", ("part", "reviews", "empty rows", *names), rows)
+    tokens, widest = result["tokens"], max(result["tokens"]["histogram"]["reviews"])
+    bars = zip(tokens["histogram"]["up_to"], tokens["histogram"]["reviews"], strict=True)
+    cut = {n: (f"{c['reviews_cut']:.1%}", f"{c['tokens_lost']:.1%}") for n, c in tokens["max_tokens"].items()}
+    lengths = [
+        (f"{f'≤ {n}':<7}{'█' * round(20 * count / widest)}", f"{count:,}", *cut.get(n, ("", ""))) for n, count in bars
+    ]
+    title = f"Tokens of train, with [CLS] and [SEP]: mean {tokens['mean']:.0f}, median {tokens['quantiles']['50%']}"
+    print_table(title, ("tokens", "reviews", "longer (cut)", "tokens lost"), lengths)
+    found = result["duplicates"]
+    twice = [(f"repeated in {name}", f"{count:,}") for name, count in found["repeated_in"].items()]
+    shared = [
+        (f"in {name}, letter by letter", f"{s['texts']:,} ({s['with_the_same_label']:,} with the same label)")
+        for name, s in found["shared"].items()
+    ]
+    near = [(f"nearly the same, {name}", f"{n:,} pairs") for name, n in found["near_duplicate_pairs"].items()]
+    both = [("with two labels", f"{found['texts_with_two_labels']:,}")]
+    print_table("Texts more than once", ("texts", "count"), [*twice, *both, *shared, *near])
+    scripts = [(name, f"{share:.2%}") for name, share in result["scripts"].items() if share >= 0.0001]
+    print_table("Scripts of train", ("script", "of all letters"), scripts)
 
 
 def _print_pieces(text: str, tokenizer: Tokenizer, as_json: bool) -> None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import difflib
 import re
+import zipfile
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -221,6 +223,30 @@ def find_recipe(name: str) -> Path:
     if path.suffix in (".yaml", ".yml") or "/" in name:
         raise ConfigError(f"No recipe file at {name!r}. Expected a YAML file, or one of: {', '.join(known)}.")
     raise ConfigError(f"No recipe is called {name!r}.{_did_you_mean(name, known)} `tfsent recipes ls` lists them.")
+
+
+def source_of(path: str) -> str | None:
+    """The kind of source a path to data is, by its name: None for a recipe, or what is none of ours."""
+    if path in recipes():
+        return None
+    if Path(path).is_dir():
+        return "folder"
+    suffixes = Path(path).suffixes[-2:]
+    kinds = [suffix[1:] for suffix in suffixes if suffix[1:] in FILE_SOURCES]
+    if kinds:
+        return kinds[-1]
+    return _kind_in_zip(path) if suffixes[-1:] == [".zip"] else None
+
+
+def _kind_in_zip(path: str) -> str | None:
+    """What a zip holds most of."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            found = Counter(Path(name).suffix[1:] for name in archive.namelist())
+    except (OSError, zipfile.BadZipFile):
+        return None
+    kinds = {kind: found["txt" if kind == "folder" else kind] for kind in FILE_SOURCES}
+    return max(kinds, key=kinds.__getitem__) if any(kinds.values()) else None
 
 
 def describe_recipe(path: Path) -> str:

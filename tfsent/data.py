@@ -48,6 +48,8 @@ class Reviews:
     label_names: tuple[str, ...]
     origin: str
     groups: np.ndarray | None = None
+    empty_rows: int = 0
+    """Rows of the source that had no text and are left out."""
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -126,14 +128,14 @@ def load_splits(config: DataConfig, say: Say = lambda line: None) -> Splits:
     return splits
 
 
-def load_parts(config: DataConfig, say: Say = lambda line: None) -> dict[Part, Reviews]:
+def load_parts(config: DataConfig, say: Say = lambda line: None) -> dict[str, Reviews]:
     """The parts that the source has, unsplit: `train`, and perhaps `validation` and `test`.
 
     Raises:
         DataError: see `load_splits`.
         AssetError: a download failed.
     """
-    parts: dict[Part, Reviews] = {}
+    parts: dict[str, Reviews] = {}
     labels = config.labels
     groups: dict[str, int] | None = None if config.group is None else {}
     names: tuple[Part, ...] = ("train", "validation", "test")
@@ -196,7 +198,7 @@ def collect(
     order = np.array([names.index(label) for label in number], np.int32)
     reviews_labels = order[np.frombuffer(codes, np.int32)] if len(codes) else np.zeros(0, np.int32)
     numbers = None if groups is None else np.array(group_codes, np.int32)
-    return Reviews(Texts(spool), reviews_labels, names, origin, numbers)
+    return Reviews(Texts(spool), reviews_labels, names, origin, numbers, empty.count)
 
 
 def _sorted_labels(found: Iterable[str]) -> tuple[str, ...]:
@@ -247,7 +249,7 @@ def _hold_out(
     return reviews.take(chosen, origin), reviews.take(rest)
 
 
-def _require_apart(parts: dict[Part, Reviews], config: DataConfig) -> None:
+def _require_apart(parts: dict[str, Reviews], config: DataConfig) -> None:
     """No group of train may come again in files of their own."""
     train = parts["train"].groups
     if train is None:

@@ -6,6 +6,7 @@ file has no name: it goes when the process goes, however that ends. It lies in t
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 from array import array
@@ -25,11 +26,9 @@ class Spool:
 
     def __init__(self) -> None:
         folder = assets.cache_dir()
-        try:
+        with _explained():
             folder.mkdir(parents=True, exist_ok=True)
             self._file = tempfile.TemporaryFile(dir=folder, buffering=BUFFER)  # noqa: SIM115 - as long-lived as we are
-        except OSError as error:
-            raise DataError(f"Cannot write to the cache folder {folder} (TFSENT_CACHE): {error.strerror}.") from error
         self._offsets = array("q", [0])
         self._flushed = True
 
@@ -43,13 +42,8 @@ class Spool:
             DataError: the disk is full.
         """
         self._flushed = False
-        try:
+        with _explained():
             self._file.write(row)
-        except OSError as error:
-            folder = assets.cache_dir()
-            raise DataError(
-                f"Cannot write to the cache folder {folder}: {error.strerror}. Free some space, or set TFSENT_CACHE."
-            ) from error
         self._offsets.append(self._offsets[-1] + len(row))
 
     def sizes(self) -> np.ndarray:
@@ -58,13 +52,25 @@ class Spool:
 
     def __getitem__(self, row: int) -> bytes:
         if not self._flushed:
-            self._file.flush()
+            with _explained():
+                self._file.flush()
             self._flushed = True
         start, stop = self._offsets[row], self._offsets[row + 1]
         return os.pread(self._file.fileno(), stop - start, start)
 
     def __iter__(self) -> Iterator[bytes]:
         return (self[i] for i in range(len(self)))
+
+
+@contextlib.contextmanager
+def _explained() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise DataError(
+            f"Cannot write to the cache folder {assets.cache_dir()}: {error.strerror}. Free some space there, or set "
+            "TFSENT_CACHE to another folder."
+        ) from error
 
 
 class Texts(Sequence[str]):

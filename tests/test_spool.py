@@ -1,0 +1,59 @@
+"""Rows of bytes in a file."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tfsent.errors import DataError
+from tfsent.spool import Spool, Texts
+
+
+@given(st.lists(st.binary(max_size=30), max_size=30), st.randoms())
+def test_rows_read_back_in_any_order_while_others_are_added(rows, random):
+    spool = Spool()
+    for i, row in enumerate(rows):
+        spool.append(row)
+        j = random.randrange(i + 1)
+        assert spool[j] == rows[j]
+    assert list(spool) == rows
+    assert spool.sizes().tolist() == [len(row) for row in rows]
+
+
+def test_texts_are_a_sequence_of_strings():
+    spool = Spool()
+    for text in ("a", "日本", "", "\ud800"):
+        spool.append(text.encode("utf-8", "surrogatepass"))
+    texts = Texts(spool)
+    assert list(texts) == ["a", "日本", "", "\ud800"]
+    assert list(texts[1:3]) == ["日本", ""]
+    assert list(texts.take(np.array([3, 0])).take(np.array([1]))) == ["a"]
+
+
+def test_nothing_is_left_in_the_cache_folder_when_the_process_is_killed(tmp_path):
+    code = "from tfsent.spool import Spool; import os; s = Spool(); s.append(b'x' * 5_000_000); os.kill(os.getpid(), 9)"
+    environment = {**os.environ, "TFSENT_CACHE": str(tmp_path)}
+    assert subprocess.run([sys.executable, "-c", code], env=environment, check=False).returncode == -9
+    assert list(tmp_path.rglob("*")) == []
+
+
+def test_a_cache_folder_that_cannot_be_written_and_a_full_disk(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("TFSENT_CACHE", str(tmp_path / "file" / "cache"))
+    with pytest.raises(DataError, match="Cannot write to the cache folder .*: Not a directory. Free some"):
+        Spool()
+    monkeypatch.setenv("TFSENT_CACHE", str(tmp_path))
+    spool = Spool()
+    monkeypatch.setattr(spool, "_file", Path("/dev/full").open("r+b", buffering=8))  # noqa: SIM115
+    with pytest.raises(DataError, match="No space left on device. Free some space there, or set TFSENT_CACHE"):
+        spool.append(b"x" * 100)
+    spool = Spool()
+    monkeypatch.setattr(spool, "_file", Path("/dev/full").open("r+b", buffering=1000))  # noqa: SIM115
+    spool.append(b"x")
+    with pytest.raises(DataError, match="No space left on device. Free some space there, or set TFSENT_CACHE"):
+        spool[0]
