@@ -25,10 +25,15 @@ TEXTS = [
     "",
     "Bad, awful <br />PLOT!",
     "the " * 90 + "góod",
-    "\x00",
-    "日本",
+    "\x00good\x00 film",
+    "日本good",
     "good\ud800 film \u061d",
+    "\u202egood\u200f \u2067film",
+    "good 👩\u200d👩\u200d👧 film",
+    "x" * 5000 + " bad plot",
+    "good film " * 60_000,
 ]
+"""Among them every text nobody planned for that a string can hold; bytes are tried in test_text.py."""
 
 SERVED_OPS = """
     AddV2 All ArgMax Assert AssignVariableOp BatchMatMulV2 BiasAdd BitwiseAnd BroadcastTo Cast ConcatV2 Const

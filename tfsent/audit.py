@@ -61,8 +61,9 @@ def audit(parts: Mapping[str, Reviews], tokenizer: Tokenizer) -> dict[str, Any]:
 def _lengths(lengths: np.ndarray) -> dict[str, Any]:
     """Of lengths with [CLS] and [SEP] counted in, as `text.max_tokens` counts."""
     quantiles = {f"{q:.0%}": int(np.quantile(lengths, q)) for q in (0.05, 0.25, 0.5, 0.75, 0.95, 0.99)}
-    bounds = (*LENGTHS, max(int(lengths.max()), LENGTHS[-1]) + 1)
-    histogram = np.histogram(lengths, (0, *(b + 1 for b in LENGTHS), bounds[-1] + 1))[0]
+    longest = int(lengths.max())
+    up_to = [*(n for n in LENGTHS if n < longest), longest]
+    histogram = np.histogram(lengths, [0, *(n + 1 for n in up_to)])[0]
     cut = {
         n: {
             "reviews_cut": float(np.mean(lengths > n)),
@@ -72,10 +73,10 @@ def _lengths(lengths: np.ndarray) -> dict[str, Any]:
     }
     return {
         "mean": float(lengths.mean()),
-        "longest": int(lengths.max()),
+        "longest": longest,
         "quantiles": quantiles,
         "max_tokens": cut,
-        "histogram": {"up_to": [*LENGTHS, int(lengths.max())], "reviews": histogram.tolist()},
+        "histogram": {"up_to": up_to, "reviews": histogram.tolist()},
     }
 
 
