@@ -150,3 +150,12 @@ def test_labels_may_look_like_numbers_or_like_yes_and_no():
     assert load_config("imdb", [*settings, "data.labels=[no, yes]"]).data.labels == ("no", "yes")
     weighted = load_config("imdb", [*settings, "train.class_weight={0: 1, 1: 2.5}"]).train
     assert weighted.class_weight == {"0": 1.0, "1": 2.5}
+
+
+def test_a_key_that_stands_there_twice_is_refused(tmp_path):
+    path = tmp_path / "twice.yaml"
+    path.write_text("train:\n  epochs: 2\n  seed: 1\n  epochs: 3\n")
+    with pytest.raises(
+        ConfigError, match="(?s)twice.yaml is not valid YAML: the key 'epochs' stands there twice.*line 2"
+    ):
+        load_config(path)

@@ -185,7 +185,18 @@ class Config(_Section):
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML 1.1 reads `6e-5` as a string and the label `no` as false; YAML 1.2 and everyone who writes them does not."""
+    """YAML 1.1 reads `6e-5` as a string and the label `no` as false; YAML 1.2 and everyone who writes them does not.
+
+    And a key that stands there twice is a mistake: PyYAML would take the second without a word.
+    """
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value]
+        if twice := [key for key in keys if keys.count(key) > 1]:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"the key {twice[0]!r} stands there twice", node.start_mark
+            )
+        return super().construct_mapping(node, deep)
 
 
 _Loader.yaml_implicit_resolvers = {
