@@ -45,7 +45,7 @@ def test_recipes_are_listed_copied_and_checked(tmp_path):
     target = tmp_path / "mine.yaml"
     assert f"Next: tfsent train {target}" in call("recipes", "cp", "imdb", target)
     assert "exists already. Name another target." in call("recipes", "cp", "imdb", target, code=1)
-    assert "max_tokens: 256" in call("config", "check", target)
+    assert "max_tokens: 512" in call("config", "check", target)
     assert "epochs: 9" in call("config", "check", target, "--set", "train.epochs=9")
 
 

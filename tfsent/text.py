@@ -1,6 +1,6 @@
 """One TensorFlow graph from raw text to BERT's token ids: `string[b]` → ragged `int32[r, None]`.
 
-Training (in tf.data), evaluation, prediction and the exported SavedModel run this same graph. The specification is
+Training, evaluation, prediction and the exported SavedModel run this same graph. The specification is
 BERT's own tokenizer (Devlin et al. 2018, `tokenization.py` of google-research/bert) as Hugging Face `tokenizers`
 implements it; ids are the same, by test and by benchmark. In this order:
 
