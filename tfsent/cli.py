@@ -374,6 +374,7 @@ def _print_audit(result: dict[str, Any]) -> None:
         for name, s in found["shared"].items()
     ]
     near = [(f"nearly the same, {name}", f"{n:,} pairs") for name, n in found["near_duplicate_pairs"].items()]
+    near.append(("compared for that", f"{found['compared']:,}"))
     both = [("with two labels", f"{found['texts_with_two_labels']:,}")]
     print_table("Texts more than once", ("texts", "count"), [*twice, *both, *shared, *near])
     scripts = [(name, f"{share:.2%}") for name, share in result["scripts"].items() if share >= 0.0001]
