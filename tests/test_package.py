@@ -22,6 +22,7 @@ def wheel(tmp_path_factory):
 def test_the_wheel_holds_the_package_and_the_recipes_and_nothing_else(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.split("/")[0].split("-")[0] for name in names} == {"tfsent"}
+    assert "tfsent/unicode.npz" in names
     shipped = {Path(name).name for name in names if name.startswith("tfsent/recipes/")}
     assert shipped >= {path.name for path in (ROOT / "configs").glob("*.yaml")}
 
@@ -44,3 +45,6 @@ def test_the_installed_wheel_runs(wheel, tmp_path):
     outside = "import tfsent, importlib.util as u; print([n for n in ('configs', 'tests', 'export') if u.find_spec(n)])"
     done = subprocess.run([python, "-c", outside], cwd=tmp_path, check=True, capture_output=True, text=True)
     assert done.stdout.strip() == "[]"
+    table = "from tfsent.unicode import code_point_table as t; print(t(True)[ord('É')].tolist())"
+    done = subprocess.run([python, "-c", table], cwd=tmp_path, check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "[101, -1, -1]"
