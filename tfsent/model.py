@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import keras
 
+from tfsent.bert import copy_weights, has_pooler
 from tfsent.config import ModelConfig
-from tfsent.encoders import BertEncoder, copy_weights
+from tfsent.errors import ArtifactError, ConfigError, first_line
 
 
 @keras.saving.register_keras_serializable(package="tfsent")
@@ -32,17 +34,25 @@ class MaskedMean(keras.layers.Layer):
         return (sequence_shape[0], sequence_shape[2])
 
 
-def build_classifier(encoder: BertEncoder, config: ModelConfig, classes: int) -> keras.Model:
+def build_classifier(encoder: Any, config: ModelConfig, classes: int) -> keras.Model:
     """Stack pooling and dense layers on an encoder.
 
     Args:
-        encoder: takes `token_ids`, `segment_ids` `int32[b, s]` and `padding_mask` `bool[b, s]`.
+        encoder: of `bert.py`; takes `token_ids`, `segment_ids` `int32[b, s]` and `padding_mask` `bool[b, s]`.
         config: pooling, hidden layers, dropout.
         classes: at least 2.
 
     Returns:
         A model from those three inputs to logits `float32[b, classes]`.
+
+    Raises:
+        ConfigError: the pooler is asked for, and the encoder's checkpoint had none.
     """
+    if config.pooling == "pooler" and not has_pooler(encoder):
+        raise ConfigError(
+            "model.pooling is pooler, and this encoder has none (DistilBERT and ELECTRA were trained without). "
+            "Expected mean or cls."
+        )
     inputs = {
         "token_ids": keras.Input((None,), dtype="int32", name="token_ids"),
         "segment_ids": keras.Input((None,), dtype="int32", name="segment_ids"),
@@ -65,6 +75,18 @@ def build_classifier(encoder: BertEncoder, config: ModelConfig, classes: int) ->
     initializer = keras.initializers.TruncatedNormal(stddev=0.02)
     logits = keras.layers.Dense(classes, dtype="float32", kernel_initializer=initializer, name="logits")(x)
     return keras.Model(inputs, logits, name="classifier")
+
+
+def load_classifier(path: Path) -> keras.Model:
+    """Open a saved classifier, without running any code that may be in it (Keras's safe mode).
+
+    Raises:
+        ArtifactError: the file is damaged, or no classifier of tfsent.
+    """
+    try:
+        return keras.saving.load_model(path, compile=False, safe_mode=True)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise ArtifactError(f"{path} cannot be read: {first_line(error)}") from error
 
 
 def as_float32(model: keras.Model) -> keras.Model:

@@ -68,20 +68,13 @@ class KerasPredictor(Predictor):
     """The model of a run directory, as it was trained, in float32."""
 
     def __init__(self, run: Path):
-        import keras
-
-        # Registers the classes the saved model is made of.
-        from tfsent import model
+        from tfsent.model import load_classifier
         from tfsent.text import Tokenizer
 
-        del model
         folder = runs.require_run(run) / "model"
         self.label_names = runs.read_labels(folder)
         self.tokenizer = Tokenizer.load(folder)
-        try:
-            self.model = keras.saving.load_model(folder / "model.keras", compile=False, safe_mode=True)
-        except (OSError, ValueError, TypeError, KeyError) as error:
-            raise ArtifactError(f"{folder / 'model.keras'} cannot be read: {first_line(error)}") from error
+        self.model = load_classifier(folder / "model.keras")
 
     def probabilities(self, texts: Sequence[str], advance: Advance = lambda count: None) -> np.ndarray:
         """See `Predictor`."""

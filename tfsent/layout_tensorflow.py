@@ -1,0 +1,192 @@
+"""Checkpoints of TensorFlow: Google's original `bert_model.ckpt` folders, and TF-Hub's BERT SavedModels.
+
+The SavedModels are those that tf-models-official exports (export_tfhub, inputs `input_word_ids`, `input_mask`,
+`input_type_ids`), of 2020 and of today; older ones, whose variables begin with `bert_model/`; and TF-1 modules, whose
+variables are named as in Google's checkpoints.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2, trackable_object_graph_pb2
+
+from tfsent.errors import EncoderError, first_line
+from tfsent.layout import Checkpoint, gelu_of, heads_of, read_json
+from tfsent.text import read_vocabulary
+
+_GELU = {"gelu": "gelu_tanh"}
+"""google-research/bert computes its `gelu` with tanh."""
+_NAMES = (
+    (r"^(.*/)?bert_model/", ""),
+    (r"^(module/)?bert/", ""),
+    (r"^word_embeddings/embeddings$", "embeddings/word_embeddings"),
+    (r"^type_embeddings/embeddings$", "embeddings/token_type_embeddings"),
+    (r"^position_embedding/(position_)?embeddings$", "embeddings/position_embeddings"),
+    (r"^embedding_postprocessor/type_embeddings$", "embeddings/token_type_embeddings"),
+    (r"^embedding_postprocessor/position_embeddings$", "embeddings/position_embeddings"),
+    (r"^(embeddings|embedding_postprocessor)/layer_norm/", "embeddings/LayerNorm/"),
+    (r"^embedding_projection/", "embeddings_project/"),
+    (r"^transformer/layer_", "encoder/layer_"),
+    (r"/self_attention/(query|key|value)/", r"/attention/self/\1/"),
+    (r"/(self_attention/attention_output|self_attention_output)/", "/attention/output/dense/"),
+    (r"/self_attention_layer_norm/", "/attention/output/LayerNorm/"),
+    (r"/output_layer_norm/", "/output/LayerNorm/"),
+    (r"(layer_\d+)/(intermediate|output)/(kernel|bias)$", r"\1/\2/dense/\3"),
+    (r"^pooler_transform/", "pooler/dense/"),
+)
+"""What exporters called their variables over the years → canonical names (tf-models-official, its TF-1 converter)."""
+_HEADS = re.compile(
+    r"(bert/)?(cls|predictions|masked_lm|next_sentence|classification)(/|$)|global_step$|do_lower_case$|Variable$"
+    r"|.*/(adam_[mv]|Adam(_1)?|AdamWeightDecayOptimizer(_1)?)$|save_counter$"
+)
+
+
+def _from_tensorflow(arrays: dict[str, np.ndarray]) -> Iterable[tuple[str, np.ndarray]]:
+    for name, array in arrays.items():
+        if _HEADS.match(name):
+            continue
+        for pattern, replacement in _NAMES:
+            name = re.sub(pattern, replacement, name)
+        yield name, np.asarray(array, np.float32)
+
+
+def read_google(folder: Path) -> Checkpoint:
+    """Read a folder with bert_config.json, bert_model.ckpt.* and vocab.txt (google-research/bert).
+
+    Raises:
+        EncoderError: it is damaged or incomplete, or holds what is no BERT.
+    """
+    config = read_json(folder / "bert_config.json")
+    prefixes = sorted(path.name.removesuffix(".index") for path in folder.glob("*.ckpt*.index"))
+    if len(prefixes) != 1:
+        raise EncoderError(f"{folder} holds {len(prefixes)} checkpoints. Expected one, such as bert_model.ckpt.index.")
+    reader = _open_checkpoint(folder / prefixes[0])
+    if not (folder / "vocab.txt").is_file():
+        raise EncoderError(f"{folder} has no vocab.txt. Expected the WordPiece vocabulary of bert_model.ckpt.")
+    shapes = reader.get_variable_to_shape_map()
+    files = ("bert_config.json", "vocab.txt", *sorted(path.name for path in folder.glob(f"{prefixes[0]}.*-of-*")))
+    return Checkpoint(
+        format="google-bert",
+        arrays=dict(_from_tensorflow({name: reader.get_tensor(name) for name in shapes})),
+        heads=heads_of(config.get("num_attention_heads"), folder),
+        activation=gelu_of(config.get("hidden_act", "gelu"), _GELU, folder),
+        epsilon=1e-12,  # tf.contrib.layers.layer_norm's, which the format's own code uses
+        vocabulary=read_vocabulary(folder / "vocab.txt"),
+        lowercase=None,  # it says so only in the name of its archive
+        files=(*files, f"{prefixes[0]}.index"),
+    )
+
+
+def read_savedmodel(folder: Path) -> Checkpoint:
+    """Read a BERT SavedModel of TF-Hub or Kaggle.
+
+    Raises:
+        EncoderError: it is damaged, or its vocabulary, activation, epsilon or heads cannot be told.
+    """
+    model = saved_model_pb2.SavedModel()
+    try:
+        model.ParseFromString((folder / "saved_model.pb").read_bytes())
+        graph = model.meta_graphs[0]
+    except Exception as error:
+        # protobuf raises its own DecodeError, which is no public class
+        raise EncoderError(f"{folder / 'saved_model.pb'} is no SavedModel: {first_line(error)}") from error
+    reader = _open_checkpoint(folder / "variables" / "variables")
+    arrays = dict(_from_tensorflow(_variables(reader)))
+    nodes = [*graph.graph_def.node, *(node for f in graph.graph_def.library.function for node in f.node_def)]
+    scalars = _scalars(nodes)
+    vocabulary = _vocabulary_asset(folder, graph)
+    lower = "do_lower_case/.ATTRIBUTES/VARIABLE_VALUE"
+    files = sorted(path.relative_to(folder).as_posix() for path in (folder / "variables").iterdir())
+    return Checkpoint(
+        format="tf-hub",
+        arrays=arrays,
+        heads=_graph_heads(arrays, scalars, folder),
+        activation=_graph_activation(nodes, scalars, folder),
+        epsilon=_graph_epsilon(nodes, scalars, folder),
+        vocabulary=read_vocabulary(vocabulary),
+        lowercase=bool(reader.get_tensor(lower)) if reader.has_tensor(lower) else None,
+        files=("saved_model.pb", vocabulary.relative_to(folder).as_posix(), *files),
+    )
+
+
+def _variables(reader: Any) -> dict[str, np.ndarray]:
+    """A checkpoint's arrays by the names its variables had; object-based ones keep those in a graph of their own."""
+    if not reader.has_tensor("_CHECKPOINTABLE_OBJECT_GRAPH"):
+        return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
+    graph = trackable_object_graph_pb2.TrackableObjectGraph()
+    graph.ParseFromString(reader.get_tensor("_CHECKPOINTABLE_OBJECT_GRAPH"))
+    found = [value for node in graph.nodes for value in node.attributes if reader.has_tensor(value.checkpoint_key)]
+    return {value.full_name: reader.get_tensor(value.checkpoint_key) for value in found}
+
+
+def _vocabulary_asset(folder: Path, graph: Any) -> Path:
+    """The file the model calls `vocab_file`; where it calls none so, its only asset."""
+    nodes, assets = graph.object_graph_def.nodes, list(graph.asset_file_def)
+    named = [child.node_id for child in nodes[0].children if child.local_name == "vocab_file"] if nodes else []
+    if named:
+        assets = [assets[nodes[named[0]].asset.asset_file_def_index]]
+    # Only the last part of the name: a file may not lead out of its folder.
+    paths = [folder / "assets" / Path(asset.filename).name for asset in assets]
+    if len(paths) != 1 or not paths[0].is_file():
+        raise EncoderError(
+            f"{folder} names {len(paths)} vocabulary files, and {sum(p.is_file() for p in paths)} of them are there. "
+            "Expected one in assets/, such as assets/vocab.txt."
+        )
+    if paths[0].suffix == ".model":
+        raise EncoderError(f"{folder} has a SentencePiece vocabulary ({paths[0].name}). Expected WordPiece: BERT's.")
+    return paths[0]
+
+
+def _scalars(nodes: Iterable[Any]) -> dict[str, set[float]]:
+    """The float32 constants of a graph that are one number, by the name of their node."""
+    found: dict[str, set[float]] = {}
+    for node in nodes:
+        if node.op == "Const" and node.attr["dtype"].type == tf.float32.as_datatype_enum:
+            value = tf.make_ndarray(node.attr["value"].tensor)
+            if value.size == 1:
+                found.setdefault(node.name, set()).add(float(value.ravel()[0]))
+    return found
+
+
+def _graph_activation(nodes: Iterable[Any], scalars: dict[str, set[float]], folder: Path) -> str:
+    """GELU with the error function has an Erf; the approximation has 0.044715."""
+    exact = any(node.op in ("Erf", "Erfc") for node in nodes)
+    tanh = any(abs(value - 0.044715) < 1e-6 for values in scalars.values() for value in values)
+    if exact == tanh:
+        raise EncoderError(f"{folder}: its graph has {'two kinds' if exact else 'no kind'} of GELU. Expected one.")
+    return "gelu_exact" if exact else "gelu_tanh"
+
+
+def _graph_epsilon(nodes: Iterable[Any], scalars: dict[str, set[float]], folder: Path) -> float:
+    """What the layer norms add to the variance."""
+    found = {value for name, values in scalars.items() if re.search("batchnorm/add(_1)?/y$", name) for value in values}
+    found |= {node.attr["epsilon"].f for node in nodes if node.op.startswith("FusedBatchNorm")}
+    if len(found) != 1:
+        raise EncoderError(f"{folder}: its graph has {len(found)} different epsilons of layer norms. Expected one.")
+    return float(f"{found.pop():.6g}")  # float32's 9.999999960041972e-13 is 1e-12
+
+
+def _graph_heads(arrays: dict[str, np.ndarray], scalars: dict[str, set[float]], folder: Path) -> int:
+    """From the shape `[h, heads, size]`; where the heads are in one, from the scaling by 1 / sqrt(size)."""
+    kernel = arrays.get("encoder/layer_0/attention/self/query/kernel", np.zeros((1, 1)))
+    if kernel.ndim == 3:
+        return kernel.shape[1]
+    attention = {v for name, vs in scalars.items() if "attention" in name and "dropout" not in name for v in vs}
+    sizes = {round(v**-2) for v in attention if 0 < v < 1 and abs(v**-2 - round(v**-2)) < 1e-3}
+    sizes = {size for size in sizes if kernel.shape[1] % size == 0}
+    if len(sizes) != 1:
+        raise EncoderError(f"{folder}: neither its variables nor its graph tell how many attention heads it has.")
+    return kernel.shape[1] // sizes.pop()
+
+
+def _open_checkpoint(prefix: Path) -> Any:
+    try:
+        return tf.train.load_checkpoint(str(prefix))
+    except (ValueError, tf.errors.OpError) as error:
+        raise EncoderError(f"{prefix} could not be read as a checkpoint: {first_line(error)}") from error
