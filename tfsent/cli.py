@@ -8,22 +8,17 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from tfsent import __version__
+from tfsent import __version__, cli_inputs
+from tfsent.cli_inputs import resolve_config, set_option
 from tfsent.errors import BudgetError, ConfigError, DataError, Interrupted, TfsentError
-
-if TYPE_CHECKING:
-    from tfsent.config import Config
 
 CHUNK = 512
 """Texts predicted at a time, so that a long file shows results as they come."""
 
-_set_option = click.option(
-    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a key of the recipe, e.g. train.epochs=3."
-)
 _export_set_option = click.option(
     "--set",
     "overrides",
@@ -72,7 +67,7 @@ def main() -> None:
 
 @main.command()
 @click.argument("recipe")
-@_set_option
+@set_option
 @click.option(
     "--run-dir", type=click.Path(path_type=Path), help="Where to put the run.  [default: runs/NAME-OF-THE-RECIPE]"
 )
@@ -89,7 +84,7 @@ def train(recipe: str, overrides: tuple[str, ...], run_dir: Path | None, overwri
       tfsent train quickstart
       tfsent train imdb --set data.dir=~/tensorflow_datasets --set train.epochs=3 --run-dir runs/three
     """
-    config, run = _config(recipe, overrides), run_dir or Path("runs") / Path(recipe).stem
+    config, run = resolve_config(recipe, overrides), run_dir or Path("runs") / Path(recipe).stem
     from tfsent.console import load_tensorflow
 
     load_tensorflow()
@@ -190,132 +185,8 @@ def export(run: Path, targets: tuple[str, ...], overrides: tuple[str, ...], as_j
         click.echo("Published: " + ", ".join(str(run / place) for place in result["published"]))
 
 
-@main.command("data")
-@click.argument("source", metavar="RECIPE|FILE")
-@_set_option
-@click.option("--png", type=click.Path(path_type=Path), help="Draw classes and lengths into this file.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
-def data_command(source: str, overrides: tuple[str, ...], png: Path | None, as_json: bool) -> None:
-    """Show what is in the data of RECIPE, or in a FILE: .csv, .tsv, .jsonl, .parquet (also .gz, .zip), or a folder.
-
-    Rows, class balance, lengths and what each text.max_tokens would cut, repeated and nearly repeated texts, texts with
-    two labels, texts that train and test share, scripts. Lengths are in tokens of the recipe's encoder.
-
-    \b
-      tfsent data imdb --set data.dir=~/tensorflow_datasets
-      tfsent data my.csv --set data.text=body --set data.label=stars --png my.png
-    """
-    from tfsent.config import source_of
-
-    own = source_of(source)
-    given = [f"data.source={own}", f"data.train={json.dumps(source)}"] if own else []
-    config = _config("imdb" if own else source, (*given, *overrides))
-    from tfsent.console import load_tensorflow, say
-
-    load_tensorflow()
-    from tfsent import audit, runs, tables
-    from tfsent import train as trainer
-    from tfsent.data import load_parts
-    from tfsent.encoders import load_encoder
-
-    parts = load_parts(config.data, say)  # before the encoder, which may have to be downloaded
-    result = audit.audit(parts, trainer.make_tokenizer(config.text, load_encoder(config.encoder, say)))
-    if png is not None:
-        with runs.replacing(png) as staged:
-            audit.plot(result, staged)
-    if as_json:
-        click.echo(json.dumps(result, indent=2, ensure_ascii=False))
-    else:
-        tables.print_audit(result)
-
-
-@main.command()
-@click.argument("source", metavar="RUN|ENCODER")
-@click.argument("text")
-@_set_option
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a token.")
-def tokens(source: str, text: str, overrides: tuple[str, ...], as_json: bool) -> None:
-    """Show the tokens TEXT becomes, the place in it each stands for, and which of them truncation cuts.
-
-    The specification is that of a run, or of an encoder with the recipe's defaults, which --set text.… changes.
-
-    \b
-      tfsent tokens runs/quickstart "Unwatchable – a naïve, café-set mess."
-      tfsent tokens pypi:minilm-l6 "Loved it." --set text.max_tokens=4
-    """
-    from tfsent.config import is_encoder
-
-    config = _config("imdb", overrides).text
-    from tfsent.console import load_tensorflow
-
-    load_tensorflow()
-    from tfsent import tables
-    from tfsent import train as trainer
-    from tfsent.encoders import load_encoder
-    from tfsent.runs import require_run
-    from tfsent.text import Tokenizer
-
-    if is_encoder(source):
-        tokenizer = trainer.make_tokenizer(config, load_encoder(source, lambda line: click.echo(line, err=True)))
-    elif overrides:
-        raise ConfigError(
-            f"A run's text specification is fixed by its training; --set is for encoders. Received: {overrides[0]}."
-        )
-    else:
-        tokenizer = Tokenizer.load(require_run(source) / "model")
-    tables.print_pieces(text, tokenizer, as_json)
-
-
-@main.group()
-def recipes() -> None:
-    """The recipes tfsent ships."""
-
-
-@recipes.command("ls")
-def recipes_ls() -> None:
-    """List the recipes."""
-    from tfsent import config
-
-    known = config.recipes()
-    width = max(map(len, known))
-    for name, path in known.items():
-        click.echo(f"{name:<{width}}  {config.describe_recipe(path)}")
-
-
-@recipes.command("cp")
-@click.argument("name")
-@click.argument("target", required=False, type=click.Path(path_type=Path))
-def recipes_cp(name: str, target: Path | None) -> None:
-    """Copy the recipe NAME to TARGET (default: NAME.yaml here), to change it."""
-    from tfsent.config import find_recipe
-    from tfsent.runs import write_text
-
-    source = find_recipe(name)
-    target = target or Path(source.name)
-    target = target / source.name if target.is_dir() else target
-    if target.exists():
-        raise ConfigError(f"{target} exists already. Name another target.")
-    write_text(target, source.read_text(encoding="utf-8"))
-    click.echo(f"Wrote {target}. Next: tfsent train {target}")
-
-
-@main.group("config")
-def config_group() -> None:
-    """Check recipes."""
-
-
-@config_group.command("check")
-@click.argument("recipe")
-@_set_option
-def config_check(recipe: str, overrides: tuple[str, ...]) -> None:
-    """Validate RECIPE and print it with every key spelt out."""
-    click.echo(_config(recipe, overrides).to_yaml(), nl=False)
-
-
-def _config(recipe: str, overrides: tuple[str, ...]) -> Config:
-    from tfsent.config import load_config
-
-    return load_config(recipe, overrides)
+for _command in cli_inputs.COMMANDS:
+    main.add_command(_command)
 
 
 def _read_texts(texts: tuple[str, ...], file: Path | None) -> list[str]:

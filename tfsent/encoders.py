@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import keras_hub
 import numpy as np
 
-from tfsent import bert, hubs
+from tfsent import bert, catalogue, hubs
 from tfsent.errors import EncoderError, first_line
 from tfsent.layout import Checkpoint, read_json
 from tfsent.layout_huggingface import read_huggingface
@@ -44,6 +44,22 @@ class Encoder:
         twin = type(self.backbone).from_config(config)
         bert.copy_weights(self.backbone, twin)
         return twin
+
+    def describe(self) -> dict[str, Any]:
+        """Sizes and ways to compute, for people."""
+        backbone = self.backbone
+        return {
+            "parameters": backbone.count_params(),
+            "layers": backbone.num_layers,
+            "hidden_size": backbone.hidden_dim,
+            "heads": backbone.num_heads,
+            "positions": backbone.max_sequence_length,
+            "vocabulary": len(self.vocabulary),
+            "casing": "uncased" if self.lowercase else "cased",
+            "activation": backbone.activation,
+            "layer_norm_epsilon": backbone.layer_norm_epsilon,
+            "pooler": bert.has_pooler(backbone),
+        }
 
     def encode(self, text: str) -> np.ndarray:
         """The mean of a text's token vectors, `float32[hidden]`."""
@@ -91,6 +107,29 @@ def load_encoder(uri: str, say: Callable[[str], None] = lambda line: None, *, as
     if hubs.is_new(uri):
         hubs.remember(uri, place, files, encoder.fingerprint())
     return encoder
+
+
+def check_encoder(uri: str, say: Callable[[str], None] = lambda line: None) -> dict[str, Any]:
+    """Open an encoder, encode `SENTENCE`, and compare with what was recorded of it.
+
+    Returns:
+        What it is and where it came from; `difference` from the recorded fingerprint, None where none was recorded.
+
+    Raises:
+        EncoderError: a file, or the fingerprint, is not what was recorded; and what `load_encoder` raises.
+    """
+    record, entry = hubs.read_record(uri), catalogue.find(uri)
+    encoder = load_encoder(uri, say)
+    found = encoder.fingerprint()
+    recorded = record["fingerprint"] if record else list(entry.fingerprint) if entry else []
+    difference = max(abs(a - b) for a, b in zip(found, recorded, strict=True)) if recorded else None
+    if difference is not None and difference > FINGERPRINT_TOLERANCE:
+        raise EncoderError(
+            f"{uri} does not encode {SENTENCE!r} as recorded. Expected {recorded}, received {found}: they differ by "
+            f"{difference:.1e}, and {FINGERPRINT_TOLERANCE:.0e} is allowed. Its files are as recorded, so tfsent or a "
+            "library computes otherwise now."
+        )
+    return {**encoder.provenance, **encoder.describe(), "fingerprint": found, "difference": difference}
 
 
 class _Found(NamedTuple):

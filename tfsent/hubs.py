@@ -192,7 +192,7 @@ def _fetch_keras(preset: str) -> Place:
     families = keras_hub.models.BertBackbone, keras_hub.models.DistilBertBackbone, keras_hub.models.ElectraBackbone
     known = {name: about["kaggle_handle"] for family in families for name, about in family.presets.items()}
     if preset not in known:
-        near = difflib.get_close_matches(preset, known, 1)
+        near = [name for name in known if name.startswith(preset)] or difflib.get_close_matches(preset, known, 1)
         raise EncoderError(
             f"keras:{preset} is no preset of BERT, DistilBERT or ELECTRA in KerasHub."
             + (f" Did you mean keras:{near[0]}?" if near else f" Expected one of: {', '.join(sorted(known))}.")

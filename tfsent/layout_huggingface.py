@@ -74,7 +74,7 @@ def read_huggingface(folder: Path) -> Checkpoint:
     arrays, weight_files = _safetensors(folder)
     return Checkpoint(
         format="hugging-face",
-        arrays=dict(_from_torch(arrays, kind)),
+        arrays=dict(from_torch(arrays, kind)),
         heads=heads_of(heads, folder),
         activation=activation,
         epsilon=float(config.get("layer_norm_eps", 1e-12)),
@@ -108,7 +108,7 @@ def _safetensors(folder: Path) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
     return arrays, (*files, index.name) if len(files) > 1 else tuple(files)
 
 
-def _from_torch(arrays: dict[str, np.ndarray], kind: str) -> Iterable[tuple[str, np.ndarray]]:
+def from_torch(arrays: dict[str, np.ndarray], kind: str) -> Iterable[tuple[str, np.ndarray]]:
     """Names of transformers → canonical ones; PyTorch's `[out, in]` kernels → `[in, out]`."""
     for name, array in arrays.items():
         name = name.removeprefix("bert.").removeprefix("distilbert.").removeprefix("electra.")

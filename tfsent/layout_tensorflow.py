@@ -66,14 +66,13 @@ def read_google(folder: Path) -> Checkpoint:
     prefixes = sorted(path.name.removesuffix(".index") for path in folder.glob("*.ckpt*.index"))
     if len(prefixes) != 1:
         raise EncoderError(f"{folder} holds {len(prefixes)} checkpoints. Expected one, such as bert_model.ckpt.index.")
-    reader = _open_checkpoint(folder / prefixes[0])
+    tensors = _tensors(folder / prefixes[0])
     if not (folder / "vocab.txt").is_file():
         raise EncoderError(f"{folder} has no vocab.txt. Expected the WordPiece vocabulary of bert_model.ckpt.")
-    shapes = reader.get_variable_to_shape_map()
     files = ("bert_config.json", "vocab.txt", *sorted(path.name for path in folder.glob(f"{prefixes[0]}.*-of-*")))
     return Checkpoint(
         format="google-bert",
-        arrays=dict(_from_tensorflow({name: reader.get_tensor(name) for name in shapes})),
+        arrays=dict(_from_tensorflow(tensors)),
         heads=heads_of(config.get("num_attention_heads"), folder),
         activation=gelu_of(config.get("hidden_act", "gelu"), _GELU, folder),
         epsilon=1e-12,  # tf.contrib.layers.layer_norm's, which the format's own code uses
@@ -96,8 +95,8 @@ def read_savedmodel(folder: Path) -> Checkpoint:
     except Exception as error:
         # protobuf raises its own DecodeError, which is no public class
         raise EncoderError(f"{folder / 'saved_model.pb'} is no SavedModel: {first_line(error)}") from error
-    reader = _open_checkpoint(folder / "variables" / "variables")
-    arrays = dict(_from_tensorflow(_variables(reader)))
+    tensors = _tensors(folder / "variables" / "variables")
+    arrays = dict(_from_tensorflow(_variables(tensors)))
     nodes = [*graph.graph_def.node, *(node for f in graph.graph_def.library.function for node in f.node_def)]
     scalars = _scalars(nodes)
     vocabulary = _vocabulary_asset(folder, graph)
@@ -110,19 +109,19 @@ def read_savedmodel(folder: Path) -> Checkpoint:
         activation=_graph_activation(nodes, scalars, folder),
         epsilon=_graph_epsilon(nodes, scalars, folder),
         vocabulary=read_vocabulary(vocabulary),
-        lowercase=bool(reader.get_tensor(lower)) if reader.has_tensor(lower) else None,
+        lowercase=bool(tensors[lower]) if lower in tensors else None,
         files=("saved_model.pb", vocabulary.relative_to(folder).as_posix(), *files),
     )
 
 
-def _variables(reader: Any) -> dict[str, np.ndarray]:
+def _variables(tensors: dict[str, Any]) -> dict[str, np.ndarray]:
     """A checkpoint's arrays by the names its variables had; object-based ones keep those in a graph of their own."""
-    if not reader.has_tensor("_CHECKPOINTABLE_OBJECT_GRAPH"):
-        return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
+    if "_CHECKPOINTABLE_OBJECT_GRAPH" not in tensors:
+        return tensors
     graph = trackable_object_graph_pb2.TrackableObjectGraph()
-    graph.ParseFromString(reader.get_tensor("_CHECKPOINTABLE_OBJECT_GRAPH"))
-    found = [value for node in graph.nodes for value in node.attributes if reader.has_tensor(value.checkpoint_key)]
-    return {value.full_name: reader.get_tensor(value.checkpoint_key) for value in found}
+    graph.ParseFromString(tensors["_CHECKPOINTABLE_OBJECT_GRAPH"])
+    found = [value for node in graph.nodes for value in node.attributes if value.checkpoint_key in tensors]
+    return {value.full_name: tensors[value.checkpoint_key] for value in found}
 
 
 def _vocabulary_asset(folder: Path, graph: Any) -> Path:
@@ -185,8 +184,10 @@ def _graph_heads(arrays: dict[str, np.ndarray], scalars: dict[str, set[float]], 
     return kernel.shape[1] // sizes.pop()
 
 
-def _open_checkpoint(prefix: Path) -> Any:
+def _tensors(prefix: Path) -> dict[str, Any]:
+    """All that a checkpoint holds, by its keys."""
     try:
-        return tf.train.load_checkpoint(str(prefix))
-    except (ValueError, tf.errors.OpError) as error:
+        reader = tf.train.load_checkpoint(str(prefix))
+        return {key: reader.get_tensor(key) for key in reader.get_variable_to_shape_map()}
+    except (ValueError, IndexError, tf.errors.OpError) as error:
         raise EncoderError(f"{prefix} could not be read as a checkpoint: {first_line(error)}") from error

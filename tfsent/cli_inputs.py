@@ -1,0 +1,223 @@
+"""The commands about what goes into a training: recipes, data, encoders, tokens. `cli.py` has the rest.
+
+Nothing here imports TensorFlow until a command needs it.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from tfsent.errors import ConfigError
+
+if TYPE_CHECKING:
+    from tfsent.config import Config
+
+set_option = click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a key of the recipe, e.g. train.epochs=3."
+)
+
+
+def resolve_config(recipe: str, overrides: tuple[str, ...]) -> Config:
+    """A recipe, by name or path, with `--set` laid over it."""
+    from tfsent.config import load_config
+
+    return load_config(recipe, overrides)
+
+
+@click.command("data")
+@click.argument("source", metavar="RECIPE|FILE")
+@set_option
+@click.option("--png", type=click.Path(path_type=Path), help="Draw classes and lengths into this file.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
+def data_command(source: str, overrides: tuple[str, ...], png: Path | None, as_json: bool) -> None:
+    """Show what is in the data of RECIPE, or in a FILE: .csv, .tsv, .jsonl, .parquet (also .gz, .zip), or a folder.
+
+    Rows, class balance, lengths and what each text.max_tokens would cut, repeated and nearly repeated texts, texts with
+    two labels, texts that train and test share, scripts. Lengths are in tokens of the recipe's encoder.
+
+    \b
+      tfsent data imdb --set data.dir=~/tensorflow_datasets
+      tfsent data my.csv --set data.text=body --set data.label=stars --png my.png
+    """
+    from tfsent.config import source_of
+
+    own = source_of(source)
+    given = [f"data.source={own}", f"data.train={json.dumps(source)}"] if own else []
+    config = resolve_config("imdb" if own else source, (*given, *overrides))
+    from tfsent.console import load_tensorflow, say
+
+    load_tensorflow()
+    from tfsent import audit, runs, tables
+    from tfsent import train as trainer
+    from tfsent.data import load_parts
+    from tfsent.encoders import load_encoder
+
+    parts = load_parts(config.data, say)  # before the encoder, which may have to be downloaded
+    result = audit.audit(parts, trainer.make_tokenizer(config.text, load_encoder(config.encoder, say)))
+    if png is not None:
+        with runs.replacing(png) as staged:
+            audit.plot(result, staged)
+    if as_json:
+        click.echo(json.dumps(result, indent=2, ensure_ascii=False))
+    else:
+        tables.print_audit(result)
+
+
+@click.command()
+@click.argument("source", metavar="RUN|ENCODER")
+@click.argument("text")
+@set_option
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a token.")
+def tokens(source: str, text: str, overrides: tuple[str, ...], as_json: bool) -> None:
+    """Show the tokens TEXT becomes, the place in it each stands for, and which of them truncation cuts.
+
+    The specification is that of a run, or of an encoder with the recipe's defaults, which --set text.… changes.
+
+    \b
+      tfsent tokens runs/quickstart "Unwatchable – a naïve, café-set mess."
+      tfsent tokens pypi:minilm-l6 "Loved it." --set text.max_tokens=4
+    """
+    from tfsent.config import is_encoder
+
+    config = resolve_config("imdb", overrides).text
+    from tfsent.console import load_tensorflow
+
+    load_tensorflow()
+    from tfsent import tables
+    from tfsent import train as trainer
+    from tfsent.encoders import load_encoder
+    from tfsent.runs import require_run
+    from tfsent.text import Tokenizer
+
+    if is_encoder(source):
+        tokenizer = trainer.make_tokenizer(config, load_encoder(source, lambda line: click.echo(line, err=True)))
+    elif overrides:
+        raise ConfigError(
+            f"A run's text specification is fixed by its training; --set is for encoders. Received: {overrides[0]}."
+        )
+    else:
+        tokenizer = Tokenizer.load(require_run(source) / "model")
+    tables.print_pieces(text, tokenizer, as_json)
+
+
+@click.group()
+def encoders() -> None:
+    """Pretrained encoders: what there is, what lies here, and whether it is what it was."""
+
+
+@encoders.command("ls")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+def encoders_ls(as_json: bool) -> None:
+    """List encoders worth knowing. Any other of the same kinds works as well.
+
+    \b
+      hf:OWNER/NAME[@REVISION]   Hugging Face: BERT, DistilBERT, ELECTRA with model.safetensors
+      keras:PRESET               KerasHub, fetched from Kaggle
+      kaggle:HANDLE              Kaggle: OWNER/MODEL/FRAMEWORK/VARIATION[/VERSION]
+      tfhub:HANDLE               TF-Hub: an https or gs address
+      path:DIR, run:DIR          a folder of your own, in any of their layouts; a run, to go on from it
+    """
+    from tfsent import catalogue, hubs, tables
+
+    here = [hubs.cached(entry.uri) for entry in catalogue.ENTRIES]
+    if as_json:
+        entries = zip(catalogue.ENTRIES, here, strict=True)
+        click.echo(json.dumps([{**vars(e), "megabytes": e.megabytes, "fetched": h} for e, h in entries], indent=2))
+    else:
+        tables.print_encoders(catalogue.HEADER, catalogue.rows(), here)
+
+
+@encoders.command("fetch")
+@click.argument("uri")
+def encoders_fetch(uri: str) -> None:
+    """Download the encoder URI, open it, and record the SHA-256 of its files.
+
+    A download that breaks off goes on where it stopped. From then on the URI means the files recorded here: when the
+    hub has others, that is an error, and nothing is replaced.
+    """
+    from tfsent.console import load_tensorflow, say
+
+    load_tensorflow()
+    from tfsent import hubs
+    from tfsent.encoders import load_encoder
+
+    encoder = load_encoder(uri, say, ask_hub=True)
+    about = encoder.provenance
+    revision = f", revision {about['revision']}" if about["revision"] else ""
+    click.echo(f"{uri}: {encoder.backbone.count_params():,} parameters{revision}, in {about['folder']}.")
+    if hubs.is_hub(uri):
+        click.echo(f"Recorded in {hubs.record_path(uri)}.")
+
+
+@encoders.command("check")
+@click.argument("uri")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+def encoders_check(uri: str, as_json: bool) -> None:
+    """Open the encoder URI, show where it came from, encode a sentence, and compare with what was recorded.
+
+    The exit code is 1 when a file, or what the encoder makes of the sentence, is not what it was.
+    """
+    from tfsent.console import load_tensorflow, say
+
+    load_tensorflow()
+    from tfsent import tables
+    from tfsent.encoders import check_encoder
+
+    result = check_encoder(uri, say)
+    if as_json:
+        click.echo(json.dumps(result, indent=2))
+    else:
+        tables.print_encoder(result)
+
+
+@click.group()
+def recipes() -> None:
+    """The recipes tfsent ships."""
+
+
+@recipes.command("ls")
+def recipes_ls() -> None:
+    """List the recipes."""
+    from tfsent import config
+
+    known = config.recipes()
+    width = max(map(len, known))
+    for name, path in known.items():
+        click.echo(f"{name:<{width}}  {config.describe_recipe(path)}")
+
+
+@recipes.command("cp")
+@click.argument("name")
+@click.argument("target", required=False, type=click.Path(path_type=Path))
+def recipes_cp(name: str, target: Path | None) -> None:
+    """Copy the recipe NAME to TARGET (default: NAME.yaml here), to change it."""
+    from tfsent.config import find_recipe
+    from tfsent.runs import write_text
+
+    source = find_recipe(name)
+    target = target or Path(source.name)
+    target = target / source.name if target.is_dir() else target
+    if target.exists():
+        raise ConfigError(f"{target} exists already. Name another target.")
+    write_text(target, source.read_text(encoding="utf-8"))
+    click.echo(f"Wrote {target}. Next: tfsent train {target}")
+
+
+@click.group("config")
+def config_group() -> None:
+    """Check recipes."""
+
+
+@config_group.command("check")
+@click.argument("recipe")
+@set_option
+def config_check(recipe: str, overrides: tuple[str, ...]) -> None:
+    """Validate RECIPE and print it with every key spelt out."""
+    click.echo(resolve_config(recipe, overrides).to_yaml(), nl=False)
+
+
+COMMANDS = (data_command, tokens, encoders, recipes, config_group)
