@@ -91,6 +91,20 @@ def write_encoder(folder: Path, vocabulary: list[str] = VOCABULARY, **changes: o
     return folder
 
 
+def write_electra(folder: Path, **changes: object) -> Path:
+    """A Hugging Face folder of an ELECTRA whose embeddings are narrower than its layers, as in ELECTRA small."""
+    from safetensors.numpy import load_file, save_file
+
+    write_encoder(folder, model_type="electra", architectures=["ElectraModel"], **changes)
+    rng = np.random.default_rng(5)
+    arrays = {k: v for k, v in load_file(folder / "model.safetensors").items() if "pooler" not in k}
+    arrays |= {name: array[..., :4].copy() for name, array in arrays.items() if name.startswith("embeddings.")}
+    arrays["embeddings_project.weight"] = rng.normal(size=(8, 4)).astype(np.float32)
+    arrays["embeddings_project.bias"] = rng.normal(size=8).astype(np.float32)
+    save_file(arrays, folder / "model.safetensors")
+    return folder
+
+
 def tiny_texts(count: int, seed: int) -> list[tuple[str, int]]:
     """Reviews a tiny model can learn: the label is whether the praise is praise. Some are long, some have HTML."""
     rng = np.random.default_rng(seed)

@@ -11,13 +11,16 @@ import sys
 import numpy as np
 import pytest
 import tensorflow as tf
+from conftest import write_electra
 
 import tfsent
 from tfsent import bundle, verify
 from tfsent.config import BudgetConfig, load_config
 from tfsent.data import Reviews, load_reviews
+from tfsent.encoders import load_encoder
 from tfsent.errors import ArtifactError, ExportError, RunError
 from tfsent.predictors import KerasPredictor, SavedModelPredictor, TFLitePredictor
+from tfsent.train import train
 from tfsent.verify import Truth, compare
 
 TEXTS = [
@@ -322,3 +325,15 @@ def test_what_cannot_be_opened_is_told(mine, spoil, path, error, message):
     spoil(mine)
     with pytest.raises(error, match=message):
         tfsent.load(mine / path)
+
+
+def test_an_encoder_of_another_family_is_trained_exported_and_agrees(tiny_settings, tmp_path):
+    """ELECTRA small's shape and the tanh GELU: nothing after the encoder may depend on either."""
+    electra = write_electra(tmp_path / "electra", hidden_act="gelu_new")
+    config = load_config("smoke", [*tiny_settings, f"encoder=path:{electra}", "train.epochs=4"])
+    train(config, tmp_path / "run")
+    result = bundle.export(tmp_path / "run", config.export)
+    assert result["passed"], result
+    again = load_config("smoke", [*tiny_settings, f"encoder=run:{tmp_path / 'run'}", "train.epochs=1"])
+    train(again, tmp_path / "on")
+    assert load_encoder(f"run:{tmp_path / 'on'}").backbone.embedding_dim == 4

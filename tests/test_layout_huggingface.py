@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from conftest import VOCABULARY, write_encoder
+from conftest import VOCABULARY, write_electra, write_encoder
 from numpy_bert import numpy_bert
 from safetensors.numpy import load_file, save_file
 
@@ -93,23 +93,18 @@ def test_distilbert_is_bert_without_segments(folder, tmp_path):
     assert difference(folder, lambda ids, mask: numpy_bert(plain, ids, mask)[0]) < 2e-5
 
 
-def test_narrow_embeddings_are_projected(folder, tmp_path):
+def test_narrow_embeddings_are_projected(tmp_path):
     """ELECTRA small: the projection stands between the embeddings' layer norm and the layers."""
-    rng = np.random.default_rng(5)
-    arrays = load_file(folder / "model.safetensors")
-    narrow = {name: array[..., :4].copy() for name, array in arrays.items() if name.startswith("embeddings.")}
-    kernel, bias = rng.normal(size=(8, 4)).astype(np.float32), rng.normal(size=8).astype(np.float32)
-    projection = {"embeddings_project.weight": kernel, "embeddings_project.bias": bias}
-    kept = {name: array for name, array in arrays.items() if "pooler" not in name} | narrow | projection
-    save_file(kept, folder / "model.safetensors")
-    rewrite(folder, lambda name: name, model_type="electra")
+    folder = write_electra(tmp_path / "electra")
+    w = load_file(folder / "model.safetensors")
 
     def expected(token_ids, mask):
-        words, places, kinds = (kept[f"embeddings.{n}_embeddings.weight"] for n in ("word", "position", "token_type"))
+        words, places, kinds = (w[f"embeddings.{n}_embeddings.weight"] for n in ("word", "position", "token_type"))
         x = words[token_ids] + places[: token_ids.shape[1]] + kinds[0]
         x = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-12)
-        x = x * kept["embeddings.LayerNorm.weight"] + kept["embeddings.LayerNorm.bias"]
-        return numpy_bert(folder, token_ids, mask, embedded=x @ kernel.T + bias)[0]
+        x = x * w["embeddings.LayerNorm.weight"] + w["embeddings.LayerNorm.bias"]
+        projected = x @ w["embeddings_project.weight"].T + w["embeddings_project.bias"]
+        return numpy_bert(folder, token_ids, mask, embedded=projected)[0]
 
     assert difference(folder, expected) < 2e-5
     encoder = load_encoder(f"path:{folder}").rebuilt(dropout=0.2, dtype="float32")

@@ -49,7 +49,7 @@ def test_a_run_directory_is_complete(tiny_run):
     assert any(name.startswith("tensorboard/validation/events") for name in found)
     data = json.loads((tiny_run / "data.json").read_text())
     assert data["splits"]["train"]["reviews"] == 280
-    assert data["encoder"]["weights_sha256"]
+    assert len(data["encoder"]["files"]["model.safetensors"]) == 64
 
 
 def test_history_has_a_row_an_epoch_and_the_best_epoch_is_what_was_kept(tiny_run):
