@@ -1,6 +1,7 @@
 """URIs → folders, with each hub's own client and a local copy of the hub in its layout. What is here is not the hub."""
 
 import json
+import shutil
 import tarfile
 from pathlib import Path
 
@@ -86,6 +87,27 @@ def test_a_keras_preset_comes_from_kaggle(tmp_path, monkeypatch):
     encoder = load_encoder("keras:bert_tiny_en_uncased")
     assert (encoder.provenance["format"], encoder.provenance["revision"]) == ("keras-hub", "3")
     assert encoder.lowercase is True
+
+
+def test_an_emptied_cache_is_filled_with_the_recorded_revision(tmp_path, monkeypatch):
+    folder, asked = tmp_path / "fetched" / "2", []
+
+    def fetch(name, revision=None, **options):
+        asked.append(f"{name}@{revision}" if options else name)
+        return str(write_encoder(folder))
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", fetch)
+    monkeypatch.setattr(kagglehub, "model_download", fetch)
+    for uri in ("hf:owner/name", "kaggle:o/bert/tensorFlow2/tiny"):
+        load_encoder(uri)
+        shutil.rmtree(folder)
+        load_encoder(uri)
+    assert asked == [
+        "owner/name@None",
+        "owner/name@2",
+        "o/bert/tensorFlow2/tiny",
+        "o/bert/tensorFlow2/tiny/2",
+    ]
 
 
 def test_what_was_fetched_is_recorded(tmp_path, monkeypatch):

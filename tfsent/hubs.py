@@ -72,10 +72,18 @@ def locate(uri: str, say: Callable[[str], None], *, ask_hub: bool = False) -> Pl
         place = Place(Path(record["folder"]), record["revision"])
     else:
         say(f"Fetching {uri} …")
-        place = _FETCHERS[scheme](rest)
+        place = _FETCHERS[scheme](rest if ask_hub or not record else _pinned(scheme, rest, record["revision"]))
     if record:
         _compare(uri, place, record)
     return place
+
+
+def _pinned(scheme: str, rest: str, revision: str | None) -> str:
+    """The same encoder at the revision that was recorded: a cache that was emptied is filled as it was."""
+    if scheme == "hf" and revision:
+        return f"{rest.partition('@')[0]}@{revision}"
+    unversioned = scheme == "kaggle" and rest.count("/") == 3
+    return f"{rest}/{revision}" if unversioned and revision else rest
 
 
 def cached(uri: str) -> bool:
