@@ -91,14 +91,17 @@ def test_windows_keep_their_review_through_batches_and_averages():
     assert sum(tokens.reviews_begun(rows) for rows in np.split(order, [3, 7])) == 8
 
 
-def test_the_dataset_is_the_plan_epoch_after_epoch():
+def test_the_dataset_is_the_plan_from_any_step():
     lengths = np.random.default_rng(0).integers(2, 20, 40)
     tokens = make_tokens(lengths)
     labels = np.arange(40, dtype=np.int32)
     plan = BatchPlan(lengths, 96, seed=0, epochs=2)
-    dataset = make_dataset(tokens, labels, plan, 0)
-    assert dataset.cardinality() == 2 * plan.steps
-    expected = [rows.tolist() for epoch in range(2) for rows, _ in plan.epoch(epoch)]
-    found = list(dataset)
-    assert [y.numpy().tolist() for _, y in found] == expected
-    assert all((x["token_ids"].numpy()[0, 0] == tokens[int(y[0])][0]) for x, y in found)
+    whole = make_dataset(tokens, labels, plan, 0)
+    assert whole.cardinality() == plan.steps
+    assert [y.numpy().tolist() for _, y in whole] == [rows.tolist() for rows, _ in plan.epoch(0)]
+    assert all((x["token_ids"].numpy()[0, 0] == tokens[int(y[0])][0]) for x, y in whole)
+    position = [1, 3]
+    moving = make_dataset(tokens, labels, plan, 0, lambda: tuple(position))
+    assert [y.numpy().tolist() for _, y in moving] == [rows.tolist() for rows, _ in plan.epoch(1)[3:]]
+    position[:] = 0, 0
+    assert len(list(moving)) == plan.steps

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from sklearn.utils.class_weight import compute_class_weight
 
 from tfsent import train as trainer
@@ -120,7 +121,7 @@ def test_a_run_in_the_way_is_refused_before_any_work(tiny_settings, tmp_path, mo
 
 def test_a_disk_too_small_is_told_before_training(tiny_settings, tmp_path, monkeypatch):
     monkeypatch.setattr(trainer.shutil, "disk_usage", lambda path: SimpleNamespace(free=1_000_000))
-    monkeypatch.setattr(trainer, "_fit", lambda *_: pytest.fail("it trained"))
+    monkeypatch.setattr(trainer, "fit", lambda *_, **__: pytest.fail("it trained"))
     with pytest.raises(RunError, match="has 1 MB free, and the run needs about 20 MB. Free some"):
         train(load_config("smoke", tiny_settings), tmp_path / "run")
     assert list(tmp_path.iterdir()) == []
@@ -137,7 +138,7 @@ def test_a_full_disk_and_a_full_device_are_told_apart(tiny_settings, tmp_path, m
     """TensorFlow gives both the same exception; the first was seen on a tmpfs of 24 kB."""
 
     def full(*_, **__):
-        raise trainer.tf.errors.ResourceExhaustedError(None, None, reason)
+        raise tf.errors.ResourceExhaustedError(None, None, reason)
 
     monkeypatch.setattr(keras.Model, "fit", full)
     with pytest.raises(error, match=message):

@@ -8,7 +8,7 @@ import itertools
 import os
 from array import array
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -175,16 +175,28 @@ def _rounded(length: int) -> int:
     return -(-length // LENGTH_STEP) * LENGTH_STEP
 
 
-def make_dataset(tokens: Tokens, labels: np.ndarray, plan: BatchPlan, pad_id: int) -> tf.data.Dataset:
-    """The batches of all epochs of a plan, as a `tf.data.Dataset` of `(inputs, labels int32[b])`."""
+def make_dataset(
+    tokens: Tokens,
+    labels: np.ndarray,
+    plan: BatchPlan,
+    pad_id: int,
+    position: Callable[[], tuple[int, int]] | None = None,
+) -> tf.data.Dataset:
+    """The batches of an epoch of a plan, as a `tf.data.Dataset` of `(inputs, labels int32[b])`.
+
+    `position` is asked on every iteration which epoch it is, and how many of its steps are done already; without it,
+    it is the whole first epoch.
+    """
     import tensorflow as tf
 
     def batches() -> Iterator[tuple[dict[str, np.ndarray], np.ndarray]]:
-        for epoch in range(plan.epochs):
-            for rows, length in plan.epoch(epoch):
-                yield tokens.pad(rows, length, pad_id), labels[rows]
+        epoch, done = position() if position else (0, 0)
+        for rows, length in plan.epoch(epoch)[done:]:
+            yield tokens.pad(rows, length, pad_id), labels[rows]
 
     ids = tf.TensorSpec([None, None], tf.int32)
     inputs = {"token_ids": ids, "segment_ids": ids, "padding_mask": tf.TensorSpec([None, None], tf.bool)}
     dataset = tf.data.Dataset.from_generator(batches, output_signature=(inputs, tf.TensorSpec([None], tf.int32)))
-    return dataset.apply(tf.data.experimental.assert_cardinality(plan.steps * plan.epochs)).prefetch(2)
+    if position is None:
+        dataset = dataset.apply(tf.data.experimental.assert_cardinality(plan.steps))
+    return dataset.prefetch(2)

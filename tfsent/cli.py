@@ -66,7 +66,7 @@ def main() -> None:
 
 
 @main.command()
-@click.argument("recipe")
+@click.argument("recipe", required=False)
 @set_option
 @click.option(
     "--run-dir", type=click.Path(path_type=Path), help="Where to put the run.  [default: runs/NAME-OF-THE-RECIPE]"
@@ -74,24 +74,44 @@ def main() -> None:
 @click.option(
     "--overwrite", is_flag=True, help="Replace a run that is there; it is kept until the new one has a model."
 )
-def train(recipe: str, overrides: tuple[str, ...], run_dir: Path | None, overwrite: bool) -> None:
+@click.option("--resume", type=click.Path(path_type=Path), metavar="RUN", help="Go on with a training that was ended.")
+def train(
+    recipe: str | None, overrides: tuple[str, ...], run_dir: Path | None, overwrite: bool, resume: Path | None
+) -> None:
     """Fine-tune by RECIPE: the name of one (`tfsent recipes ls`), or a path to a YAML file.
 
     Writes a run directory with everything the other commands need. Ctrl-C ends training after the step at hand and
-    saves what was learnt; a second Ctrl-C quits at once.
+    saves what was learnt; a second Ctrl-C quits at once. SIGTERM writes a checkpoint and exits with 75. However a
+    training ended, --resume goes on from its newest checkpoint (train.checkpoint_minutes) and gives the weights that an
+    uninterrupted one gives.
 
     \b
       tfsent train quickstart
       tfsent train imdb --set data.dir=~/tensorflow_datasets --set train.epochs=3 --run-dir runs/three
+      tfsent train --resume runs/three
     """
-    config, run = resolve_config(recipe, overrides), run_dir or Path("runs") / Path(recipe).stem
+    if resume is not None and (run_dir or overwrite):
+        raise ConfigError("--resume goes on in the run itself: --run-dir and --overwrite do not go with it.")
+    if recipe is None and resume is None:
+        raise ConfigError("Name a recipe (`tfsent recipes ls` lists them), or pass --resume RUN.")
+    if recipe is None and overrides:
+        raise ConfigError("--resume goes on by the recipe training began with: --set does not go with it.")
+    config = resolve_config(recipe, overrides) if recipe is not None else None
     from tfsent.console import load_tensorflow
 
     load_tensorflow()
     from tfsent import train as trainer
 
-    if trainer.train(config, run, overwrite=overwrite):
-        raise Interrupted(f"Training was interrupted. The model as it was then is in {run}.")
+    if resume is not None:
+        run, interrupted = resume, trainer.resume(resume, config)
+    else:
+        assert config is not None and recipe is not None
+        run = run_dir or Path("runs") / Path(recipe).stem
+        interrupted = trainer.train(config, run, overwrite=overwrite)
+    if interrupted:
+        raise Interrupted(
+            f"Training was interrupted. The model as it was then is in {run}. To go on: tfsent train --resume {run}"
+        )
     click.echo(f"The model is in {run}. Next: tfsent evaluate {run}")
 
 

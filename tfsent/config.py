@@ -150,6 +150,7 @@ class TrainConfig(_Section):
     )
     early_stopping_patience: Count = Field(2, description="epochs without a better validation accuracy")
     precision: Literal["auto", "float32", "mixed_bfloat16"] = Field("auto", description="auto: bfloat16 where native")
+    checkpoint_minutes: Annotated[float, Field(ge=0.0)] = Field(5.0, description="between two checkpoints")
     seed: int = Field(0, description="of weights, dropout and batches")
 
 

@@ -7,7 +7,8 @@
     ├── EncoderError            a checkpoint cannot be used as an encoder
     ├── RunError                a run directory cannot be made, or is not one
     ├── TrainingError           training went wrong (a loss that is not a number, …)
-    │   └── Interrupted         exit code 130: the user pressed Ctrl-C, what was learnt is saved
+    │   ├── Interrupted         exit code 130: the user pressed Ctrl-C, what was learnt is saved
+    │   └── Preempted           exit code 75: SIGTERM came, a checkpoint was written
     ├── ArtifactError           a saved model or exported file cannot be opened
     └── ExportError             an export failed
         └── BudgetError         an exported file does not agree with the trained model
@@ -58,6 +59,12 @@ class Interrupted(TrainingError):  # noqa: N818 - it is what happened, and not a
     """The user pressed Ctrl-C; what was learnt is saved."""
 
     exit_code = 130
+
+
+class Preempted(TrainingError):  # noqa: N818 - it is what happened, and not a fault
+    """SIGTERM came; a checkpoint was written. 75 is EX_TEMPFAIL of sysexits.h: try again."""
+
+    exit_code = 75
 
 
 class ArtifactError(TfsentError):

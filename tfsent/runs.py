@@ -5,6 +5,7 @@
         data.json            source, counts, fingerprints
         heldout/*.jsonl.gz   the reviews training never saw, so that evaluate and export need no download
         model/               model.keras, vocab.txt, text.json, labels.txt
+        checkpoints/         (while training, and after it was ended: `tfsent train --resume RUN` goes on)
         history.csv, tensorboard/
         metrics.json, predictions.csv     (tfsent evaluate)
         export/, verify.json              (tfsent export)
@@ -94,6 +95,20 @@ def read_labels(folder: Path) -> tuple[str, ...]:
         ) from error
 
 
+def _require_free(path: Path, overwrite: bool) -> None:
+    if not path.exists():
+        return
+    if not overwrite:
+        if has_checkpoint(path) and not has_model(path):
+            raise RunError(
+                f"{path} holds a training that was ended. Go on with: tfsent train --resume {path}; or pass "
+                "--overwrite to begin anew."
+            )
+        raise RunError(f"{path} exists already. Pass --overwrite to replace it, or --run-dir for another place.")
+    if not (path / "config.yaml").is_file() and (not path.is_dir() or any(path.iterdir())):
+        raise RunError(f"{path} is not a run of tfsent, so --overwrite leaves it alone. Choose another --run-dir.")
+
+
 @contextlib.contextmanager
 def new_run(path: Path, *, overwrite: bool) -> Iterator[Path]:
     """Make a run directory; take it away again, and put back what it replaced, when no model came of it.
@@ -102,11 +117,7 @@ def new_run(path: Path, *, overwrite: bool) -> Iterator[Path]:
         RunError: it exists (and `overwrite` is false), is not a run (and `overwrite` is true), or cannot be made.
     """
     previous = path.with_name(f".{path.name}.previous")
-    if path.exists():
-        if not overwrite:
-            raise RunError(f"{path} exists already. Pass --overwrite to replace it, or --run-dir for another place.")
-        if not (path / "config.yaml").is_file() and (not path.is_dir() or any(path.iterdir())):
-            raise RunError(f"{path} is not a run of tfsent, so --overwrite leaves it alone. Choose another --run-dir.")
+    _require_free(path, overwrite)
     try:
         if path.exists() and previous.exists() and not has_model(path):
             # A replacement that was killed stands before the run it was to replace: that one is kept.
@@ -122,10 +133,34 @@ def new_run(path: Path, *, overwrite: bool) -> Iterator[Path]:
     finally:
         if has_model(path):
             shutil.rmtree(previous, ignore_errors=True)
-        else:
+        elif not has_checkpoint(path):
             shutil.rmtree(path, ignore_errors=True)
             if previous.exists():
                 previous.rename(path)
+
+
+@contextlib.contextmanager
+def unfinished_run(path: Path) -> Iterator[Path]:
+    """A run directory to go on in; what it was to replace goes when it has a model.
+
+    Raises:
+        RunError: it is no run, or has nothing to go on from.
+    """
+    if not (path / "config.yaml").is_file():
+        raise RunError(f"{path} is not a run of tfsent: it has no config.yaml. Expected --resume RUN.")
+    if not has_checkpoint(path):
+        state = "is finished" if has_model(path) else "was ended before its first checkpoint"
+        raise RunError(f"{path} {state}: there is nothing to go on from. To train anew pass --overwrite.")
+    try:
+        yield path
+    finally:
+        if has_model(path):
+            shutil.rmtree(path.with_name(f".{path.name}.previous"), ignore_errors=True)
+
+
+def has_checkpoint(path: Path) -> bool:
+    """Whether a training that was ended can go on."""
+    return any((path / "checkpoints").glob("step-*[0-9]"))
 
 
 def has_model(path: Path) -> bool:
@@ -145,7 +180,8 @@ def require_run(path: str | Path) -> Path:
     if not (path / "config.yaml").is_file():
         raise RunError(f"{path} is not a run of tfsent: it has no config.yaml. Expected what `tfsent train` wrote.")
     if not has_model(path):
-        raise RunError(f"{path} holds no model: its training did not finish. Train again with --overwrite.")
+        way = f"Go on with: tfsent train --resume {path}" if has_checkpoint(path) else "Train again with --overwrite."
+        raise RunError(f"{path} holds no model: its training did not finish. {way}")
     return path
 
 

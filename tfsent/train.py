@@ -7,12 +7,9 @@ validation accuracy with the best weights restored.
 
 from __future__ import annotations
 
-import math
+import json
 import shutil
-import signal
-import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,13 +17,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfsent import runs
+from tfsent import checkpoint, runs
 from tfsent.batching import BatchPlan, Tokens, make_dataset, tokenize_all
-from tfsent.config import Config, TextConfig, TrainConfig
-from tfsent.console import Meter, say
+from tfsent.config import Config, TextConfig, TrainConfig, load_config
+from tfsent.console import say
 from tfsent.data import Reviews, load_splits, save_reviews
 from tfsent.encoders import Encoder, load_encoder
-from tfsent.errors import ConfigError, RunError, TrainingError
+from tfsent.errors import ConfigError, RunError
+from tfsent.fit import Progress, fit
 from tfsent.model import as_float32, build_classifier
 from tfsent.text import TextSpec, Tokenizer
 
@@ -67,35 +65,108 @@ def train(config: Config, run: Path, *, overwrite: bool = False) -> bool:
         Whether training was interrupted by the user; what was learnt until then is saved all the same.
 
     Raises:
-        TfsentError: see `tfsent.errors`. No run directory is left then, and one to be replaced is back in its place.
+        Preempted: SIGTERM came; `resume` goes on.
+        TfsentError: see `tfsent.errors`. If no checkpoint was written yet, no run directory is left, and one to be
+            replaced is back in its place.
     """
     with runs.new_run(run, overwrite=overwrite):
-        keras.utils.set_random_seed(config.train.seed)
-        splits = load_splits(config.data, say)
-        encoder = load_encoder(config.encoder, say)
-        tokenizer = make_tokenizer(config.text, encoder)
-        tokens = tokenize_all(tokenizer, splits.train.texts)
-        validation_tokens = tokenize_all(tokenizer, splits.validation.texts)
-        plan = BatchPlan(tokens.lengths, config.train.batch_tokens, seed=config.train.seed, epochs=config.train.epochs)
-        _describe(config, splits.train, tokens, plan)
+        return _train(config, run, None)
+
+
+def resume(run: Path, config: Config | None = None) -> bool:
+    """Go on with a training that was ended, from its newest sound checkpoint, as if it had never been.
+
+    With the same number of threads on a CPU, the weights are those of an uninterrupted training.
+
+    Args:
+        run: the run directory.
+        config: the recipe, if it is to be compared with the one training began with.
+
+    Returns:
+        As `train`.
+
+    Raises:
+        RunError: nothing to go on with, or recipe or data are not what they were.
+    """
+    with runs.unfinished_run(run):
+        began_with = load_config(run / "config.yaml")
+        found = checkpoint.newest(run / "checkpoints", say)
+        for other in (began_with, config):
+            if other is not None:
+                _require_same(found.state["belongs_to"]["recipe"], other.model_dump(mode="json"), "The recipe")
+        say(f"Going on from {run}/checkpoints/step-{found.step:08d}.")
+        return _train(began_with, run, found)
+
+
+def _train(config: Config, run: Path, resumed: checkpoint.Checkpoint | None) -> bool:
+    keras.utils.set_random_seed(config.train.seed)
+    splits = load_splits(config.data, say)
+    encoder = load_encoder(config.encoder, say)
+    about = {"splits": splits.describe(), "encoder": encoder.provenance}
+    belongs_to = {"recipe": config.model_dump(mode="json"), **about, "environment": runs.environment()}
+    if resumed is not None:
+        _require_same(resumed.state["belongs_to"]["splits"], about["splits"], "The data")
+        _require_same(resumed.state["belongs_to"]["encoder"]["files"], encoder.provenance["files"], "The encoder")
+        _mention_changes(resumed.state["belongs_to"]["environment"], belongs_to["environment"])
+    tokenizer = make_tokenizer(config.text, encoder)
+    tokens = tokenize_all(tokenizer, splits.train.texts)
+    validation_tokens = tokenize_all(tokenizer, splits.validation.texts)
+    plan = BatchPlan(tokens.lengths, config.train.batch_tokens, seed=config.train.seed, epochs=config.train.epochs)
+    _describe(config, splits.train, tokens, plan)
+    if resumed is None:
         runs.write_text(run / "config.yaml", config.to_yaml())
         runs.write_json(run / "environment.json", runs.environment())
-        runs.write_json(run / "data.json", {"splits": splits.describe(), "encoder": encoder.provenance})
+        runs.write_json(run / "data.json", about)
         save_reviews(splits.validation, run / "heldout" / "validation.jsonl.gz")
         save_reviews(splits.test, run / "heldout" / "test.jsonl.gz")
-        policy = choose_precision(config.train.precision)
-        backbone = encoder.rebuilt(dropout=config.model.encoder_dropout, dtype=policy)
-        model = build_classifier(backbone, config.model, len(splits.train.label_names))
-        compile_model(model, config.train, plan)
-        _require_space(run, 4 * model.count_params())
-        data = make_dataset(tokens, splits.train.labels[tokens.owner], plan, tokenizer.pad_id)
-        validation_plan = BatchPlan(validation_tokens.lengths, config.train.batch_tokens)
-        validation_labels = splits.validation.labels[validation_tokens.owner]
-        validation = make_dataset(validation_tokens, validation_labels, validation_plan, tokenizer.pad_id)
-        weights = class_weights(config.train.class_weight, splits.train)
-        interrupted = _fit(model, config.train, plan, data, validation, run, weights)
-        save_model(run, as_float32(model), tokenizer, splits.train.label_names)
+    backbone = encoder.rebuilt(dropout=config.model.encoder_dropout, dtype=choose_precision(config.train.precision))
+    model = build_classifier(backbone, config.model, len(splits.train.label_names))
+    compile_model(model, config.train, plan)
+    _require_space(run, 4 * model.count_params())
+    progress = Progress(**resumed.state["progress"]) if resumed else Progress()
+    labels = splits.train.labels[tokens.owner]
+    data = make_dataset(tokens, labels, plan, tokenizer.pad_id, lambda: (progress.epoch, progress.step))
+    validation_plan = BatchPlan(validation_tokens.lengths, config.train.batch_tokens)
+    validation_labels = splits.validation.labels[validation_tokens.owner]
+    validation = make_dataset(validation_tokens, validation_labels, validation_plan, tokenizer.pad_id)
+    interrupted = fit(
+        model,
+        config.train,
+        plan,
+        data,
+        validation,
+        run,
+        progress,
+        resumed=resumed,
+        belongs_to=belongs_to,
+        class_weight=class_weights(config.train.class_weight, splits.train),
+    )
+    save_model(run, as_float32(model), tokenizer, splits.train.label_names)
+    if not interrupted:
+        shutil.rmtree(run / "checkpoints", ignore_errors=True)
     return interrupted
+
+
+def _require_same(expected: Any, received: Any, what: str) -> None:
+    """Nothing may differ between what training began with and what it is to go on with."""
+    if differences := list(_differences(expected, json.loads(json.dumps(received)), "")):
+        raise RunError(
+            f"{what} changed since training began, so it cannot go on exactly: {'; '.join(differences)}. Expected the "
+            "same again; or train anew with --overwrite."
+        )
+
+
+def _differences(old: Any, new: Any, where: str) -> Iterator[str]:
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in sorted(old.keys() | new.keys()):
+            yield from _differences(old.get(key), new.get(key), f"{where}.{key}" if where else str(key))
+    elif old != new:
+        yield f"{where} was {old!r} and is {new!r}"
+
+
+def _mention_changes(old: dict[str, Any], new: dict[str, Any]) -> None:
+    if differences := list(_differences(old, json.loads(json.dumps(new)), "")):
+        say(f"Other software or machine than before, so the last bits may differ: {'; '.join(differences)}.")
 
 
 def make_tokenizer(config: TextConfig, encoder: Encoder) -> Tokenizer:
@@ -174,7 +245,8 @@ def save_model(run: Path, model: keras.Model, tokenizer: Tokenizer, label_names:
 
 def _require_space(run: Path, model_bytes: int) -> None:
     """Better to learn before an hour of training than after it that the model does not fit on the disk."""
-    needed, free = model_bytes + SPARE_BYTES, shutil.disk_usage(run).free
+    # Two checkpoints, each with the weights, the best weights and AdamW's two moments; and the model.
+    needed, free = 9 * model_bytes + SPARE_BYTES, shutil.disk_usage(run).free
     if free < needed:
         raise RunError(
             f"The disk of {run} has {free / 1e6:,.0f} MB free, and the run needs about {needed / 1e6:,.0f} MB. "
@@ -197,126 +269,3 @@ def _describe(config: Config, reviews: Reviews, tokens: Tokens, plan: BatchPlan)
             f"{share:.1%} of the reviews are cut to {room} tokens ({config.text.truncation}); "
             f"{over.sum() / max(tokens.review_lengths.sum(), 1):.1%} of all tokens are lost."
         )
-
-
-def _fit(
-    model: keras.Model,
-    config: TrainConfig,
-    plan: BatchPlan,
-    data: tf.data.Dataset,
-    validation: tf.data.Dataset,
-    run: Path,
-    weights: dict[int, float] | None,
-) -> bool:
-    watch = Watch(plan)
-    callbacks = [
-        watch,
-        keras.callbacks.EarlyStopping(
-            monitor="val_accuracy", mode="max", patience=config.early_stopping_patience, restore_best_weights=True
-        ),
-        keras.callbacks.CSVLogger(str(run / "history.csv")),
-        keras.callbacks.TensorBoard(str(run / "tensorboard"), write_graph=False),
-    ]
-    with _stop_on_ctrl_c() as stop:
-        callbacks.append(stop)
-        try:
-            model.fit(
-                data,
-                epochs=plan.epochs,
-                steps_per_epoch=plan.steps,
-                validation_data=validation,
-                class_weight=weights,
-                callbacks=callbacks,
-                shuffle=False,
-                verbose=0,
-            )
-        except _StoppedError:
-            say("Interrupted: saving what was learnt so far.")
-            return True
-        except tf.errors.ResourceExhaustedError as error:
-            if "No space left" in str(error):
-                raise RunError(f"The disk of {run} is full. Free some, or choose another --run-dir.") from error
-            raise TrainingError(
-                f"The device ran out of memory. Lower train.batch_tokens (now {config.batch_tokens})."
-            ) from error
-        finally:
-            watch.close()
-    return False
-
-
-class Watch(keras.callbacks.Callback):
-    """Shows loss, accuracy, tokens a second and the time left; stops when the loss is no longer a number."""
-
-    def __init__(self, plan: BatchPlan):
-        super().__init__()
-        self.plan = plan
-        self.real_tokens: list[int] = []
-        self.open = ExitStack()
-
-    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        """Start a bar."""
-        self.real_tokens = [int(self.plan.lengths[rows].sum()) for rows, _ in self.plan.epoch(epoch)]
-        self.started, self.seen = time.monotonic(), 0
-        self.meter = Meter(f"epoch {epoch + 1}/{self.plan.epochs}", self.plan.steps)
-        self.open.enter_context(self.meter)
-
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        """Advance the bar."""
-        loss = float(logs["loss"])
-        if not math.isfinite(loss):
-            raise TrainingError(
-                f"The loss became {loss} at step {batch + 1}. Usually the learning rate is too high "
-                f"(train.learning_rate; try a third of it), or bfloat16 is too coarse (train.precision=float32)."
-            )
-        if batch == 0:
-            # The first step of all traces the graph; its time says nothing of the speed.
-            self.clock = time.monotonic()
-        else:
-            self.seen += self.real_tokens[batch]
-        speed = self.seen / max(time.monotonic() - self.clock, 1e-9)
-        self.meter.advance(1, f"loss {loss:.4f} · accuracy {float(logs['accuracy']):.2%} · {speed:,.0f} tokens/s")
-
-    def on_test_begin(self, logs: Any = None) -> None:
-        """The steps of the epoch are done; validation begins."""
-        self.close()
-
-    def close(self) -> None:
-        """Take the bar down, or the terminal would keep its hidden cursor after an interrupted epoch."""
-        self.open.close()
-
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """One line that stays."""
-        say(
-            f"epoch {epoch + 1}/{self.plan.epochs}: loss {logs['loss']:.4f}, accuracy {logs['accuracy']:.2%}, "
-            f"validation loss {logs['val_loss']:.4f}, validation accuracy {logs['val_accuracy']:.2%} "
-            f"({(time.monotonic() - self.started) / 60:.1f} min)"
-        )
-
-
-class _StoppedError(Exception):
-    """Leaves `fit` between two steps."""
-
-
-class _Stop(keras.callbacks.Callback):
-    requested = False
-
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        if self.requested:
-            raise _StoppedError
-
-
-@contextmanager
-def _stop_on_ctrl_c() -> Iterator[_Stop]:
-    """The first Ctrl-C ends training after the step at hand; a second one ends the process at once."""
-    stop = _Stop()
-
-    def handler(*_: object) -> None:
-        signal.signal(signal.SIGINT, previous)
-        stop.requested = True
-        say("Finishing this step, then saving. Ctrl-C again quits at once and saves nothing.")
-
-    previous = signal.signal(signal.SIGINT, handler)
-    try:
-        yield stop
-    finally:
-        signal.signal(signal.SIGINT, previous)

@@ -1,0 +1,268 @@
+"""Training that is killed, damaged, pre-empted and interrupted goes on as if nothing had been."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from tfsent import train as trainer
+from tfsent.config import load_config
+from tfsent.errors import Preempted, RunError
+from tfsent.predictors import KerasPredictor
+
+# One thread: sums over several come in the order in which the threads finish.
+ALONE = {**os.environ, "TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
+
+
+def settings_of(tiny_settings, *more):
+    settings = [*tiny_settings, "train.epochs=3", "train.checkpoint_minutes=0", "train.early_stopping_patience=2"]
+    return [word for setting in (*settings, *more) for word in ("--set", setting)]
+
+
+def run_killed(kind, nth, *words):
+    """A real process, killed; its standard error."""
+    command = [sys.executable, str(Path(__file__).with_name("killed.py")), kind, str(nth), *map(str, words)]
+    done = subprocess.run(command, capture_output=True, text=True, env=ALONE, check=False)
+    assert done.returncode in (-signal.SIGKILL, 0), done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tiny_settings, tmp_path_factory):
+    """What a training that nobody disturbs gives."""
+    run = tmp_path_factory.mktemp("whole") / "run"
+    done = run_killed("never", 1, "train", "smoke", *settings_of(tiny_settings), "--run-dir", run)
+    assert done.returncode == 0, done.stderr
+    assert not (run / "checkpoints").exists()
+    return run
+
+
+def assert_same_model(run, other):
+    ours, theirs = (KerasPredictor(path).model.get_weights() for path in (run, other))
+    for a, b in zip(ours, theirs, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert (run / "history.csv").read_text() == (other / "history.csv").read_text()
+
+
+def test_killed_again_and_again_gives_the_same_weights_bit_for_bit(tiny_settings, uninterrupted, tmp_path):
+    run = tmp_path / "run"
+    assert run_killed("step", 3, "train", "smoke", *settings_of(tiny_settings), "--run-dir", run).returncode
+    said = ""
+    # Killed between steps, inside each write of a checkpoint, before it has its name, and while an old one goes.
+    points = [("step", 5), ("write", 2), ("flush", 3), ("flush", 7), ("rename", 1), ("remove", 2), ("step", 20)]
+    for kind, nth in points:
+        assert not (run / "model").exists()
+        said += run_killed(kind, nth, "train", "--resume", run).stderr
+    done = run_killed("never", 1, "train", "--resume", run)
+    assert done.returncode == 0, done.stderr
+    assert said.count("Going on from ") == len(points)
+    assert_same_model(run, uninterrupted)
+    assert not (run / "checkpoints").exists()
+
+
+def test_killed_at_any_moment(tiny_settings, uninterrupted, tmp_path):
+    run = tmp_path / "run"
+    words = [sys.executable, "-m", "tfsent", "train", "smoke", *settings_of(tiny_settings), "--run-dir", str(run)]
+    rng = np.random.default_rng()
+    for _ in range(3):
+        process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, env=ALONE)
+        while not any((run / "checkpoints").glob("step-*[0-9]")) and process.poll() is None:
+            time.sleep(0.02)
+        time.sleep(float(rng.uniform(0, 1.5)))
+        process.kill()
+        process.communicate()
+        if (run / "model").exists():
+            break
+        words = [sys.executable, "-m", "tfsent", "train", "--resume", str(run)]
+    if not (run / "model").exists():
+        subprocess.run(words, env=ALONE, check=True, capture_output=True)
+    assert_same_model(run, uninterrupted)
+
+
+@pytest.fixture(scope="module")
+def ended(tiny_settings, tmp_path_factory):
+    """A training that was killed after two checkpoints. Tests copy it."""
+    run = tmp_path_factory.mktemp("ended") / "run"
+    run_killed("step", 6, "train", "smoke", *settings_of(tiny_settings), "--run-dir", run)
+    assert [path.name for path in sorted((run / "checkpoints").iterdir())] == ["step-00000004", "step-00000005"]
+    return run
+
+
+@pytest.fixture
+def copy(ended, tmp_path):
+    shutil.copytree(ended, tmp_path / "run")
+    return tmp_path / "run"
+
+
+def flip(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda c: flip(c / "arrays.safetensors"), "arrays.safetensors is not what was written"),
+        (lambda c: flip(c / "state.json"), "state.json is not what was written"),
+        (lambda c: (c / "arrays.safetensors").write_bytes(b"short"), "arrays.safetensors is not what was written"),
+        (lambda c: (c / "manifest.json").write_text("{"), "a file is missing or unreadable"),
+        (lambda c: (c / "state.json").unlink(), "a file is missing or unreadable"),
+    ],
+)
+def test_a_damaged_checkpoint_is_passed_over_and_that_is_said(copy, capsys, monkeypatch, damage, said):
+    damage(copy / "checkpoints" / "step-00000005")
+    went_on = []
+    monkeypatch.setattr(trainer, "_train", lambda config, run, resumed: went_on.append(resumed.step))
+    trainer.resume(copy)
+    assert went_on == [4]
+    assert f"Checkpoint step-00000005 is damaged ({said}): looking for an older one." in capsys.readouterr().err
+
+
+def test_without_a_sound_checkpoint_there_is_nothing_to_go_on_from(copy):
+    for checkpoint in (copy / "checkpoints").iterdir():
+        flip(checkpoint / "state.json")
+    with pytest.raises(RunError, match="has no sound checkpoint to go on from. Train again"):
+        trainer.resume(copy)
+
+
+def edit(path, change):
+    tree = yaml.safe_load(path.read_text())
+    change(tree)
+    path.write_text(yaml.safe_dump(tree))
+
+
+def test_a_recipe_that_changed_is_refused(copy, tiny_settings):
+    edit(copy / "config.yaml", lambda tree: tree["train"].update(learning_rate=0.5))
+    with pytest.raises(
+        RunError, match="The recipe changed since .*: train.learning_rate was 0.01 and is 0.5. Expected"
+    ):
+        trainer.resume(copy)
+
+
+def test_a_recipe_given_beside_it_must_be_the_same(copy, tiny_settings, monkeypatch):
+    own = settings_of(tiny_settings)[1::2]
+    with pytest.raises(RunError, match="The recipe changed since training began, .*: train.epochs was 3 and is 4"):
+        trainer.resume(copy, load_config("smoke", [*own, "train.epochs=4"]))
+    monkeypatch.setattr(trainer, "_train", lambda *_: False)
+    assert trainer.resume(copy, load_config("smoke", own)) is False
+
+
+def test_data_and_encoder_that_changed_are_refused(copy, monkeypatch):
+    real = trainer.load_splits
+
+    def fewer(config, say):
+        splits = real(config, say)
+        return type(splits)(**{**vars(splits), "train": splits.validation})
+
+    monkeypatch.setattr(trainer, "load_splits", fewer)
+    with pytest.raises(RunError, match="The data changed since training began, .*train.fingerprint was "):
+        trainer.resume(copy)
+    monkeypatch.undo()
+    encoder = trainer.load_encoder
+
+    def other(uri, say):
+        found = encoder(uri, say)
+        found.provenance["files"]["vocab.txt"] = "0" * 64
+        return found
+
+    monkeypatch.setattr(trainer, "load_encoder", other)
+    with pytest.raises(RunError, match="The encoder changed since training began, .*vocab.txt was "):
+        trainer.resume(copy)
+
+
+def test_other_software_is_mentioned_and_no_more(copy, capsys):
+    state = copy / "checkpoints" / "step-00000005" / "state.json"
+    environment = json.loads(state.read_text())["belongs_to"]["environment"]
+    trainer._mention_changes({**environment, "keras": "3.0"}, environment)
+    said = capsys.readouterr().err
+    assert "so the last bits may differ: keras was '3.0' and is " in said
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda run: None, "is not a run of tfsent: it has no config.yaml. Expected --resume RUN"),
+        (lambda run: (run / "config.yaml").write_text(""), "was ended before its first checkpoint: there is nothing"),
+    ],
+)
+def test_what_cannot_go_on_is_told(tmp_path, make, message):
+    make(tmp_path)
+    with pytest.raises(RunError, match=message):
+        trainer.resume(tmp_path)
+
+
+def test_a_finished_run_cannot_go_on(tiny_run):
+    with pytest.raises(RunError, match="is finished: there is nothing to go on from. To train anew pass --overwrite"):
+        trainer.resume(tiny_run)
+
+
+def test_a_run_that_was_ended_is_not_replaced_by_chance(copy, tiny_settings):
+    with pytest.raises(RunError, match=f"holds a training that was ended. Go on with: tfsent train --resume {copy}"):
+        trainer.train(load_config("smoke", tiny_settings), copy)
+
+
+def test_a_full_disk_leaves_the_newest_checkpoint(copy, monkeypatch):
+    from tfsent import checkpoint
+
+    def full(arrays, path):
+        Path(path).write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoint, "save_file", full)
+    with pytest.raises(RunError, match="No space left on device. step-00000005 is there; free some space, and go on"):
+        trainer.resume(copy)
+    assert [path.name for path in (copy / "checkpoints").iterdir()] == ["step-00000005"]
+    monkeypatch.undo()
+    assert trainer.resume(copy) is False
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 75), (signal.SIGINT, 130)])
+def test_a_signal_ends_training_and_it_goes_on_later(tiny_settings, uninterrupted, tmp_path, number, code):
+    run = tmp_path / "run"
+    words = settings_of(tiny_settings)
+    command = [sys.executable, "-m", "tfsent", "train", "smoke", *words, "--run-dir", str(run)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=ALONE)
+    while not any((run / "checkpoints").glob("step-*[0-9]")):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == code, errors
+    assert "Traceback" not in errors
+    assert f"tfsent train --resume {run}" in errors
+    assert (run / "model").exists() == (number == signal.SIGINT)
+    command = [sys.executable, "-m", "tfsent", "train", "--resume", str(run)]
+    subprocess.run(command, env=ALONE, check=True, capture_output=True)
+    assert_same_model(run, uninterrupted)
+
+
+def test_a_training_ended_in_its_validation_goes_on_with_it(tiny_settings, uninterrupted, tmp_path, monkeypatch):
+    """All steps of the epoch are done; only the validation is missing."""
+    from tfsent import fit
+
+    config = load_config("smoke", settings_of(tiny_settings)[1::2])
+    asked = []
+
+    def in_validation(self, batch, logs=None):
+        if not asked:
+            asked.append(batch)
+            os.kill(os.getpid(), signal.SIGTERM)
+        self.stop_if_asked()
+
+    monkeypatch.setattr(fit.Keeper, "on_test_batch_end", in_validation)
+    with pytest.raises(Preempted):
+        trainer.train(config, tmp_path / "run")
+    assert trainer.resume(tmp_path / "run") is False
+    ours, theirs = (path / "history.csv" for path in (tmp_path / "run", uninterrupted))
+    rows = [np.loadtxt(path, delimiter=",", skiprows=1) for path in (ours, theirs)]
+    np.testing.assert_allclose(*rows, atol=0.05)
+    assert len(rows[0]) == len(rows[1])

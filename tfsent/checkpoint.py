@@ -1,0 +1,117 @@
+"""State ↔ disk: checkpoints from which training goes on exactly where it stopped.
+
+    checkpoints/step-00001200/arrays.safetensors    every variable
+                              state.json            epoch, step, best value, history, what it belongs to
+                              manifest.json         SHA-256 of both
+
+A checkpoint is written as `step-….tmp`, flushed to the disk and renamed: one that has its name is whole, unless the
+disk damaged it, which the manifest shows. There is always a whole one once the first is written.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from tfsent.assets import sha256
+from tfsent.errors import RunError
+
+_FILES = ("arrays.safetensors", "state.json")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What was read back."""
+
+    step: int
+    """Steps done since training began."""
+    arrays: dict[str, np.ndarray]
+    state: dict[str, Any]
+
+
+def save(folder: Path, step: int, arrays: dict[str, np.ndarray], state: dict[str, Any]) -> None:
+    """Write a checkpoint beside the newest one; older ones go, before the disk has to hold a third.
+
+    Raises:
+        RunError: the disk is full or refuses. The newest checkpoint is as it was.
+    """
+    target = folder / f"step-{step:08d}"
+    staged = target.with_suffix(".tmp")
+    try:
+        folder.mkdir(exist_ok=True)
+        for path in (*folder.glob("*.tmp"), *_named(folder)[:-1]):
+            shutil.rmtree(path)
+        if target.is_dir():
+            return  # nothing was learnt since
+        staged.mkdir()
+        save_file(arrays, staged / "arrays.safetensors")
+        (staged / "state.json").write_text(json.dumps(state), encoding="utf-8")
+        manifest = {name: sha256(staged / name) for name in _FILES}
+        (staged / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+        for path in (*staged.iterdir(), staged):
+            _flush(path)
+        staged.rename(target)
+        _flush(folder)
+    except (OSError, SafetensorError) as error:
+        shutil.rmtree(staged, ignore_errors=True)
+        kept = _named(folder)
+        raise RunError(
+            f"No checkpoint could be written to {folder}: {getattr(error, 'strerror', None) or error}. "
+            + (f"{kept[-1].name} is there; free some space, and go on with --resume." if kept else "")
+        ) from error
+
+
+def newest(folder: Path, say: Callable[[str], None]) -> Checkpoint:
+    """The newest checkpoint that is sound; what is wrong with newer ones is said.
+
+    Raises:
+        RunError: there is none.
+    """
+    for path in reversed(_named(folder)):
+        fault = _fault(path)
+        if fault is None:
+            state = json.loads((path / "state.json").read_text(encoding="utf-8"))
+            return Checkpoint(int(path.name[5:]), load_file(path / "arrays.safetensors"), state)
+        say(f"Checkpoint {path.name} is damaged ({fault}): looking for an older one.")
+    raise RunError(
+        f"{folder.parent} has no sound checkpoint to go on from. Train again: tfsent train RECIPE --run-dir "
+        f"{folder.parent} --overwrite"
+    )
+
+
+def _named(folder: Path) -> list[Path]:
+    """The checkpoints, oldest first."""
+    if not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if re.fullmatch(r"step-\d{8,}", path.name))
+
+
+def _fault(path: Path) -> str | None:
+    """What is wrong with a checkpoint."""
+    try:
+        manifest = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
+        for name in _FILES:
+            if sha256(path / name) != manifest[name]:
+                return f"{name} is not what was written"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "a file is missing or unreadable"
+    return None
+
+
+def _flush(path: Path) -> None:
+    """What the system still holds in memory goes to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
