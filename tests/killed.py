@@ -1,7 +1,8 @@
 """Runs `tfsent` and kills itself, as by `kill -9`, at the Nth call of a named kind: `killed.py KIND N WORDS…`.
 
 Kinds: `step` (a training step is done), `write` (the arrays of a checkpoint are half written), `flush` (an fsync),
-`rename` (a file or folder is about to get its name), `remove` (an old checkpoint is about to go).
+`rename` (a file or folder is about to get its name), `remove` (an old checkpoint is about to go). `validation` sends
+SIGTERM instead, at the Nth batch of a validation.
 """
 
 import os
@@ -22,7 +23,7 @@ def die_at(call):
                 target = Path(words[1])
                 call(*words, **options)
                 target.write_bytes(target.read_bytes()[: target.stat().st_size // 2])
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), signal.SIGTERM if kind == "validation" else signal.SIGKILL)
         return call(*words, **options)
 
     return counted
@@ -33,6 +34,8 @@ def main():
 
     if kind == "step":
         fit.Keeper.on_train_batch_end = die_at(fit.Keeper.on_train_batch_end)
+    elif kind == "validation":
+        fit.Keeper.on_test_batch_end = die_at(fit.Keeper.on_test_batch_end)
     elif kind == "write":
         checkpoint.save_file = die_at(checkpoint.save_file)
     elif kind == "flush":

@@ -46,7 +46,7 @@ def test_padding_is_small_on_lengths_like_those_of_reviews():
 
 
 def test_a_review_over_the_budget_is_refused():
-    with pytest.raises(DataError, match="train.batch_tokens is 32, and one review takes 48 tokens"):
+    with pytest.raises(DataError, match="train.batch_tokens is 32, and one review takes 40 tokens"):
         BatchPlan(np.array([40]), 32)
 
 

@@ -35,11 +35,18 @@ def call(*words, code=0, stdin=None):
 
 def test_version_and_help():
     assert tfsent.__version__ in call("--version")
-    for command in ("train", "evaluate", "predict", "export", "tokens", "encoders"):
+    for command in ("train", "evaluate", "predict", "export", "tokens", "encoders", "doctor"):
         assert command in call("--help")
         assert len(call(command, "--help")) > 300
     for command in ("ls", "fetch", "check"):
         assert len(call("encoders", command, "--help")) > 300
+
+
+def test_the_doctor_tells_and_its_exit_code_says_whether_it_is_bad(monkeypatch):
+    assert "tensorflow" in call("doctor")
+    assert {row["state"] for row in json.loads(call("doctor", "--json"))} <= {"ok", "note"}
+    monkeypatch.setenv("TFHUB_DISABLE_CERT_VALIDATION", "1")
+    assert "1 of these would keep tfsent from working." in call("doctor", code=1)
 
 
 def test_recipes_are_listed_copied_and_checked(tmp_path):

@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 
 CHUNK = 4096
 """Reviews sorted by length together. Larger means less padding and less chance in which reviews meet in a batch."""
-LENGTH_STEP = 16
-"""Batches are padded to a multiple of this, so that few shapes occur."""
+LENGTH_STEPS = ((32, 2), (64, 4), (128, 8), (512, 16))
+"""Batches are padded to a multiple of the second number up to the first: few shapes, and yet, as short texts are padded
+to finer lengths, little padding. 16 throughout would be a quarter of all tokens on texts of 27 on average."""
 
 
 @dataclass(frozen=True)
@@ -172,7 +173,8 @@ class BatchPlan:
 
 
 def _rounded(length: int) -> int:
-    return -(-length // LENGTH_STEP) * LENGTH_STEP
+    step = next((step for up_to, step in LENGTH_STEPS if length <= up_to), LENGTH_STEPS[-1][1])
+    return -(-length // step) * step
 
 
 def make_dataset(

@@ -205,6 +205,26 @@ def export(run: Path, targets: tuple[str, ...], overrides: tuple[str, ...], as_j
         click.echo("Published: " + ", ".join(str(run / place) for place in result["published"]))
 
 
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+def doctor(as_json: bool) -> None:
+    """Look at this machine: versions, flavours of Keras, devices, precision, caches.
+
+    Says what is missing and the command that installs it. Changes nothing. The exit code is 1 when something would
+    keep tfsent from working.
+    """
+    from tfsent import doctor as examiner
+    from tfsent import tables
+
+    findings = examiner.examine()
+    if as_json:
+        click.echo(json.dumps([vars(finding) for finding in findings], indent=2))
+    else:
+        tables.print_findings(findings)
+    if faults := [finding for finding in findings if finding.state == "fault"]:
+        raise TfsentError(f"{len(faults)} of these would keep tfsent from working.")
+
+
 for _command in cli_inputs.COMMANDS:
     main.add_command(_command)
 

@@ -13,6 +13,7 @@ import click
 from tfsent.console import print_table
 
 if TYPE_CHECKING:
+    from tfsent.doctor import Finding
     from tfsent.predictors import Prediction
     from tfsent.text import Tokenizer
 
@@ -68,6 +69,15 @@ def print_encoder(result: dict[str, Any]) -> None:
         click.echo("Nothing was recorded of it to compare with: it is a folder of your own.")
     else:
         click.echo(f"The sentence is encoded as recorded: largest difference {result['difference']:.1e}.")
+
+
+def print_findings(findings: Sequence[Finding]) -> None:
+    """What `tfsent doctor` found."""
+    for finding in findings:
+        mark = {"ok": " ", "note": "·", "fault": "✗"}[finding.state]
+        click.echo(f"{mark} {finding.topic:<12} {finding.found}")
+        if finding.advice:
+            click.echo(f"  {'':<12} → {finding.advice}")
 
 
 def print_pieces(text: str, tokenizer: Tokenizer, as_json: bool) -> None:

@@ -1,0 +1,172 @@
+"""What this machine has for tfsent, what it lacks, and the command that mends it.
+
+Looks only: installs nothing, downloads nothing. TensorFlow is loaded to ask it for devices.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from packaging.requirements import Requirement
+from packaging.version import Version
+
+from tfsent import assets
+from tfsent.console import load_tensorflow
+
+RIVALS = ("tensorflow-cpu", "tensorflow-intel", "tensorflow-macos", "tf-nightly", "intel-tensorflow")
+"""Distributions that install the module `tensorflow` as well: two of them overwrite each other's files."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the report."""
+
+    topic: str
+    state: Literal["ok", "note", "fault"]
+    found: str
+    advice: str = ""
+    """What to do; empty where nothing is to be done."""
+
+
+def examine() -> list[Finding]:
+    """Everything, in the order in which a person would look."""
+    return [*_python(), *_packages(), *_keras(), *_devices(), *_caches(), *_settings()]
+
+
+def _python() -> Iterator[Finding]:
+    found = f"Python {platform.python_version()}, {platform.system()} {platform.machine()}"
+    supported = (3, 11) <= tuple(map(int, platform.python_version_tuple()[:2])) <= (3, 13)
+    advice = "" if supported else "Use Python 3.11, 3.12 or 3.13: python3.12 -m venv .venv"
+    yield Finding("python", "ok" if supported else "fault", found, advice)
+
+
+def _packages() -> Iterator[Finding]:
+    """What tfsent declares, against what is installed."""
+    required = [Requirement(text) for text in importlib.metadata.requires("tfsent") or ()]
+    fitting = []
+    for requirement in required:
+        if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
+            continue
+        version = _version(requirement.name)
+        if version is None:
+            yield Finding(requirement.name, "fault", "not installed", f"pip install '{_bare(requirement)}'")
+        elif not requirement.specifier.contains(version, prereleases=True):
+            needed = f"{version}; {requirement.specifier} is needed"
+            yield Finding(requirement.name, "fault", needed, f"pip install '{_bare(requirement)}'")
+        else:
+            fitting.append(f"{requirement.name} {version}")
+    shown = [name for name in fitting if name.split()[0] in ("tensorflow", "keras", "keras-nlp", "ai-edge-litert")]
+    yield Finding("packages", "ok", f"{len(fitting)} fit what tfsent declares, among them {', '.join(shown)}")
+    if twice := [name for name in RIVALS if _version(name) and _version("tensorflow")]:
+        yield Finding(
+            "tensorflow",
+            "fault",
+            f"installed twice: tensorflow and {', '.join(twice)} write the same files",
+            f"pip uninstall -y tensorflow {' '.join(twice)} && pip install tensorflow",
+        )
+
+
+def _keras() -> Iterator[Finding]:
+    """Flavours of Keras that get into each other's way."""
+    if os.environ.get("TF_USE_LEGACY_KERAS", "") in ("1", "true", "True"):
+        found = "TF_USE_LEGACY_KERAS is set: tf.keras would be Keras 2, and models of the two do not mix"
+        yield Finding("keras", "fault", found, "unset TF_USE_LEGACY_KERAS")
+    if version := _version("tf-keras"):
+        found = f"tf-keras {version} (Keras 2) is installed as well; tfsent does not use it"
+        yield Finding("keras", "note", found)
+    nlp, hub = _version("keras-nlp"), _version("keras-hub")
+    if nlp and hub and Version(nlp).release[:2] != Version(hub).release[:2]:
+        yield Finding("keras", "fault", f"keras-nlp {nlp} and keras-hub {hub} are not of one release", _reinstall())
+    backend = os.environ.get("KERAS_BACKEND") or _keras_json()
+    if backend not in (None, "tensorflow"):
+        yield Finding("keras", "note", f"its backend is set to {backend}; tfsent uses tensorflow all the same")
+    other = [f"{name} {version}" for name in ("jax", "torch") if (version := _version(name))]
+    yield Finding("backends", "ok", ", ".join(["tensorflow", *other]))
+
+
+def _devices() -> Iterator[Finding]:
+    try:
+        load_tensorflow()
+        import tensorflow as tf
+
+        from tfsent.train import choose_precision
+
+        gpus = tf.config.list_physical_devices("GPU")
+        precision = choose_precision("auto")
+    except Exception as error:
+        # An installation may be broken in any way.
+        yield Finding("tensorflow", "fault", f"does not load: {type(error).__name__}: {error}", _reinstall())
+        return
+    yield Finding("cpu", "ok", f"{os.cpu_count()} cores; train.precision=auto is {precision}")
+    for gpu in gpus:
+        about = tf.config.experimental.get_device_details(gpu)
+        capability = ".".join(map(str, about.get("compute_capability", ("?",))))
+        yield Finding("gpu", "ok", f"{about.get('device_name', gpu.name)}, compute capability {capability}")
+    if not gpus and shutil.which("nvidia-smi"):
+        found = "an NVIDIA driver is here, and TensorFlow sees no GPU"
+        yield Finding("gpu", "note", found, "pip install 'tensorflow[and-cuda]>=2.21,<2.22'")
+    elif not gpus:
+        yield Finding("gpu", "ok", "none")
+
+
+def _caches() -> Iterator[Finding]:
+    home = Path.home()
+    folders = {
+        "TFSENT_CACHE": assets.cache_dir(),
+        "HF_HOME": Path(os.environ.get("HF_HOME") or home / ".cache" / "huggingface"),
+        "KAGGLEHUB_CACHE": Path(os.environ.get("KAGGLEHUB_CACHE") or home / ".cache" / "kagglehub"),
+        "TFHUB_CACHE_DIR": Path(os.environ.get("TFHUB_CACHE_DIR") or assets.cache_dir() / "tfhub"),
+    }
+    for name, folder in folders.items():
+        size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else 0
+        yield Finding("cache", "ok", f"{name}: {folder}, {size / 1e6:,.0f} MB")
+    place = next(path for path in (assets.cache_dir(), *assets.cache_dir().parents) if path.exists())
+    free = shutil.disk_usage(place).free / 1e9
+    advice = "" if free > 2 else "Free some, or set TFSENT_CACHE to a larger disk"
+    yield Finding("disk", "ok" if free > 2 else "note", f"{free:,.1f} GB free at {place}", advice)
+    if not os.access(place, os.W_OK):
+        yield Finding("cache", "fault", f"{place} cannot be written to", "Set TFSENT_CACHE to a folder of yours")
+
+
+def _settings() -> Iterator[Finding]:
+    """Variables of the environment that change what tfsent does."""
+    if assets.offline():
+        yield Finding("network", "note", "TFSENT_OFFLINE is set: nothing is downloaded", "unset TFSENT_OFFLINE")
+    if os.environ.get("TFHUB_DISABLE_CERT_VALIDATION"):
+        found = "TFHUB_DISABLE_CERT_VALIDATION is set: tfhub: encoders are refused"
+        yield Finding("network", "fault", found, "unset TFHUB_DISABLE_CERT_VALIDATION")
+    for name in ("HF_ENDPOINT", "HTTPS_PROXY", "https_proxy", "SSL_CERT_FILE"):
+        if value := os.environ.get(name):
+            yield Finding("network", "ok", f"{name}={value}")
+
+
+def _version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _bare(requirement: Requirement) -> str:
+    return f"{requirement.name}{requirement.specifier}"
+
+
+def _reinstall() -> str:
+    return "pip install --force-reinstall tfsent"
+
+
+def _keras_json() -> str | None:
+    path = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "keras.json"
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found.get("backend") if isinstance(found, dict) else None
