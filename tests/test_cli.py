@@ -230,6 +230,20 @@ def test_a_full_disk_is_told_and_leaves_no_half_file(tiny_run, tmp_path):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "Name a recipe (`tfsent recipes ls` lists them), or pass --resume RUN."),
+        (["--resume", "r", "--overwrite"], "--run-dir and --overwrite do not go with it."),
+        (["imdb", "--resume", "r", "--run-dir", "s"], "--run-dir and --overwrite do not go with it."),
+        (["--resume", "r", "--set", "train.epochs=3"], "--set does not go with it."),
+        (["--resume", "nowhere"], "nowhere is not a run of tfsent: it has no config.yaml."),
+    ],
+)
+def test_what_does_not_go_with_resuming_is_told(words, message):
+    assert message in call("train", *words, code=1)
+
+
 def test_ctrl_c_saves_what_was_learnt(tiny_settings, tmp_path):
     words = [w for s in (*tiny_settings, "train.epochs=5000") for w in ("--set", s)]
     run = tmp_path / "run"

@@ -21,7 +21,7 @@ from tfsent import checkpoint, runs
 from tfsent.batching import BatchPlan, Tokens, make_dataset, tokenize_all
 from tfsent.config import Config, TextConfig, TrainConfig, load_config
 from tfsent.console import say
-from tfsent.data import Reviews, load_splits, save_reviews
+from tfsent.data import Reviews, Splits, load_splits, save_reviews
 from tfsent.encoders import Encoder, load_encoder
 from tfsent.errors import ConfigError, RunError
 from tfsent.fit import Progress, fit
@@ -105,20 +105,14 @@ def _train(config: Config, run: Path, resumed: checkpoint.Checkpoint | None) -> 
     about = {"splits": splits.describe(), "encoder": encoder.provenance}
     belongs_to = {"recipe": config.model_dump(mode="json"), **about, "environment": runs.environment()}
     if resumed is not None:
-        _require_same(resumed.state["belongs_to"]["splits"], about["splits"], "The data")
-        _require_same(resumed.state["belongs_to"]["encoder"]["files"], encoder.provenance["files"], "The encoder")
-        _mention_changes(resumed.state["belongs_to"]["environment"], belongs_to["environment"])
+        _require_fit(resumed.state["belongs_to"], belongs_to)
     tokenizer = make_tokenizer(config.text, encoder)
     tokens = tokenize_all(tokenizer, splits.train.texts)
     validation_tokens = tokenize_all(tokenizer, splits.validation.texts)
     plan = BatchPlan(tokens.lengths, config.train.batch_tokens, seed=config.train.seed, epochs=config.train.epochs)
     _describe(config, splits.train, tokens, plan)
     if resumed is None:
-        runs.write_text(run / "config.yaml", config.to_yaml())
-        runs.write_json(run / "environment.json", runs.environment())
-        runs.write_json(run / "data.json", about)
-        save_reviews(splits.validation, run / "heldout" / "validation.jsonl.gz")
-        save_reviews(splits.test, run / "heldout" / "test.jsonl.gz")
+        _write_origin(run, config, about, splits)
     backbone = encoder.rebuilt(dropout=config.model.encoder_dropout, dtype=choose_precision(config.train.precision))
     model = build_classifier(backbone, config.model, len(splits.train.label_names))
     compile_model(model, config.train, plan)
@@ -145,6 +139,22 @@ def _train(config: Config, run: Path, resumed: checkpoint.Checkpoint | None) -> 
     if not interrupted:
         shutil.rmtree(run / "checkpoints", ignore_errors=True)
     return interrupted
+
+
+def _write_origin(run: Path, config: Config, about: dict[str, Any], splits: Splits) -> None:
+    """What a run is made of, before it is made."""
+    runs.write_text(run / "config.yaml", config.to_yaml())
+    runs.write_json(run / "environment.json", runs.environment())
+    runs.write_json(run / "data.json", about)
+    save_reviews(splits.validation, run / "heldout" / "validation.jsonl.gz")
+    save_reviews(splits.test, run / "heldout" / "test.jsonl.gz")
+
+
+def _require_fit(old: dict[str, Any], new: dict[str, Any]) -> None:
+    """A checkpoint goes on only with its own data and encoder."""
+    _require_same(old["splits"], new["splits"], "The data")
+    _require_same(old["encoder"]["files"], new["encoder"]["files"], "The encoder")
+    _mention_changes(old["environment"], new["environment"])
 
 
 def _require_same(expected: Any, received: Any, what: str) -> None:
