@@ -79,7 +79,9 @@ def test_an_encoder_is_fetched_and_checked(tiny_encoder, tmp_path, monkeypatch):
     assert f"hf:owner/name: 1,896 parameters, revision encoder0, in {tiny_encoder}." in out
     assert "Recorded in " in out
     out = call("encoders", "check", "hf:owner/name")
-    assert "SHA-256 of model.safetensors" in out
+    assert "parameters           1,896\n" in out
+    assert "pooler               yes\n" in out
+    assert "  model.safetensors\n" in out
     assert "The sentence is encoded as recorded: largest difference 0.0e+00." in out
     result = json.loads(call("encoders", "check", "hf:owner/name", "--json"))
     assert (result["layers"], result["casing"], result["pooler"], result["difference"]) == (2, "uncased", True, 0.0)

@@ -65,7 +65,7 @@ def main() -> None:
     """
 
 
-@main.command()
+@main.command(short_help="Fine-tune by a recipe, or go on with --resume.")
 @click.argument("recipe", required=False)
 @set_option
 @click.option(
@@ -115,7 +115,7 @@ def train(
     click.echo(f"The model is in {run}. Next: tfsent evaluate {run}")
 
 
-@main.command()
+@main.command(short_help="Evaluate a run on reviews it never learnt from.")
 @_run_argument
 @click.option("--split", type=click.Choice(["test", "validation"]), default="test", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
@@ -138,7 +138,7 @@ def evaluate(run: Path, split: str, as_json: bool) -> None:
         tables.print_metrics(result)
 
 
-@main.command()
+@main.command(short_help="Classify texts with a run, a SavedModel or a .tflite file.")
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("texts", nargs=-1, metavar="[TEXT]... | -")
 @click.option("--file", "file", type=click.Path(path_type=Path), help="A file of UTF-8 text, one review a line.")
@@ -168,7 +168,7 @@ def predict(model: Path, texts: tuple[str, ...], file: Path | None, style: str |
         tables.print_predictions(predictions)
 
 
-@main.command()
+@main.command(short_help="Export a run for server and phone, and verify each file.")
 @_run_argument
 @click.option(
     "--to", "targets", multiple=True, type=click.Choice(["serving", "mobile"]), help="Once or twice.  [default: both]"
@@ -205,7 +205,7 @@ def export(run: Path, targets: tuple[str, ...], overrides: tuple[str, ...], as_j
         click.echo("Published: " + ", ".join(str(run / place) for place in result["published"]))
 
 
-@main.command()
+@main.command(short_help="Look at this machine: what fits, what is missing.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def doctor(as_json: bool) -> None:
     """Look at this machine: versions, flavours of Keras, devices, precision, caches.

@@ -28,7 +28,7 @@ def resolve_config(recipe: str, overrides: tuple[str, ...]) -> Config:
     return load_config(recipe, overrides)
 
 
-@click.command("data")
+@click.command("data", short_help="Show what is in the data of a recipe, or in a file.")
 @click.argument("source", metavar="RECIPE|FILE")
 @set_option
 @click.option("--png", type=click.Path(path_type=Path), help="Draw classes and lengths into this file.")
@@ -67,7 +67,7 @@ def data_command(source: str, overrides: tuple[str, ...], png: Path | None, as_j
         tables.print_audit(result)
 
 
-@click.command()
+@click.command(short_help="Show the tokens a text becomes.")
 @click.argument("source", metavar="RUN|ENCODER")
 @click.argument("text")
 @set_option
@@ -104,7 +104,7 @@ def tokens(source: str, text: str, overrides: tuple[str, ...], as_json: bool) ->
     tables.print_pieces(text, tokenizer, as_json)
 
 
-@click.group()
+@click.group(short_help="List, fetch and check pretrained encoders.")
 def encoders() -> None:
     """Pretrained encoders: what there is, what lies here, and whether it is what it was."""
 
@@ -131,7 +131,7 @@ def encoders_ls(as_json: bool) -> None:
         tables.print_encoders(catalogue.HEADER, catalogue.rows(), here)
 
 
-@encoders.command("fetch")
+@encoders.command("fetch", short_help="Download an encoder and record its SHA-256.")
 @click.argument("uri")
 def encoders_fetch(uri: str) -> None:
     """Download the encoder URI, open it, and record the SHA-256 of its files.
@@ -153,7 +153,7 @@ def encoders_fetch(uri: str) -> None:
         click.echo(f"Recorded in {hubs.record_path(uri)}.")
 
 
-@encoders.command("check")
+@encoders.command("check", short_help="Show where an encoder came from, and whether it is what it was.")
 @click.argument("uri")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def encoders_check(uri: str, as_json: bool) -> None:

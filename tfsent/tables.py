@@ -60,11 +60,13 @@ def print_encoders(header: Sequence[str], rows: Sequence[Sequence[str]], fetched
 
 def print_encoder(result: dict[str, Any]) -> None:
     """What `tfsent encoders check` found."""
-    shown = {key: value for key, value in result.items() if key not in ("files", "fingerprint", "difference")}
-    files = [(f"SHA-256 of {name}", digest) for name, digest in result["files"].items()]
-    print_table(
-        result["uri"], ("what", "value"), [*((k.replace("_", " "), v) for k, v in shown.items() if k != "uri"), *files]
-    )
+    hidden = ("files", "fingerprint", "difference")
+    for key, value in result.items():
+        if key not in hidden and value is not None:
+            shown = f"{value:,}" if type(value) is int else {True: "yes", False: "no"}.get(value, value)
+            click.echo(f"{key.replace('_', ' '):<20} {shown}")
+    for name, digest in result["files"].items():
+        click.echo(f"{'SHA-256':<20} {digest}  {name}")
     if result["difference"] is None:
         click.echo("Nothing was recorded of it to compare with: it is a folder of your own.")
     else:
