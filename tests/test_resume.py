@@ -124,7 +124,18 @@ def test_a_damaged_checkpoint_is_passed_over_and_that_is_said(copy, capsys, monk
     monkeypatch.setattr(trainer, "_train", lambda config, run, resumed: went_on.append(resumed.step))
     trainer.resume(copy)
     assert went_on == [4]
+    assert [path.name for path in (copy / "checkpoints").iterdir()] == ["step-00000004"]
     assert f"Checkpoint step-00000005 is damaged ({said}): looking for an older one." in capsys.readouterr().err
+
+
+def test_killed_again_after_damage_there_is_still_a_sound_checkpoint(copy, uninterrupted):
+    """The damaged one had the place of the next checkpoint, and was newer than the sound one."""
+    flip(copy / "checkpoints" / "step-00000005" / "arrays.safetensors")
+    run_killed("step", 3, "train", "--resume", copy)
+    done = run_killed("never", 1, "train", "--resume", copy)
+    assert "Going on from " in done.stderr
+    assert "step-00000006." in done.stderr
+    assert_same_model(copy, uninterrupted)
 
 
 def test_without_a_sound_checkpoint_there_is_nothing_to_go_on_from(copy):

@@ -72,16 +72,21 @@ def save(folder: Path, step: int, arrays: dict[str, np.ndarray], state: dict[str
 
 
 def newest(folder: Path, say: Callable[[str], None]) -> Checkpoint:
-    """The newest checkpoint that is sound; what is wrong with newer ones is said.
+    """The newest checkpoint that is sound. What is wrong with newer ones is said, and they go: the next checkpoint of
+    their step must not find its place taken, nor the sound one be taken for an old one.
 
     Raises:
         RunError: there is none.
     """
+    damaged: list[Path] = []
     for path in reversed(_named(folder)):
         fault = _fault(path)
         if fault is None:
+            for other in damaged:
+                shutil.rmtree(other)
             state = json.loads((path / "state.json").read_text(encoding="utf-8"))
             return Checkpoint(int(path.name[5:]), load_file(path / "arrays.safetensors"), state)
+        damaged.append(path)
         say(f"Checkpoint {path.name} is damaged ({fault}): looking for an older one.")
     raise RunError(
         f"{folder.parent} has no sound checkpoint to go on from. Train again: tfsent train RECIPE --run-dir "
