@@ -152,16 +152,6 @@ def step_savedmodel(out: str, name: str) -> None:
 # --- run here ---------------------------------------------------------------------------------------------------------
 
 
-def environment(folder: Path, requirements: list[str]) -> str:
-    python = folder / "bin" / "python"
-    if not (folder / "done").exists():
-        print(f"Installing {' '.join(requirements)} into {folder} …", flush=True)
-        subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-        subprocess.run([python, "-m", "pip", "install", "--quiet", *requirements], check=True)
-        (folder / "done").touch()
-    return str(python)
-
-
 def in_environment(python: str, step: str, *arguments: object, log: Path) -> None:
     keep = ("PATH", "HOME", "LANG", "TMPDIR")
     clean = {name: os.environ[name] for name in keep if name in os.environ} | {"TF_CPP_MIN_LOG_LEVEL": "3"}
@@ -172,6 +162,8 @@ def in_environment(python: str, step: str, *arguments: object, log: Path) -> Non
 
 
 def make_references(work: Path, minilm: Path) -> None:
+    from peers import environment
+
     out, log = work / "out", work / "log.txt"
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)

