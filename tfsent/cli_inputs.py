@@ -112,7 +112,7 @@ def encoders() -> None:
 @encoders.command("ls")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def encoders_ls(as_json: bool) -> None:
-    """List encoders worth knowing. Any other of the same kinds works as well.
+    """List encoders worth knowing. Any other of the same kinds works as well. MB is about: four bytes a parameter.
 
     \b
       hf:OWNER/NAME[@REVISION]   Hugging Face: BERT, DistilBERT, ELECTRA with model.safetensors
