@@ -59,22 +59,27 @@ def write_encoder(folder: Path, layers: int, hidden: int, heads: int, vocabulary
 def measure(encoder: Path, folder: Path, reviews: object) -> dict[str, float]:
     import numpy as np
 
-    from tfsent import predictors, tflite, train
-    from tfsent.batching import BatchPlan, make_dataset, tokenize_all
+    from tfsent import predictors, runs, tflite
+    from tfsent.batching import BatchPlan, token_feed
     from tfsent.config import ModelConfig, TextConfig, TrainConfig
+    from tfsent.devices import choose_precision, find_devices
     from tfsent.encoders import load_encoder
     from tfsent.model import as_float32, build_classifier
+    from tfsent.optimizer import compile_model
+    from tfsent.prepare import text_spec
+    from tfsent.text import Tokenizer
+    from tfsent.tokens import tokenize_all
 
     loaded = load_encoder(f"path:{encoder}")
-    tokenizer = train.make_tokenizer(TextConfig(max_tokens=TOKENS), loaded)
+    tokenizer = Tokenizer(text_spec(TextConfig(max_tokens=TOKENS), loaded), loaded.vocabulary)
     tokens = tokenize_all(tokenizer, reviews.texts)
     settings = TrainConfig(epochs=1, batch_tokens=4096)
     plan = BatchPlan(tokens.lengths, settings.batch_tokens, seed=0, epochs=1)
-    backbone = loaded.rebuilt(dropout=0.1, dtype=train.choose_precision("auto"))
+    backbone = loaded.rebuilt(dropout=0.1, dtype=choose_precision("auto", find_devices(settings)))
     model = build_classifier(backbone, ModelConfig(), 2)
-    train.compile_model(model, settings, plan)
+    compile_model(model, settings, plan.steps)
     rows = [batch for batch, length in plan.epoch(0) if length == TOKENS][: STEPS + 1]
-    batches = iter(make_dataset(tokens, reviews.labels, plan, tokenizer.pad_id))
+    batches = iter(token_feed(tokens, reviews.labels, plan, tokenizer.pad_id).tensorflow())
     full = [batch for batch in batches if batch[0]["token_ids"].shape[1] == TOKENS][: len(rows)]
     times = []
     for batch in full:
@@ -83,7 +88,10 @@ def measure(encoder: Path, folder: Path, reviews: object) -> dict[str, float]:
         times.append((time.perf_counter() - start) / float(np.sum(batch[0]["padding_mask"])))
     folder.mkdir()
     (folder / "config.yaml").touch()
-    train.save_model(folder, as_float32(model), tokenizer, ("negative", "positive"))
+    (folder / "model").mkdir()
+    as_float32(model).save(folder / "model" / "model.keras")
+    tokenizer.save(folder / "model")
+    runs.write_labels(folder / "model", ("negative", "positive"))
     tflite.write_tflite(predictors.KerasPredictor(folder), folder / "mobile")
     answer = predictors.TFLitePredictor(folder / "mobile" / "model-int8.tflite")
     answer.predict(list(reviews.texts[:ANSWERS]))

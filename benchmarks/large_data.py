@@ -28,10 +28,12 @@ def measure(pattern: str, vocab: str) -> dict[str, object]:
     from tfsent.console import load_tensorflow
 
     load_tensorflow()
-    from tfsent.batching import BatchPlan, make_dataset, tokenize_all
+    from tfsent.batching import BatchPlan, token_feed
     from tfsent.config import DataConfig
     from tfsent.data import load_splits
-    from tfsent.text import TextSpec, Tokenizer, read_vocabulary
+    from tfsent.text import Tokenizer
+    from tfsent.tokens import tokenize_all
+    from tfsent.vocabulary import TextSpec, read_vocabulary
 
     started = time.perf_counter()
     train = load_splits(DataConfig(source="csv", train=(pattern,))).train
@@ -40,7 +42,7 @@ def measure(pattern: str, vocab: str) -> dict[str, object]:
     tokenized = time.perf_counter()
     plan = BatchPlan(tokens.lengths, 8192, seed=0)
     planned = time.perf_counter()
-    for _ in make_dataset(tokens, train.labels, plan, 0).take(500):
+    for _ in token_feed(tokens, train.labels, plan, 0).tensorflow().take(500):
         pass
     drawn = time.perf_counter()
     return {

@@ -21,9 +21,10 @@ from pathlib import Path
 import click
 from tokenizers import BertWordPieceTokenizer
 
-from tfsent.batching import tokenize_all
 from tfsent.console import Meter, print_table
-from tfsent.text import TextSpec, Tokenizer, read_vocabulary
+from tfsent.text import Tokenizer
+from tfsent.tokens import tokenize_all
+from tfsent.vocabulary import TextSpec, read_vocabulary
 
 UNCUT = 2**20
 """No review has so many tokens."""

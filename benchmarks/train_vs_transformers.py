@@ -97,29 +97,33 @@ def tfsent_side(work: Path) -> dict[str, float]:
     import tensorflow as tf
 
     tf.config.threading.set_intra_op_parallelism_threads(THREADS)
-    from tfsent import train as trainer
-    from tfsent.batching import BatchPlan, make_dataset, tokenize_all
+    from tfsent.batching import BatchPlan, token_feed
     from tfsent.config import ModelConfig, TextConfig, TrainConfig
+    from tfsent.devices import choose_precision, find_devices
     from tfsent.encoders import load_encoder
     from tfsent.model import build_classifier
+    from tfsent.optimizer import compile_model
+    from tfsent.prepare import text_spec
+    from tfsent.text import Tokenizer
+    from tfsent.tokens import tokenize_all
 
     keras.utils.set_random_seed(0)
     data = json.loads((work / "reviews.json").read_text())
     encoder = load_encoder(f"path:{data['minilm']}")
-    tokenizer = trainer.make_tokenizer(TextConfig(max_tokens=CAP, truncation="head"), encoder)
+    tokenizer = Tokenizer(text_spec(TextConfig(max_tokens=CAP, truncation="head"), encoder), encoder.vocabulary)
     settings = TrainConfig(epochs=1, batch_tokens=TOKENS, learning_rate=RATE)
     tokens, held_out = (tokenize_all(tokenizer, [text for text, _ in data[part]]) for part in ("train", "test"))
     labels, expected = (np.array([label for _, label in data[part]], np.int32) for part in ("train", "test"))
     plan = BatchPlan(tokens.lengths, TOKENS, seed=0, epochs=1)
-    policy = trainer.choose_precision("auto")
+    policy = choose_precision("auto", find_devices(settings))
     model = build_classifier(encoder.rebuilt(dropout=0.1, dtype=policy), ModelConfig(), 2)
-    trainer.compile_model(model, settings, plan)
-    batches = make_dataset(tokens, labels, plan, tokenizer.pad_id)
+    compile_model(model, settings, plan.steps)
+    batches = token_feed(tokens, labels, plan, tokenizer.pad_id).tensorflow()
     start = time.perf_counter()
-    model.fit(batches, epochs=1, shuffle=False, verbose=0)
+    model.fit(batches, epochs=1, steps_per_epoch=plan.steps, shuffle=False, verbose=0)
     seconds = time.perf_counter() - start
-    test = make_dataset(held_out, expected, BatchPlan(held_out.lengths, TOKENS), tokenizer.pad_id)
-    accuracy = model.evaluate(test, verbose=0, return_dict=True)["accuracy"]
+    test = token_feed(held_out, expected, BatchPlan(held_out.lengths, TOKENS), tokenizer.pad_id)
+    accuracy = model.evaluate(test.tensorflow(), verbose=0, return_dict=True)["accuracy"]
     real = int(tokens.lengths.sum())
     return {"seconds": seconds, "tokens": real, "padding": plan.padding(), "accuracy": accuracy, "policy": policy}
 

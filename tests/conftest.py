@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
+import csv
 import json
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -11,6 +15,20 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
 import numpy as np
 import pytest
+
+from tfsent import assets
+
+
+def own_cache() -> str:
+    """A cache folder of the tests' own, with the user's wheels in it: what is downloaded once need not be again."""
+    wheels, folder = assets.cache_dir() / "wheels", tempfile.mkdtemp(prefix="tfsent-tests-")
+    wheels.mkdir(parents=True, exist_ok=True)
+    (Path(folder) / "wheels").symlink_to(wheels)
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+os.environ["TFSENT_CACHE"] = own_cache()
 
 GOOD = ["good", "great", "superb", "lovely", "fine"]
 BAD = ["bad", "awful", "dull", "poor", "worse"]
@@ -181,6 +199,18 @@ def tiny_settings(tiny_encoder: Path, tiny_reviews: Path) -> list[str]:
         "export.budget.int8_flips=0.05",
         "export.budget.int8_accuracy_drop=0.05",
     ]
+
+
+@pytest.fixture(scope="session")
+def tiny_csv_settings(tiny_settings: list[str], tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """The same with reviews out of a CSV, which can be read without TensorFlow."""
+    path = tmp_path_factory.mktemp("csv") / "reviews.csv"
+    with path.open("w", newline="", encoding="utf-8") as handle:
+        writer = csv.writer(handle)
+        writer.writerow(["text", "label"])
+        writer.writerows((text, ("neg", "pos")[label]) for text, label in tiny_texts(320, 1))
+    own = [setting for setting in tiny_settings if not setting.startswith(("data.source", "data.dir", "data.test"))]
+    return [*own, "data.source=csv", f"data.train={path}", "data.test_examples=40"]
 
 
 @pytest.fixture(scope="session")

@@ -30,12 +30,12 @@ def die_at(call):
 
 
 def main():
-    from tfsent import checkpoint, fit
+    from tfsent import checkpoint, keeper
 
     if kind == "step":
-        fit.Keeper.on_train_batch_end = die_at(fit.Keeper.on_train_batch_end)
+        keeper.Keeper.on_train_batch_end = die_at(keeper.Keeper.on_train_batch_end)
     elif kind == "validation":
-        fit.Keeper.on_test_batch_end = die_at(fit.Keeper.on_test_batch_end)
+        keeper.Keeper.on_test_batch_end = die_at(keeper.Keeper.on_test_batch_end)
     elif kind == "write":
         checkpoint.save_file = die_at(checkpoint.save_file)
     elif kind == "flush":

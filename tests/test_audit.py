@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from tfsent import audit
 from tfsent.config import DataConfig
 from tfsent.data import Reviews, load_parts
-from tfsent.text import TextSpec, Tokenizer, read_vocabulary
+from tfsent.text import Tokenizer
+from tfsent.vocabulary import TextSpec, read_vocabulary
 
 TOKENIZER = Tokenizer(TextSpec(True, 512), VOCABULARY)
 

@@ -1,15 +1,19 @@
 """The batch plan: every review once an epoch, within the budget, the same every time."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from conftest import VOCABULARY
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tfsent.batching import BatchPlan, Tokens, make_dataset, tokenize_all
+from tfsent.batching import FEW, BatchPlan, token_feed
 from tfsent.errors import DataError
 from tfsent.spool import Spool
-from tfsent.text import TextSpec, Tokenizer
+from tfsent.text import Tokenizer
+from tfsent.tokens import Tokens, tokenize_all
+from tfsent.vocabulary import TextSpec
 
 LENGTHS = st.lists(st.integers(2, 64), min_size=1, max_size=300).map(np.array)
 
@@ -96,12 +100,52 @@ def test_the_dataset_is_the_plan_from_any_step():
     tokens = make_tokens(lengths)
     labels = np.arange(40, dtype=np.int32)
     plan = BatchPlan(lengths, 96, seed=0, epochs=2)
-    whole = make_dataset(tokens, labels, plan, 0)
+    whole = token_feed(tokens, labels, plan, 0).tensorflow()
     assert whole.cardinality() == plan.steps
     assert [y.numpy().tolist() for _, y in whole] == [rows.tolist() for rows, _ in plan.epoch(0)]
     assert all((x["token_ids"].numpy()[0, 0] == tokens[int(y[0])][0]) for x, y in whole)
     position = [1, 3]
-    moving = make_dataset(tokens, labels, plan, 0, lambda: tuple(position))
-    assert [y.numpy().tolist() for _, y in moving] == [rows.tolist() for rows, _ in plan.epoch(1)[3:]]
+    feed = token_feed(tokens, labels, plan, 0, position=lambda: tuple(position))
+    moving = feed.tensorflow()
+    expected = [rows.tolist() for rows, _ in plan.epoch(1)[3:]]
+    assert [y.numpy().tolist() for _, y in moving] == expected
+    batches = feed.keras()
+    assert [batches[i][1].tolist() for i in range(len(batches))] == expected
     position[:] = 0, 0
     assert len(list(moving)) == plan.steps
+
+
+@given(LENGTHS, st.integers(64, 600), st.integers(1, 4), st.booleans(), st.sampled_from([1, 2]))
+@settings(deadline=None, max_examples=50)
+def test_rows_of_padding_change_no_mean(lengths, budget, multiple, full, processes):
+    shapes = replace(FEW, full=full, rows_multiple=multiple * processes)
+    plan = BatchPlan(lengths, budget, seed=3, shapes=shapes)
+    tokens = make_tokens(lengths)
+    values = np.random.default_rng(0).random(len(lengths))
+    feeds = [
+        token_feed(tokens, np.arange(len(lengths)), plan, 9, position=lambda: (0, 0), shard=(i, processes))
+        for i in range(processes)
+    ]
+    made = [[make() for make in feed.batches()] for feed in feeds]
+    seen = {shape for feed in made for shape in {batch[0]["token_ids"].shape for batch in feed}}
+    assert all(rows % multiple == 0 for rows, _ in seen)
+    if full:
+        assert len(seen) == len({length for _, length in seen}) <= 11
+    for (rows, _), *parts in zip(plan.epoch(0), *made, strict=True):
+        inputs = {name: np.concatenate([part[0][name] for part in parts]) for name in parts[0][0]}
+        labels, weights = (np.concatenate([part[i] for part in parts]) for i in (1, 2 if shapes.padded else 1))
+        if not shapes.padded:
+            weights = np.ones(len(labels))
+        assert labels[: len(rows)].tolist() == rows.tolist()
+        assert np.mean(weights * values[labels]) == pytest.approx(values[rows].mean(), rel=1e-5)
+        assert inputs["padding_mask"].any(axis=1).all()
+        assert (inputs["token_ids"][len(rows) :] == 9).all()
+
+
+def test_in_evaluation_the_mean_over_all_batches_is_that_over_all_reviews():
+    lengths = np.random.default_rng(0).integers(2, 64, 101)
+    plan = BatchPlan(lengths, 300, shapes=replace(FEW, rows_multiple=2))
+    values = np.random.default_rng(1).random(101)
+    made = [make() for make in token_feed(make_tokens(lengths), np.arange(101), plan, 0).batches()]
+    means = [np.mean(weights * values[labels]) for _, labels, weights in made]
+    assert np.average(means, weights=[len(labels) for _, labels, _ in made]) == pytest.approx(values.mean(), rel=1e-6)

@@ -13,8 +13,10 @@ import numpy as np
 import pytest
 import yaml
 
+from tfsent import checkpoint, prepare
 from tfsent import train as trainer
 from tfsent.config import load_config
+from tfsent.console import say
 from tfsent.errors import Preempted, RunError
 from tfsent.predictors import KerasPredictor
 
@@ -121,7 +123,7 @@ def flip(path):
 def test_a_damaged_checkpoint_is_passed_over_and_that_is_said(copy, capsys, monkeypatch, damage, said):
     damage(copy / "checkpoints" / "step-00000005")
     went_on = []
-    monkeypatch.setattr(trainer, "_train", lambda config, run, resumed: went_on.append(resumed.step))
+    monkeypatch.setattr(trainer, "_train", lambda config, run, devices, resumed: went_on.append(resumed.step))
     trainer.resume(copy)
     assert went_on == [4]
     assert [path.name for path in (copy / "checkpoints").iterdir()] == ["step-00000004"]
@@ -139,8 +141,8 @@ def test_killed_again_after_damage_there_is_still_a_sound_checkpoint(copy, unint
 
 
 def test_without_a_sound_checkpoint_there_is_nothing_to_go_on_from(copy):
-    for checkpoint in (copy / "checkpoints").iterdir():
-        flip(checkpoint / "state.json")
+    for folder in (copy / "checkpoints").iterdir():
+        flip(folder / "state.json")
     with pytest.raises(RunError, match="has no sound checkpoint to go on from. Train again"):
         trainer.resume(copy)
 
@@ -168,32 +170,33 @@ def test_a_recipe_given_beside_it_must_be_the_same(copy, tiny_settings, monkeypa
 
 
 def test_data_and_encoder_that_changed_are_refused(copy, monkeypatch):
-    real = trainer.load_splits
+    real = prepare.load_splits
 
     def fewer(config, say):
         splits = real(config, say)
         return type(splits)(**{**vars(splits), "train": splits.validation})
 
-    monkeypatch.setattr(trainer, "load_splits", fewer)
+    monkeypatch.setattr(prepare, "load_splits", fewer)
     with pytest.raises(RunError, match="The data changed since training began, .*train.fingerprint was "):
         trainer.resume(copy)
     monkeypatch.undo()
-    encoder = trainer.load_encoder
+    encoder = prepare.load_encoder
 
     def other(uri, say):
         found = encoder(uri, say)
         found.provenance["files"]["vocab.txt"] = "0" * 64
         return found
 
-    monkeypatch.setattr(trainer, "load_encoder", other)
+    monkeypatch.setattr(prepare, "load_encoder", other)
     with pytest.raises(RunError, match="The encoder changed since training began, .*vocab.txt was "):
         trainer.resume(copy)
 
 
 def test_other_software_is_mentioned_and_no_more(copy, capsys):
     state = copy / "checkpoints" / "step-00000005" / "state.json"
-    environment = json.loads(state.read_text())["belongs_to"]["environment"]
-    trainer._mention_changes({**environment, "keras": "3.0"}, environment)
+    now = json.loads(state.read_text())["belongs_to"]
+    before = {**now, "environment": {**now["environment"], "keras": "3.0"}}
+    checkpoint.require_same_origin(before, now, say)
     said = capsys.readouterr().err
     assert "so the last bits may differ: keras was '3.0' and is " in said
 

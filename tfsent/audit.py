@@ -19,10 +19,10 @@ from typing import Any
 
 import numpy as np
 
-from tfsent.batching import tokenize_all
 from tfsent.console import Meter
 from tfsent.data import Reviews
 from tfsent.text import Tokenizer
+from tfsent.tokens import tokenize_all
 
 LENGTHS = (32, 64, 128, 192, 256, 384, 512)
 """Values of `text.max_tokens` that people choose between."""

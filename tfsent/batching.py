@@ -4,105 +4,55 @@ lengths, a seed and the epoch, so the number of steps is exact and any step can 
 
 from __future__ import annotations
 
-import itertools
-import os
-from array import array
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+import functools
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tfsent.errors import DataError
-from tfsent.spool import Spool
+from tfsent.tokens import Tokens
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
-    from tfsent.text import Rows, Tokenizer
-
 CHUNK = 4096
 """Reviews sorted by length together. Larger means less padding and less chance in which reviews meet in a batch."""
-LENGTH_STEPS = ((32, 2), (64, 4), (128, 8), (512, 16))
-"""Batches are padded to a multiple of the second number up to the first: few shapes, and yet, as short texts are padded
-to finer lengths, little padding. 16 throughout would be a quarter of all tokens on texts of 27 on average."""
 
 
 @dataclass(frozen=True)
-class Tokens:
-    """Tokenised reviews, as rows for the model: one a review, or several with `truncation: windows`.
+class Shapes:
+    """Which shapes a batch may have."""
 
-    Row i, [CLS] and [SEP] included, is `rows[i]`, `int32[lengths[i]]` as bytes in a file, and belongs to review
-    `owner[i]`. `lengths int32[rows]`, `owner int32[rows]`, rising; `review_lengths int32[reviews]` are the reviews' own
-    tokens, uncut.
-    """
+    length_steps: tuple[tuple[int, int], ...]
+    """Batches are padded to a multiple of the second number up to the first."""
+    full: bool = False
+    """Batches of one length have one number of rows as well, what the budget allows: rows of padding fill them up."""
+    rows_multiple: int = 1
+    """The number of rows is a multiple of this, so that every device has as many."""
 
-    rows: Spool
-    lengths: np.ndarray
-    owner: np.ndarray
-    review_lengths: np.ndarray
+    def length(self, longest: int) -> int:
+        """What a batch is padded to."""
+        step = next((step for up_to, step in self.length_steps if longest <= up_to), self.length_steps[-1][1])
+        return -(-longest // step) * step
 
-    def __len__(self) -> int:
-        return len(self.lengths)
+    def rows(self, count: int, length: int, max_tokens: int) -> int:
+        """How many rows a batch of `count` reviews has, rows of padding counted."""
+        count = max_tokens // length if self.full else count
+        return -(-count // self.rows_multiple) * self.rows_multiple
 
-    def __getitem__(self, row: int) -> np.ndarray:
-        """The ids of a row, `int32[length]`."""
-        return np.frombuffer(self.rows[row], np.int32)
-
-    def pad(self, rows: np.ndarray, length: int, pad_id: int) -> dict[str, np.ndarray]:
-        """The model's inputs for these rows: `int32[b, length]` twice and `bool[b, length]`."""
-        token_ids = np.full((len(rows), length), pad_id, np.int32)
-        for i, row in enumerate(rows.tolist()):
-            token_ids[i, : self.lengths[row]] = self[row]
-        padding_mask = np.arange(length) < self.lengths[rows, None]
-        return {"token_ids": token_ids, "segment_ids": np.zeros_like(token_ids), "padding_mask": padding_mask}
-
-    def reviews_begun(self, rows: np.ndarray) -> int:
-        """How many reviews have their first row among these: over all rows, each review counts once."""
-        return int(np.count_nonzero((rows == 0) | (self.owner[rows] != self.owner[rows - 1])))
-
-    def mean_by_review(self, values: np.ndarray) -> np.ndarray:
-        """`float32[rows, k]` → `float32[reviews, k]`: the mean over each review's rows."""
-        sums = np.zeros((len(self.review_lengths), values.shape[1]), np.float32)
-        np.add.at(sums, self.owner, values)
-        return sums / np.bincount(self.owner, minlength=len(sums))[:, None].astype(np.float32)
+    @property
+    def padded(self) -> bool:
+        """Whether there may be rows of padding, and so weights."""
+        return self.full or self.rows_multiple > 1
 
 
-def tokenize_all(tokenizer: Tokenizer, texts: Sequence[str], batch: int = 1024) -> Tokens:
-    """Run the text graph over all texts, on all cores, once."""
-    spool, row_lengths, owners, review_lengths = Spool(), array("i"), array("i"), array("i")
-    for rows in _tokenized(tokenizer, texts, batch):
-        ids, splits = rows.ids.flat_values.numpy().tobytes(), rows.ids.row_splits.numpy() * 4
-        for start, stop in itertools.pairwise(splits.tolist()):
-            spool.append(ids[start:stop])
-        row_lengths.frombytes((np.diff(splits) // 4).astype(np.int32).tobytes())
-        owners.frombytes((rows.owner.numpy() + len(review_lengths)).astype(np.int32).tobytes())
-        review_lengths.frombytes(rows.lengths.numpy().astype(np.int32).tobytes())
-    return Tokens(spool, *(np.array(numbers, np.int32) for numbers in (row_lengths, owners, review_lengths)))
-
-
-def _tokenized(tokenizer: Tokenizer, texts: Sequence[str], batch: int) -> Iterator[Rows]:
-    """Batches of texts through the graph, in order. Threads, as the ops let go of Python's lock; a tf.data pipeline
-    over a Python generator takes a third longer."""
-    import tensorflow as tf
-
-    workers = os.cpu_count() or 1
-    waiting: deque[Future[Rows]] = deque()
-    with ThreadPoolExecutor(workers) as pool:
-        for start in range(0, len(texts), batch):
-            raw = [encode(text) for text in texts[start : start + batch]]
-            waiting.append(pool.submit(tokenizer, tf.constant(raw, tf.string)))
-            # Not all at once: the texts may be more than memory holds.
-            if len(waiting) > 2 * workers:
-                yield waiting.popleft().result()
-        yield from (future.result() for future in waiting)
-
-
-def encode(text: str) -> bytes:
-    """UTF-8, without lone surrogates: the graph drops them where they come as bytes."""
-    return text.encode("utf-8", "ignore")
+FINE = Shapes(((32, 2), (64, 4), (128, 8), (512, 16)))
+"""For ops that run one by one: as short texts are padded to finer lengths, little padding. 16 throughout would be a
+quarter of all tokens on texts of 27 on average."""
+FEW = Shapes(((32, 16), (64, 32), (512, 64)), full=True)
+"""For XLA, which compiles a program for every shape: at most eleven of them."""
 
 
 class BatchPlan:
@@ -117,13 +67,22 @@ class BatchPlan:
         max_tokens: budget of a batch.
         seed: the same seed gives the same plan; `None` keeps the batches in order of length (for evaluation).
         epochs: how many epochs there will be.
+        shapes: which shapes batches may have.
 
     Raises:
         DataError: one review alone is over the budget.
     """
 
-    def __init__(self, lengths: np.ndarray, max_tokens: int, *, seed: int | None = None, epochs: int = 1):
-        longest = _rounded(int(lengths.max(initial=0)))
+    def __init__(
+        self,
+        lengths: np.ndarray,
+        max_tokens: int,
+        *,
+        seed: int | None = None,
+        epochs: int = 1,
+        shapes: Shapes = FINE,
+    ):
+        longest = shapes.length(int(lengths.max(initial=0)))
         if longest > max_tokens:
             raise DataError(
                 f"train.batch_tokens is {max_tokens}, and one review takes {longest} tokens with padding. "
@@ -133,6 +92,7 @@ class BatchPlan:
         self.max_tokens = max_tokens
         self.seed = seed
         self.epochs = epochs
+        self.shapes = shapes
         self.steps = max(len(self._batches(epoch)) for epoch in range(epochs))
 
     def epoch(self, epoch: int) -> list[tuple[np.ndarray, int]]:
@@ -147,9 +107,14 @@ class BatchPlan:
             batches[at : at + 1] = [(rows[:half], length), (rows[half:], length)]
         return batches
 
+    def rows(self) -> int:
+        """Rows of the first epoch, those of padding counted."""
+        return sum(self.shapes.rows(len(rows), length, self.max_tokens) for rows, length in self.epoch(0))
+
     def padding(self) -> float:
         """Share of the first epoch's tokens that is padding."""
-        padded = sum(len(rows) * length for rows, length in self._batches(0))
+        shapes = ((self.shapes.rows(len(rows), length, self.max_tokens), length) for rows, length in self._batches(0))
+        padded = sum(rows * length for rows, length in shapes)
         return 1 - int(self.lengths.sum()) / padded if padded else 0.0
 
     def _batches(self, epoch: int) -> list[tuple[np.ndarray, int]]:
@@ -165,40 +130,113 @@ class BatchPlan:
         """Cut rows in order of length into batches, from the longest down, so that each fills its budget."""
         batches, end = [], len(rows)
         while end > 0:
-            length = _rounded(int(self.lengths[rows[end - 1]]))
+            length = self.shapes.length(int(self.lengths[rows[end - 1]]))
             start = max(0, end - self.max_tokens // length)
             batches.append((rows[start:end], length))
             end = start
         return batches
 
 
-def _rounded(length: int) -> int:
-    step = next((step for up_to, step in LENGTH_STEPS if length <= up_to), LENGTH_STEPS[-1][1])
-    return -(-length // step) * step
+class Feed:
+    """What a model reads: the batches of a plan, `(inputs, labels int32[b])`, and where the plan's shapes may need rows
+    of padding `(inputs, labels, weights float32[b])`.
 
+    A row of padding has weight 0. The real ones weigh so much more that the mean over all rows is that over the real
+    ones: in training of each batch, in evaluation of all together.
 
-def make_dataset(
-    tokens: Tokens,
-    labels: np.ndarray,
-    plan: BatchPlan,
-    pad_id: int,
-    position: Callable[[], tuple[int, int]] | None = None,
-) -> tf.data.Dataset:
-    """The batches of an epoch of a plan, as a `tf.data.Dataset` of `(inputs, labels int32[b])`.
-
-    `position` is asked on every iteration which epoch it is, and how many of its steps are done already; without it,
-    it is the whole first epoch.
+    Args:
+        inputs: `(rows int64[n], length, total)` → arrays whose first dimension is `total`, by name.
+        labels: `int32[rows]`.
+        plan: which rows make which batch.
+        position: asked on every iteration which epoch it is, and how many of its steps are done already; without it,
+            it is always the whole first epoch.
+        shard: `(i, n)`: only the i-th of n equal parts of every batch, for the i-th of n processes.
     """
+
+    def __init__(
+        self,
+        inputs: Callable[[np.ndarray, int, int], dict[str, np.ndarray]],
+        labels: np.ndarray,
+        plan: BatchPlan,
+        *,
+        position: Callable[[], tuple[int, int]] | None = None,
+        shard: tuple[int, int] = (0, 1),
+    ):
+        self.inputs, self.labels, self.plan, self.position, self.shard = inputs, labels, plan, position, shard
+        self._overweight = None if position else plan.rows() / len(plan.lengths)
+
+    def batches(self) -> list[Callable[[], tuple[Any, ...]]]:
+        """What makes each batch from here to the end of the epoch, as NumPy arrays."""
+        epoch, done = self.position() if self.position else (0, 0)
+        return [functools.partial(self._make, *batch) for batch in self.plan.epoch(epoch)[done:]]
+
+    def _make(self, rows: np.ndarray, length: int) -> tuple[Any, ...]:
+        total = self.plan.shapes.rows(len(rows), length, self.plan.max_tokens)
+        inputs, labels = self.inputs(rows, length, total), self.labels[rows]
+        if not self.plan.shapes.padded:
+            return inputs, labels
+        weights = np.full(len(rows), self._overweight or total / len(rows), np.float32)
+        i, n = self.shard
+        part = slice(i * total // n, (i + 1) * total // n)
+        missing = total - len(rows)
+        return (
+            {name: array[part] for name, array in inputs.items()},
+            np.pad(labels, (0, missing))[part],
+            np.pad(weights, (0, missing))[part],
+        )
+
+    def tensorflow(self) -> tf.data.Dataset:
+        """As a `tf.data.Dataset`, which makes a batch ready while the step before runs."""
+        import tensorflow as tf
+
+        def made() -> Iterator[tuple[Any, ...]]:
+            return (make() for make in self.batches())
+
+        like = self._make(*self.plan.epoch(0)[0])
+        signature = tf.nest.map_structure(lambda array: tf.TensorSpec([None] * array.ndim, array.dtype), like)
+        data = tf.data.Dataset.from_generator(made, output_signature=signature)
+        if self.plan.shapes.rows_multiple > 1:
+            # To build a model under a strategy Keras takes the mean of a batch over the replicas, and bool has none.
+            # (The model casts what it is given.)
+            data = data.map(lambda *batch: tf.nest.map_structure(_numeric, batch))
+        if self.position is None:
+            data = data.apply(tf.data.experimental.assert_cardinality(self.plan.steps))
+        return data.prefetch(2)
+
+    def keras(self) -> Any:
+        """As a `keras.utils.PyDataset`, which needs no TensorFlow."""
+        import keras
+
+        found = self.batches()
+
+        class Batches(keras.utils.PyDataset):
+            def __len__(self) -> int:
+                return len(found)
+
+            def __getitem__(self, index: int) -> tuple[Any, ...]:
+                return found[index]()
+
+        return Batches()
+
+
+def _numeric(tensor: tf.Tensor) -> tf.Tensor:
     import tensorflow as tf
 
-    def batches() -> Iterator[tuple[dict[str, np.ndarray], np.ndarray]]:
-        epoch, done = position() if position else (0, 0)
-        for rows, length in plan.epoch(epoch)[done:]:
-            yield tokens.pad(rows, length, pad_id), labels[rows]
+    return tf.cast(tensor, tf.int32) if tensor.dtype == tf.bool else tensor
 
-    ids = tf.TensorSpec([None, None], tf.int32)
-    inputs = {"token_ids": ids, "segment_ids": ids, "padding_mask": tf.TensorSpec([None, None], tf.bool)}
-    dataset = tf.data.Dataset.from_generator(batches, output_signature=(inputs, tf.TensorSpec([None], tf.int32)))
-    if position is None:
-        dataset = dataset.apply(tf.data.experimental.assert_cardinality(plan.steps))
-    return dataset.prefetch(2)
+
+def token_feed(tokens: Tokens, labels: np.ndarray, plan: BatchPlan, pad_id: int, **options: Any) -> Feed:
+    """A feed of `token_ids`, `segment_ids` `int32[b, s]` and `padding_mask` `bool[b, s]`.
+
+    Args:
+        tokens: the rows.
+        labels: `int32[reviews]`; every row has its review's.
+        plan: over the rows.
+        pad_id: the id of [PAD].
+        **options: of `Feed`.
+    """
+
+    def inputs(rows: np.ndarray, length: int, total: int) -> dict[str, np.ndarray]:
+        return tokens.pad(rows, length, pad_id, total)
+
+    return Feed(inputs, labels[tokens.owner], plan, **options)

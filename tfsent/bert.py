@@ -207,4 +207,5 @@ def _shapes(variable: Any) -> tuple[tuple[int, ...], ...]:
 def copy_weights(source: keras.Model, target: keras.Model) -> None:
     """Copy by position: both are built by the same code. (`weights` leaves out the random states of dropout.)"""
     for ours, theirs in zip(target.weights, source.weights, strict=True):
-        ours.assign(theirs)
+        # Through NumPy: one of the models may be spread over devices that the other is not on.
+        ours.assign(keras.ops.convert_to_numpy(theirs))

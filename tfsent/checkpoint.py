@@ -14,7 +14,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -120,3 +120,36 @@ def _flush(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def require_same_origin(old: dict[str, Any], new: dict[str, Any], say: Callable[[str], None]) -> None:
+    """A checkpoint goes on only with its own data and encoder; other software or devices are mentioned.
+
+    Raises:
+        RunError: naming what differs.
+    """
+    require_same(old["splits"], new["splits"], "The data")
+    require_same(old["encoder"]["files"], new["encoder"]["files"], "The encoder")
+    if differences := list(_differences(old["environment"], json.loads(json.dumps(new["environment"])), "")):
+        say(f"Other software or machine than before, so the last bits may differ: {'; '.join(differences)}.")
+
+
+def require_same(expected: Any, received: Any, what: str) -> None:
+    """Nothing may differ between what training began with and what it is to go on with.
+
+    Raises:
+        RunError: naming what differs.
+    """
+    if differences := list(_differences(expected, json.loads(json.dumps(received)), "")):
+        raise RunError(
+            f"{what} changed since training began, so it cannot go on exactly: {'; '.join(differences)}. Expected the "
+            "same again; or train anew with --overwrite."
+        )
+
+
+def _differences(old: Any, new: Any, where: str) -> Iterator[str]:
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in sorted(old.keys() | new.keys()):
+            yield from _differences(old.get(key), new.get(key), f"{where}.{key}" if where else str(key))
+    elif old != new:
+        yield f"{where} was {old!r} and is {new!r}"

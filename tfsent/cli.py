@@ -97,15 +97,20 @@ def train(
     if recipe is None and overrides:
         raise ConfigError("--resume goes on by the recipe training began with: --set does not go with it.")
     config = resolve_config(recipe, overrides) if recipe is not None else None
-    from tfsent.console import load_tensorflow
-
-    load_tensorflow()
-    from tfsent import train as trainer
+    from tfsent.config import load_config
+    from tfsent.devices import load_backend
+    from tfsent.runs import require_unfinished
 
     if resume is not None:
+        load_backend(load_config(require_unfinished(resume) / "config.yaml").train)
+        from tfsent import train as trainer
+
         run, interrupted = resume, trainer.resume(resume, config)
     else:
         assert config is not None and recipe is not None
+        load_backend(config.train)
+        from tfsent import train as trainer
+
         run = run_dir or Path("runs") / Path(recipe).stem
         interrupted = trainer.train(config, run, overwrite=overwrite)
     if interrupted:

@@ -52,12 +52,14 @@ def data_command(source: str, overrides: tuple[str, ...], png: Path | None, as_j
 
     load_tensorflow()
     from tfsent import audit, runs, tables
-    from tfsent import train as trainer
     from tfsent.data import load_parts
     from tfsent.encoders import load_encoder
+    from tfsent.prepare import text_spec
+    from tfsent.text import Tokenizer
 
     parts = load_parts(config.data, say)  # before the encoder, which may have to be downloaded
-    result = audit.audit(parts, trainer.make_tokenizer(config.text, load_encoder(config.encoder, say)))
+    encoder = load_encoder(config.encoder, say)
+    result = audit.audit(parts, Tokenizer(text_spec(config.text, encoder), encoder.vocabulary))
     if png is not None:
         with runs.replacing(png) as staged:
             audit.plot(result, staged)
@@ -88,13 +90,14 @@ def tokens(source: str, text: str, overrides: tuple[str, ...], as_json: bool) ->
 
     load_tensorflow()
     from tfsent import tables
-    from tfsent import train as trainer
     from tfsent.encoders import load_encoder
+    from tfsent.prepare import text_spec
     from tfsent.runs import require_run
     from tfsent.text import Tokenizer
 
     if is_encoder(source):
-        tokenizer = trainer.make_tokenizer(config, load_encoder(source, lambda line: click.echo(line, err=True)))
+        encoder = load_encoder(source, lambda line: click.echo(line, err=True))
+        tokenizer = Tokenizer(text_spec(config, encoder), encoder.vocabulary)
     elif overrides:
         raise ConfigError(
             f"A run's text specification is fixed by its training; --set is for encoders. Received: {overrides[0]}."

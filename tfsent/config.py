@@ -137,19 +137,32 @@ class ModelConfig(_Section):
 
 
 class TrainConfig(_Section):
-    """Fine-tuning: AdamW, linear warm-up and decay."""
+    """Fine-tuning: AdamW, warm-up and decay."""
 
     epochs: Count = Field(2, description="at most; early stopping may end sooner")
     batch_tokens: Annotated[int, Field(ge=16)] = Field(8192, description="tokens a batch, padding counted in")
     learning_rate: Annotated[float, Field(gt=0.0, lt=1.0)] = Field(6e-5, description="the peak, after warm-up")
     warmup_fraction: Fraction = Field(0.06, description="share of all steps over which the rate rises")
+    schedule: Literal["linear", "cosine"] = Field("linear", description="how the rate falls after warm-up")
+    layer_decay: Annotated[float, Field(gt=0.0, le=1.0)] = Field(
+        1.0, description="learning rate of an encoder layer as a share of that of the layer above it"
+    )
     weight_decay: Rate = Field(0.01, description="AdamW's; biases and layer norms are spared")
     clip_norm: Annotated[float, Field(gt=0.0)] = Field(1.0, description="of all gradients together")
     class_weight: Annotated[Any, PlainValidator(_class_weight)] = Field(
         None, description="balanced: rare classes weigh more, all classes alike; or a weight per label"
     )
+    label_smoothing: Rate = Field(0.0, description="share of a label that is spread over all classes")
+    ema_momentum: Rate = Field(0.0, description="0.999: evaluate and keep a moving average of the weights; 0: do not")
+    accumulation_steps: Count = Field(1, description="batches whose gradients are averaged for one update")
+    freeze_encoder: bool = Field(False, description="train the head alone, on what the encoder makes of each text once")
     early_stopping_patience: Count = Field(2, description="epochs without a better validation accuracy")
+    guards: bool = Field(True, description="end a training that explodes, collapses onto one class or learns nothing")
     precision: Literal["auto", "float32", "mixed_bfloat16"] = Field("auto", description="auto: bfloat16 where native")
+    backend: Literal["tensorflow", "jax"] = Field("tensorflow", description="jax: for TPUs and several hosts")
+    devices: Annotated[str, Field(pattern=r"^(auto|cpu|tpu|gpu(:\d+(,\d+)*)?)$")] = Field(
+        "auto", description="auto, cpu, gpu (all), gpu:0,1 or tpu; several share every batch"
+    )
     checkpoint_minutes: Annotated[float, Field(ge=0.0)] = Field(5.0, description="between two checkpoints")
     seed: int = Field(0, description="of weights, dropout and batches")
 
@@ -330,6 +343,7 @@ def _fault(details: Any) -> str:
             f"{where}: {details['ctx']['error']}{'' if str(details['ctx']['error']).endswith('?') else '.'}{received}"
         )
     words = {"tuple_type": "Input should be a list, such as [64]", "model_type": "Input should be a section with keys"}
+    words["string_pattern_mismatch"] = "Expected auto, cpu, gpu, gpu:0,1 or tpu"
     return f"{where}: {words.get(details['type'], details['msg'])}. Received: {details['input']!r}."
 
 

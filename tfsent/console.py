@@ -44,14 +44,21 @@ def quiet_stderr() -> Iterator[None]:
             os.close(kept)
 
 
-def load_tensorflow() -> None:
-    """Load TensorFlow and Keras without their start-up noise, which `TF_CPP_MIN_LOG_LEVEL=0` brings back."""
+def load_keras(backend: str) -> None:
+    """Import Keras on a backend, without TensorFlow's start-up noise, which `TF_CPP_MIN_LOG_LEVEL=0` brings back."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    # The exporters need it, and a user's environment or ~/.keras/keras.json may say otherwise.
-    os.environ["KERAS_BACKEND"] = "tensorflow"
+    # What a user's environment or ~/.keras/keras.json says is of other programs.
+    os.environ["KERAS_BACKEND"] = backend
     with quiet_stderr() if os.environ["TF_CPP_MIN_LOG_LEVEL"] == "3" else contextlib.nullcontext():
         import keras  # noqa: F401
-        import tensorflow_text  # noqa: F401
+
+        if backend == "tensorflow":
+            import tensorflow_text  # noqa: F401
+
+
+def load_tensorflow() -> None:
+    """Import TensorFlow, and Keras on it: everything but training needs them."""
+    load_keras("tensorflow")
 
 
 def print_table(title: str, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

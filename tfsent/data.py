@@ -10,6 +10,7 @@ Texts lie in a file (`tfsent.spool`), so that data may be larger than memory.
 
 from __future__ import annotations
 
+import functools
 import gzip
 import hashlib
 import json
@@ -60,7 +61,7 @@ class Reviews:
         groups = None if self.groups is None else self.groups[rows]
         return Reviews(texts, self.labels[rows], self.label_names, origin or self.origin, groups)
 
-    @property
+    @functools.cached_property
     def fingerprint(self) -> str:
         """SHA-256 over texts, labels and label names: equal if and only if the reviews are."""
         digest = hashlib.sha256("\0".join(self.label_names).encode())

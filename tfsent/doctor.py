@@ -20,6 +20,7 @@ from packaging.version import Version
 
 from tfsent import assets
 from tfsent.console import load_tensorflow
+from tfsent.runs import version_of
 
 RIVALS = ("tensorflow-cpu", "tensorflow-intel", "tensorflow-macos", "tf-nightly", "intel-tensorflow")
 """Distributions that install the module `tensorflow` as well: two of them overwrite each other's files."""
@@ -55,7 +56,7 @@ def _packages() -> Iterator[Finding]:
     for requirement in required:
         if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
             continue
-        version = _version(requirement.name)
+        version = version_of(requirement.name)
         if version is None:
             yield Finding(requirement.name, "fault", "not installed", f"pip install '{_bare(requirement)}'")
         elif not requirement.specifier.contains(version, prereleases=True):
@@ -65,7 +66,7 @@ def _packages() -> Iterator[Finding]:
             fitting.append(f"{requirement.name} {version}")
     shown = [name for name in fitting if name.split()[0] in ("tensorflow", "keras", "keras-nlp", "ai-edge-litert")]
     yield Finding("packages", "ok", f"{len(fitting)} fit what tfsent declares, among them {', '.join(shown)}")
-    if twice := [name for name in RIVALS if _version(name) and _version("tensorflow")]:
+    if twice := [name for name in RIVALS if version_of(name) and version_of("tensorflow")]:
         yield Finding(
             "tensorflow",
             "fault",
@@ -79,16 +80,16 @@ def _keras() -> Iterator[Finding]:
     if os.environ.get("TF_USE_LEGACY_KERAS", "") in ("1", "true", "True"):
         found = "TF_USE_LEGACY_KERAS is set: tf.keras would be Keras 2, and models of the two do not mix"
         yield Finding("keras", "fault", found, "unset TF_USE_LEGACY_KERAS")
-    if version := _version("tf-keras"):
+    if version := version_of("tf-keras"):
         found = f"tf-keras {version} (Keras 2) is installed as well; tfsent does not use it"
         yield Finding("keras", "note", found)
-    nlp, hub = _version("keras-nlp"), _version("keras-hub")
+    nlp, hub = version_of("keras-nlp"), version_of("keras-hub")
     if nlp and hub and Version(nlp).release[:2] != Version(hub).release[:2]:
         yield Finding("keras", "fault", f"keras-nlp {nlp} and keras-hub {hub} are not of one release", _reinstall())
     backend = os.environ.get("KERAS_BACKEND") or _keras_json()
     if backend not in (None, "tensorflow"):
         yield Finding("keras", "note", f"its backend is set to {backend}; tfsent uses tensorflow all the same")
-    other = [f"{name} {version}" for name in ("jax", "torch") if (version := _version(name))]
+    other = [f"{name} {version}" for name in ("jax", "torch") if (version := version_of(name))]
     yield Finding("backends", "ok", ", ".join(["tensorflow", *other]))
 
 
@@ -97,10 +98,11 @@ def _devices() -> Iterator[Finding]:
         load_tensorflow()
         import tensorflow as tf
 
-        from tfsent.train import choose_precision
+        from tfsent.config import TrainConfig
+        from tfsent.devices import choose_precision, find_devices
 
         gpus = tf.config.list_physical_devices("GPU")
-        precision = choose_precision("auto")
+        precision = choose_precision("auto", find_devices(TrainConfig()))
     except Exception as error:
         # An installation may be broken in any way.
         yield Finding("tensorflow", "fault", f"does not load: {type(error).__name__}: {error}", _reinstall())
@@ -146,13 +148,6 @@ def _settings() -> Iterator[Finding]:
     for name in ("HF_ENDPOINT", "HTTPS_PROXY", "https_proxy", "SSL_CERT_FILE"):
         if value := os.environ.get(name):
             yield Finding("network", "ok", f"{name}={value}")
-
-
-def _version(name: str) -> str | None:
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return None
 
 
 def _bare(requirement: Requirement) -> str:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import keras
 import keras_hub
 import numpy as np
 
@@ -19,9 +20,8 @@ from tfsent import bert, catalogue, hubs
 from tfsent.errors import EncoderError, first_line
 from tfsent.layout import Checkpoint, read_json
 from tfsent.layout_huggingface import read_huggingface
-from tfsent.layout_tensorflow import read_google, read_savedmodel
 from tfsent.model import load_classifier
-from tfsent.text import TextSpec, Tokenizer, check_vocabulary
+from tfsent.vocabulary import TextSpec, check_vocabulary, read_text_files
 
 SENTENCE = "A moving, funny film; I would watch it again."
 FINGERPRINT_TOLERANCE = 1e-4
@@ -65,9 +65,12 @@ class Encoder:
     def encode(self, text: str) -> np.ndarray:
         """The mean of a text's token vectors, `float32[hidden]`."""
         spec = TextSpec(lowercase=self.lowercase, max_tokens=min(64, self.backbone.max_sequence_length))
+        from tfsent.text import Tokenizer
+
         ids = Tokenizer(spec, self.vocabulary)([text]).ids.to_tensor().numpy()
         inputs = {"token_ids": ids, "segment_ids": np.zeros_like(ids), "padding_mask": np.ones_like(ids)}
-        return self.backbone(inputs, training=False)["sequence_output"].numpy()[0].mean(axis=0)
+        encoded = self.backbone(inputs, training=False)["sequence_output"]
+        return keras.ops.convert_to_numpy(encoded)[0].mean(axis=0)
 
     def fingerprint(self) -> list[float]:
         """The first eight numbers of `SENTENCE` encoded: another checkpoint, or other arithmetic, gives others."""
@@ -149,8 +152,12 @@ def _open(folder: Path, *, must_be_run: bool) -> _Found:
     if must_be_run:
         raise EncoderError(f"{folder} is no finished run of tfsent: it has no model/model.keras. Expected run:DIR.")
     if (folder / "saved_model.pb").is_file():
+        from tfsent.layout_tensorflow import read_savedmodel
+
         return _from_checkpoint(read_savedmodel(folder), folder)
     if (folder / "bert_config.json").is_file():
+        from tfsent.layout_tensorflow import read_google
+
         return _from_checkpoint(read_google(folder), folder)
     if not (folder / "config.json").is_file():
         raise EncoderError(
@@ -177,10 +184,10 @@ def _from_checkpoint(found: Checkpoint, folder: Path) -> _Found:
 
 def _from_run(folder: Path) -> _Found:
     """The encoder inside a classifier that tfsent trained."""
-    model, tokenizer = load_classifier(folder / "model" / "model.keras"), Tokenizer.load(folder / "model")
+    model, (spec, vocabulary) = load_classifier(folder / "model" / "model.keras"), read_text_files(folder / "model")
     backbone = next(layer for layer in model.layers if isinstance(layer, (bert.BertEncoder, bert.ElectraEncoder)))
     files = ("model/model.keras", "model/vocab.txt", "model/text.json")
-    return _Found("tfsent-run", backbone, tuple(tokenizer.vocabulary), tokenizer.spec.lowercase, files)
+    return _Found("tfsent-run", backbone, vocabulary, spec.lowercase, files)
 
 
 def _from_preset(folder: Path, registered: str) -> _Found:

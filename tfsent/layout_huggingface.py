@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 
 from tfsent.errors import EncoderError, first_line
 from tfsent.layout import Checkpoint, gelu_of, heads_of, read_json
-from tfsent.text import read_vocabulary
+from tfsent.vocabulary import read_vocabulary
 
 _GELU = {"gelu": "gelu_exact", "gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh"}
 """`hidden_act` of transformers → ours."""

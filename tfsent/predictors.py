@@ -80,7 +80,8 @@ class KerasPredictor(Predictor):
         """See `Predictor`."""
         import keras
 
-        from tfsent.batching import BatchPlan, tokenize_all
+        from tfsent.batching import BatchPlan
+        from tfsent.tokens import tokenize_all
 
         tokens = tokenize_all(self.tokenizer, texts)
         of_rows = np.zeros((len(tokens), len(self.label_names)), np.float32)
@@ -111,7 +112,7 @@ class SavedModelPredictor(Predictor):
         """See `Predictor`."""
         import tensorflow as tf
 
-        from tfsent.batching import encode
+        from tfsent.tokens import encode
 
         result = np.zeros((len(texts), len(self.label_names)), np.float32)
         # Texts of like length together, so that little of a batch is padding.
@@ -152,7 +153,7 @@ class TFLitePredictor(Predictor):
 
     def probabilities(self, texts: Sequence[str], advance: Advance = lambda count: None) -> np.ndarray:
         """See `Predictor`."""
-        from tfsent.batching import tokenize_all
+        from tfsent.tokens import tokenize_all
 
         tokens = tokenize_all(self.tokenizer, texts)
         of_rows = np.zeros((len(tokens), len(self.label_names)), np.float32)

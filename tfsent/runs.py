@@ -139,6 +139,20 @@ def new_run(path: Path, *, overwrite: bool) -> Iterator[Path]:
                 previous.rename(path)
 
 
+def require_unfinished(path: Path) -> Path:
+    """The path, when it is a run with something to go on from.
+
+    Raises:
+        RunError: it is not.
+    """
+    if not (path / "config.yaml").is_file():
+        raise RunError(f"{path} is not a run of tfsent: it has no config.yaml. Expected --resume RUN.")
+    if not has_checkpoint(path):
+        state = "is finished" if has_model(path) else "was ended before its first checkpoint"
+        raise RunError(f"{path} {state}: there is nothing to go on from. To train anew pass --overwrite.")
+    return path
+
+
 @contextlib.contextmanager
 def unfinished_run(path: Path) -> Iterator[Path]:
     """A run directory to go on in; what it was to replace goes when it has a model.
@@ -146,11 +160,7 @@ def unfinished_run(path: Path) -> Iterator[Path]:
     Raises:
         RunError: it is no run, or has nothing to go on from.
     """
-    if not (path / "config.yaml").is_file():
-        raise RunError(f"{path} is not a run of tfsent: it has no config.yaml. Expected --resume RUN.")
-    if not has_checkpoint(path):
-        state = "is finished" if has_model(path) else "was ended before its first checkpoint"
-        raise RunError(f"{path} {state}: there is nothing to go on from. To train anew pass --overwrite.")
+    require_unfinished(path)
     try:
         yield path
     finally:
@@ -187,11 +197,19 @@ def require_run(path: str | Path) -> Path:
 
 def environment() -> dict[str, Any]:
     """Versions and machine, for `environment.json`."""
-    packages = ("tensorflow", "tensorflow-text", "keras", "keras-hub", "ai-edge-litert", "numpy")
+    packages = ("tensorflow", "tensorflow-text", "keras", "keras-hub", "jax", "ai-edge-litert", "numpy")
     return {
         "tfsent": __version__,
         "python": platform.python_version(),
         "platform": platform.platform(),
         "cpus": os.cpu_count(),
-        **{name: importlib.metadata.version(name) for name in packages},
+        **{name: version_of(name) for name in packages},
     }
+
+
+def version_of(package: str) -> str | None:
+    """The installed version of a distribution, None where it is not installed."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None

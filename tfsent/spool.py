@@ -10,9 +10,11 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import shutil
 import tempfile
 from array import array
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import BinaryIO, overload
 
 import numpy as np
@@ -33,6 +35,33 @@ class Spool:
         self._file: BinaryIO | None = None
         self._offsets = array("q", [0])
         self._flushed = True
+
+    @classmethod
+    def of_file(cls, path: Path, sizes: np.ndarray) -> Spool:
+        """The rows of a file, to read. `sizes int[n]` are their bytes.
+
+        Raises:
+            ValueError: the file is of another size.
+            OSError: it cannot be read.
+        """
+        spool = cls()
+        spool._offsets.frombytes(np.cumsum(sizes, dtype=np.int64).tobytes())
+        spool._file = path.open("rb")
+        if os.fstat(spool._file.fileno()).st_size != spool._offsets[-1]:
+            raise ValueError(f"{path.name} has another size than its rows")
+        return spool
+
+    def copy_to(self, path: Path) -> None:
+        """Write all rows into a file, one behind the other."""
+        with path.open("wb") as target:
+            if self._file is None:
+                target.write(self._memory.getbuffer())
+            else:
+                self._flush()
+                with open(self._file.fileno(), "rb", closefd=False) as source:
+                    source.seek(0)
+                    shutil.copyfileobj(source, target, BUFFER)
+                self._file.seek(0, os.SEEK_END)
 
     def __len__(self) -> int:
         return len(self._offsets) - 1
@@ -56,11 +85,14 @@ class Spool:
         start, stop = self._offsets[row], self._offsets[row + 1]
         if self._file is None:
             return bytes(self._memory.getbuffer()[start:stop])
-        if not self._flushed:
+        self._flush()
+        return os.pread(self._file.fileno(), stop - start, start)
+
+    def _flush(self) -> None:
+        if not self._flushed and self._file is not None:
             with _explained():
                 self._file.flush()
             self._flushed = True
-        return os.pread(self._file.fileno(), stop - start, start)
 
 
 def _new_file() -> BinaryIO:

@@ -27,10 +27,8 @@ can run the graph.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -38,8 +36,8 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_text as tf_text
 
-from tfsent.errors import ArtifactError, EncoderError
 from tfsent.unicode import PAGE, PAGE_BITS, UNKNOWN, code_point_table, stand_ins, vocabulary_table
+from tfsent.vocabulary import SPECIAL_TOKENS, TextSpec, check_vocabulary, read_text_files, write_text_files
 
 MAX_BYTES = 1_000_000
 """A cap on the bytes of one text: a server must not be brought down by one request."""
@@ -48,29 +46,12 @@ MAX_WORD = 100
 MAX_WINDOWS = 32
 """A cap on the windows of one text, for the same reason; at 512 tokens that is some 9,000 words."""
 
-SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
-
 _HTML_BREAK = r"(?i)<br[ \t\n\r\f]*/?>"
 _INSIDE_WORD = r"[0-9A-Za-z]"
 _BETWEEN_WORDS = r"[\t\n\r -/:-@\[-`{-~]"
 _PLAIN = rf"(?:{_INSIDE_WORD}{{0,{MAX_WORD}}}{_BETWEEN_WORDS})*{_INSIDE_WORD}{{0,{MAX_WORD}}}"
 """Printable ASCII without a word that is too long: there, lower case is all the normalisation there is."""
 _LONG_WORD = rf"[^ ]{{{MAX_WORD + 1},}}"
-
-
-@dataclass(frozen=True)
-class TextSpec:
-    """Everything but the vocabulary that decides which ids a text becomes. Stored with every artifact."""
-
-    lowercase: bool
-    max_tokens: int
-    """Length with [CLS] and [SEP], at least 3."""
-    truncation: str = "head_tail"
-    """`head`, `tail` or `head_tail`: which end of a long text is kept; `windows`: all of it, in overlapping rows."""
-    head_fraction: float = 0.25
-    """Share of the kept tokens that `head_tail` takes from the start."""
-    window_overlap: float = 0.25
-    """Share of a window that it has in common with the next."""
 
 
 class Rows(NamedTuple):
@@ -248,8 +229,7 @@ class Tokenizer:
 
     def save(self, folder: Path) -> None:
         """Write `vocab.txt` and `text.json` into a folder."""
-        (folder / "vocab.txt").write_text("\n".join(self.vocabulary) + "\n", encoding="utf-8")
-        (folder / "text.json").write_text(json.dumps(asdict(self.spec), indent=2) + "\n", encoding="utf-8")
+        write_text_files(folder, self.spec, self.vocabulary)
 
     @classmethod
     def load(cls, folder: Path) -> Tokenizer:
@@ -258,38 +238,10 @@ class Tokenizer:
         Raises:
             ArtifactError: a file is missing or damaged.
         """
-        try:
-            spec = TextSpec(**json.loads((folder / "text.json").read_text(encoding="utf-8")))
-            return cls(spec, read_vocabulary(folder / "vocab.txt"))
-        except (OSError, TypeError, ValueError) as error:
-            raise ArtifactError(f"Cannot read the text specification in {folder}: {error}.") from error
+        return cls(*read_text_files(folder))
 
 
 def _take(ids: tf.RaggedTensor, start: tf.Tensor, stop: tf.Tensor) -> tf.RaggedTensor:
     """`ids.flat_values[start[i]:stop[i]]` for every i."""
     positions = tf.ragged.range(start, stop)
     return positions.with_flat_values(tf.gather(ids.flat_values, positions.flat_values))
-
-
-def read_vocabulary(path: Path) -> tuple[str, ...]:
-    """The tokens of a `vocab.txt`, one a line. Only the line feed ends a line: a token may hold other separators."""
-    text = path.read_text(encoding="utf-8")
-    return tuple(line.rstrip("\r") for line in text.removesuffix("\n").split("\n"))
-
-
-def check_vocabulary(vocabulary: Sequence[str]) -> None:
-    """Refuse a vocabulary WordPiece cannot work with.
-
-    Raises:
-        EncoderError: it lacks a special token or names one token twice.
-    """
-    missing = [token for token in SPECIAL_TOKENS if token not in vocabulary]
-    if missing:
-        raise EncoderError(
-            f"The vocabulary ({len(vocabulary):,} tokens) lacks {', '.join(missing)}. Expected a BERT WordPiece "
-            "vocabulary, one token a line."
-        )
-    if len(set(vocabulary)) != len(vocabulary):
-        seen: set[str] = set()
-        twice = next(token for token in vocabulary if token in seen or seen.add(token))  # type: ignore[func-returns-value]
-        raise EncoderError(f"The vocabulary names the token {twice!r} twice; an id would be ambiguous.")

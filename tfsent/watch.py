@@ -4,32 +4,111 @@ from __future__ import annotations
 
 import math
 import time
+from collections import deque
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import keras
 
 from tfsent.batching import BatchPlan
+from tfsent.config import TrainConfig
 from tfsent.console import Meter, say
 from tfsent.errors import TrainingError
+from tfsent.keeper import Progress
 
-if TYPE_CHECKING:
-    from tfsent.fit import Progress
+WINDOW = 100
+"""Batches over which a guard looks back: fewer are luck."""
+ALONE = 0.999
+"""From this share of the reviews on, a class stands alone."""
+_CURES = (
+    "Usually the learning rate is too high (train.learning_rate; try a third of it) or the warm-up too short "
+    "(train.warmup_fraction)"
+)
+
+
+class Guard:
+    """Ends a training that explodes, or that learns nothing once the warm-up is over.
+
+    Args:
+        chance: `chance_loss` of what is learnt from.
+        majority: the share of the largest class among the validation reviews.
+        warmup_steps: before these are done, nothing is expected.
+    """
+
+    def __init__(self, chance: float, majority: float, warmup_steps: int):
+        self.chance, self.majority, self.warmup_steps = chance, majority, warmup_steps
+        self.losses: deque[float] = deque(maxlen=WINDOW)
+        self.lowest = math.inf
+
+    def see(self, step: int, loss: float) -> None:
+        """Look at the loss of a batch; `step` counts from the start of the training.
+
+        Raises:
+            TrainingError: it is no use to go on.
+        """
+        if not math.isfinite(loss):
+            raise TrainingError(
+                f"The loss became {loss} at step {step}. {_CURES}, or bfloat16 is too coarse (train.precision=float32)."
+            )
+        self.losses.append(loss)
+        if len(self.losses) < WINDOW:
+            return
+        mean = sum(self.losses) / WINDOW
+        self.lowest = min(self.lowest, mean)
+        if mean > 0.99 * self.chance and mean > 2 * self.lowest:
+            raise TrainingError(
+                f"The loss explodes: {mean:.3f} over the {WINDOW} batches up to step {step}, after {self.lowest:.3f}; "
+                f"a model that looks at no text has {self.chance:.3f}. {_CURES}. If this is what you want: "
+                "train.guards=false."
+            )
+        if step >= self.warmup_steps + 2 * WINDOW and mean > 0.99 * self.chance:
+            raise TrainingError(
+                f"Nothing is learnt: the loss is {mean:.3f} over the {WINDOW} batches up to step {step}, the warm-up "
+                f"long over, and a model that looks at no text has {self.chance:.3f}. Look at the labels first "
+                f"(`tfsent data`). {_CURES}, or it is far too low. If this is what you want: train.guards=false."
+            )
+
+    def see_epoch(self, step: int, validation_loss: float, largest_share: float) -> None:
+        """Look at the validation after an epoch.
+
+        Raises:
+            TrainingError: it is no use to go on.
+        """
+        collapsed = largest_share > ALONE > self.majority and validation_loss > 0.98 * self.chance
+        if collapsed and step >= self.warmup_steps + WINDOW:
+            raise TrainingError(
+                f"The model puts all validation reviews into one class, and {1 - self.majority:.1%} of them belong "
+                f"elsewhere; its loss is {validation_loss:.3f}, and that of a model that looks at no text "
+                f"{self.chance:.3f}. {_CURES}, or a rare class wants train.class_weight=balanced. If this is what you "
+                "want: train.guards=false."
+            )
 
 
 class Watch(keras.callbacks.Callback):
-    """Shows loss, accuracy, tokens a second and the time left; stops when the loss is no longer a number."""
+    """Shows loss, accuracy, tokens a second and the time left; asks the guard after every step.
 
-    def __init__(self, plan: BatchPlan, progress: Progress):
+    Args:
+        plan: what is trained on.
+        progress: where training stands.
+        config: the recipe's.
+        chance: `chance_loss` of what is learnt from.
+        majority: the share of the largest class among the validation reviews.
+    """
+
+    def __init__(self, plan: BatchPlan, progress: Progress, config: TrainConfig, chance: float, majority: float):
         super().__init__()
-        self.plan, self.progress = plan, progress
+        self.plan, self.progress, self.config = plan, progress, config
+        self.guard = Guard(chance, majority, round(plan.steps * plan.epochs * config.warmup_fraction))
         self.real_tokens: list[int] = []
         self.open = ExitStack()
         self.clock: float | None = None
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Start a bar."""
-        self.real_tokens = [int(self.plan.lengths[rows].sum()) for rows, _ in self.plan.epoch(epoch)]
+        batches = self.plan.epoch(epoch)
+        self.real_tokens = [int(self.plan.lengths[rows].sum()) for rows, _ in batches]
+        self.rows = [self.plan.shapes.rows(len(rows), length, self.plan.max_tokens) for rows, length in batches]
+        self.total: float | None = None
         self.started, self.seen = time.monotonic(), 0
         self.meter = Meter(f"epoch {epoch + 1}/{self.plan.epochs}", self.plan.steps)
         self.open.enter_context(self.meter)
@@ -38,11 +117,7 @@ class Watch(keras.callbacks.Callback):
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Advance the bar."""
         loss, step = float(logs["loss"]), self.progress.step
-        if not math.isfinite(loss):
-            raise TrainingError(
-                f"The loss became {loss} at step {step + 1}. Usually the learning rate is too high "
-                f"(train.learning_rate; try a third of it), or bfloat16 is too coarse (train.precision=float32)."
-            )
+        self._ask_guard(loss, step)
         if batch == 0:
             # The first step of all traces the graph; its time says nothing of the speed.
             self.clock = time.monotonic()
@@ -50,6 +125,15 @@ class Watch(keras.callbacks.Callback):
             self.seen += self.real_tokens[step]
         speed = self.seen / max(time.monotonic() - (self.clock or 0.0), 1e-9)
         self.meter.advance(1, f"loss {loss:.4f} · accuracy {float(logs['accuracy']):.2%} · {speed:,.0f} tokens/s")
+
+    def _ask_guard(self, loss: float, step: int) -> None:
+        """Keras gives the mean over the epoch's rows so far; the batch's own is what it adds to the sum."""
+        before, self.total = self.total, loss * sum(self.rows[: step + 1])
+        overall = self.progress.epoch * self.plan.steps + step + 1
+        if not math.isfinite(loss):
+            self.guard.see(overall, loss)
+        if self.config.guards and (before is not None or step == 0):
+            self.guard.see(overall, (self.total - (before or 0.0)) / self.rows[step])
 
     def on_test_begin(self, logs: Any = None) -> None:
         """The steps of the epoch are done; validation begins."""
@@ -60,9 +144,11 @@ class Watch(keras.callbacks.Callback):
         self.open.close()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """One line that stays."""
+        """One line that stays, and a look at the validation."""
         say(
             f"epoch {epoch + 1}/{self.plan.epochs}: loss {logs['loss']:.4f}, accuracy {logs['accuracy']:.2%}, "
             f"validation loss {logs['val_loss']:.4f}, validation accuracy {logs['val_accuracy']:.2%} "
             f"({(time.monotonic() - self.started) / 60:.1f} min)"
         )
+        if self.config.guards:
+            self.guard.see_epoch((epoch + 1) * self.plan.steps, logs["val_loss"], logs["val_largest_share"])

@@ -1,0 +1,175 @@
+"""Several devices, several processes, JAX: the same losses; and what cannot work is refused at once."""
+
+import csv
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tfsent import devices
+from tfsent.config import ExportConfig, TrainConfig, load_config
+from tfsent.devices import Devices, choose_precision, find_devices, load_backend
+from tfsent.errors import ConfigError
+from tfsent.predictors import KerasPredictor
+
+HERE = Path(__file__).parent
+# A rate at which rounding stays rounding: at a higher one, training a tiny model is chaotic.
+SAME = ["train.epochs=2", "train.learning_rate=1e-3", "model.dropout=0.0", "model.encoder_dropout=0.0"]
+JAX = ["train.backend=jax"]
+TEXTS = ["good great superb film", "a bad awful plot", "it was the movie", "dull dull lovely"]
+
+
+def start(script, *words, **environment):
+    command = [sys.executable, str(HERE / script), *map(str, words)]
+    environment = {**os.environ, "TF_NUM_INTRAOP_THREADS": "1", **environment}
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def finish(process, code=0):
+    said, _ = process.communicate(timeout=400)
+    assert process.returncode == code, said
+    return said
+
+
+def words_of(settings, *more):
+    return [word for setting in (*settings, *SAME, *more) for word in ("--set", setting)]
+
+
+def assert_same(a, b):
+    rows = []
+    for run in (a, b):
+        with (run / "history.csv").open(newline="") as handle:
+            rows.append(list(csv.DictReader(handle)))
+    assert len(rows[0]) == len(rows[1]) == 2
+    for one, other in zip(*rows, strict=True):
+        for name, value in one.items():
+            assert float(value) == pytest.approx(float(other[name]), abs=2e-4), name
+    ours, theirs = (KerasPredictor(run).probabilities(TEXTS) for run in (a, b))
+    np.testing.assert_allclose(ours, theirs, atol=1e-4)
+    assert np.ptp(ours[:, 0]) > 1e-4  # something was learnt
+
+
+@pytest.fixture(scope="module")
+def on_four(tiny_csv_settings, tmp_path_factory):
+    """A run on JAX with four devices."""
+    run = tmp_path_factory.mktemp("four") / "run"
+    words = words_of(tiny_csv_settings, *JAX)
+    said = finish(start("several_devices.py", "jax", 4, "train", "smoke", *words, "--run-dir", run))
+    assert "4 × cpu, Keras on jax." in said
+    return run
+
+
+def test_two_mirrored_devices_give_the_losses_of_one(tiny_settings, tmp_path):
+    for count in (1, 2):
+        words = [*words_of(tiny_settings), "--run-dir", tmp_path / str(count)]
+        said = finish(start("several_devices.py", "tensorflow", count, "train", "smoke", *words))
+        assert f"{count} × cpu, Keras on tensorflow." in said
+    assert_same(tmp_path / "1", tmp_path / "2")
+
+
+def test_jax_on_four_devices_gives_the_losses_of_one_where_there_is_no_tensorflow(on_four, tiny_csv_settings, tmp_path):
+    """The tokens are those that were kept when four devices trained on them."""
+    words = [*words_of(tiny_csv_settings, *JAX), "--run-dir", tmp_path / "run"]
+    finish(start("without_tensorflow.py", "train", "smoke", *words))
+    assert not (tmp_path / "run" / "tensorboard").exists()
+    assert_same(on_four, tmp_path / "run")
+
+
+def test_two_processes_give_the_losses_of_one_and_one_of_them_writes(on_four, tiny_csv_settings, tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    words = ["train", "smoke", *words_of(tiny_csv_settings, *JAX), "--run-dir", tmp_path / "run"]
+    cluster = {"KERAS_DISTRIBUTION_JOB_ADDRESSES": address, "KERAS_DISTRIBUTION_NUM_PROCESSES": "2"}
+    both = [
+        start("several_devices.py", "jax", 2, *words, **cluster, KERAS_DISTRIBUTION_PROCESS_ID=str(i)) for i in (0, 1)
+    ]
+    assert all("4 × cpu in 2 processes, Keras on jax." in finish(process) for process in both)
+    assert_same(on_four, tmp_path / "run")
+
+
+def test_what_was_trained_on_jax_exports_and_verifies(on_four):
+    from tfsent import bundle
+
+    budget = {"int8_flips": 0.1, "int8_accuracy_drop": 0.1}
+    result = bundle.export(on_four, ExportConfig(verify_examples=40, budget=budget), list(bundle.TARGETS))
+    assert result["passed"], result
+    assert {artifact["artifact"] for artifact in result["artifacts"]} == {"savedmodel", "float32", "int8"}
+
+
+def test_killed_on_jax_it_goes_on_bit_for_bit(tiny_settings, tmp_path):
+    words = ["smoke", *words_of(tiny_settings, *JAX, "model.encoder_dropout=0.1", "train.checkpoint_minutes=0")]
+    alone = {"KERAS_BACKEND": "jax"}  # killed.py imports Keras before `tfsent` can choose
+    finish(start("killed.py", "never", 1, "train", *words, "--run-dir", tmp_path / "whole", **alone))
+    finish(start("killed.py", "step", 40, "train", *words, "--run-dir", tmp_path / "run", **alone), -signal.SIGKILL)
+    assert "Going on from" in finish(start("killed.py", "never", 1, "train", "--resume", tmp_path / "run", **alone))
+    assert (tmp_path / "run" / "history.csv").read_text() == (tmp_path / "whole" / "history.csv").read_text()
+    ours, theirs = (KerasPredictor(tmp_path / name).model.get_weights() for name in ("run", "whole"))
+    assert all(np.array_equal(a, b) for a, b in zip(ours, theirs, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("settings", "environment", "message"),
+    [
+        ({"devices": "tpu"}, {}, "train.devices is tpu, and there is no TensorFlow for TPUs .* Set train.backend=jax"),
+        ({}, {"KERAS_DISTRIBUTION_NUM_PROCESSES": "2"}, "Several hosts .* do not work with train.backend=tensorflow"),
+        ({}, {"TF_CONFIG": '{"cluster": {"worker": ["a:1", "b:1"]}}'}, "MultiWorkerMirroredStrategy breaks in Keras 3"),
+        ({"backend": "jax"}, {}, "this process has loaded Keras on tensorflow already. Train in a process of its own"),
+    ],
+)
+def test_what_cannot_work_is_refused_at_once(monkeypatch, settings, environment, message):
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError, match=message):
+        load_backend(TrainConfig(**settings))
+
+
+def test_a_backend_that_is_not_installed_is_named_with_its_command(monkeypatch):
+    monkeypatch.delitem(sys.modules, "keras")
+    monkeypatch.setattr(devices.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r"not installed. pip install 'tfsent\[jax\]' for a CPU"):
+        load_backend(TrainConfig(backend="jax"))
+
+
+def test_devices_that_are_not_here_are_told():
+    with pytest.raises(ConfigError, match="train.devices is gpu, and Keras on tensorflow sees 1 cpu here"):
+        find_devices(TrainConfig(devices="gpu"))
+    assert find_devices(TrainConfig()) == Devices("tensorflow", "cpu", ("/device:CPU:0",))
+
+
+def test_of_several_gpus_the_named_ones_are_taken(monkeypatch):
+    here = {"gpu": ("/device:GPU:0", "/device:GPU:1", "/device:GPU:2"), "cpu": ("/device:CPU:0",)}
+    monkeypatch.setattr(devices, "_tensorflow_devices", lambda: here)
+    assert find_devices(TrainConfig()).names == here["gpu"]
+    assert find_devices(TrainConfig(devices="gpu:0,2")).names == ("/device:GPU:0", "/device:GPU:2")
+    assert find_devices(TrainConfig(devices="gpu:0")).is_default
+    assert not find_devices(TrainConfig(devices="gpu:1")).is_default
+    assert not find_devices(TrainConfig(devices="cpu")).is_default
+    with pytest.raises(ConfigError, match="train.devices is gpu:1,5, and Keras on tensorflow sees 3 gpu, 1 cpu here"):
+        find_devices(TrainConfig(devices="gpu:1,5"))
+
+
+@pytest.mark.parametrize("word", ["gpus", "gpu:", "gpu:a", "cpu:0", "tpu:1"])
+def test_a_word_that_names_no_device_is_refused(word):
+    with pytest.raises(
+        ConfigError, match=f"train.devices: Expected auto, cpu, gpu, gpu:0,1 or tpu. Received: '{word}'"
+    ):
+        load_config("smoke", [f"train.devices={word!r}"])
+
+
+def test_precision_follows_the_hardware(monkeypatch):
+    cpu = Devices("tensorflow", "cpu", ("/device:CPU:0",))
+    assert choose_precision("float32", cpu) == "float32"
+    for flags, expected in [("fma avx512_bf16", "mixed_bfloat16"), ("amx_bf16", "mixed_bfloat16"), ("avx2", "float32")]:
+        monkeypatch.setattr(devices.Path, "read_text", lambda *_, flags=flags, **__: flags)
+        assert choose_precision("auto", cpu) == expected
+    assert choose_precision("auto", Devices("jax", "tpu", ("tpu:0",))) == "mixed_bfloat16"
+    for capability, expected in [((7, 5), "float32"), ((8, 0), "mixed_bfloat16")]:
+        monkeypatch.setattr(devices, "_gpu_capability", lambda _, found=capability: found)
+        assert choose_precision("auto", Devices("tensorflow", "gpu", ("/device:GPU:0",))) == expected
+    assert TrainConfig().precision == "auto"

@@ -1,0 +1,117 @@
+"""Tokens that are kept: the same ids, found again, and thrown away when anything about them is wrong."""
+
+import os
+import shutil
+import sys
+
+import numpy as np
+import pytest
+from conftest import VOCABULARY, tiny_texts
+
+from tfsent import tokens as kept
+from tfsent.data import Reviews
+from tfsent.errors import ConfigError
+from tfsent.spool import Spool
+from tfsent.tokens import load_tokens
+from tfsent.vocabulary import TextSpec
+
+
+def make_reviews(count=30, seed=0):
+    rows = tiny_texts(count, seed)
+    labels = np.array([label for _, label in rows], np.int32)
+    return Reviews(tuple(text for text, _ in rows), labels, ("bad", "good"), "made up")
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("TFSENT_CACHE", str(tmp_path))
+    return tmp_path / "tokens"
+
+
+SPEC = TextSpec(True, 16, truncation="windows")
+
+
+def rows_of(tokens):
+    return [tokens[i].tolist() for i in range(len(tokens))]
+
+
+def assert_same(a, b):
+    assert rows_of(a) == rows_of(b)
+    for name in ("lengths", "owner", "review_lengths"):
+        np.testing.assert_array_equal(getattr(a, name), getattr(b, name))
+
+
+@pytest.mark.parametrize("in_memory", [0, 1 << 20])
+def test_what_is_kept_is_what_was_made_and_is_not_made_again(cache, monkeypatch, in_memory):
+    monkeypatch.setattr("tfsent.spool.IN_MEMORY", in_memory)
+    reviews = make_reviews()
+    made = load_tokens(reviews, SPEC, VOCABULARY)
+    monkeypatch.setattr(kept, "tokenize_all", lambda *_: pytest.fail("tokenised again"))
+    assert_same(made, load_tokens(make_reviews(), SPEC, VOCABULARY))
+    assert rows_of(made) == rows_of(made)  # those in memory can still be read
+
+
+def test_whatever_changes_an_id_is_another_key(cache):
+    reviews = make_reviews()
+    load_tokens(reviews, SPEC, VOCABULARY)
+    load_tokens(make_reviews(seed=1), SPEC, VOCABULARY)
+    load_tokens(reviews, TextSpec(True, 17, truncation="windows"), VOCABULARY)
+    load_tokens(reviews, SPEC, [*VOCABULARY[:-2], ".", ","])
+    assert len(list(cache.iterdir())) == 4
+
+
+@pytest.mark.parametrize("name", ["ids.bin", "table.npz", "manifest.json"])
+@pytest.mark.parametrize("harm", ["flip", "cut", "remove"])
+def test_damaged_tokens_are_made_again_and_that_is_said(cache, name, harm):
+    made = load_tokens(make_reviews(), SPEC, VOCABULARY)
+    path = next(cache.iterdir()) / name
+    content = path.read_bytes()
+    if harm == "remove":
+        path.unlink()
+    else:
+        half = len(content) // 2
+        flipped = content[:half] + bytes([content[half] ^ 1]) + content[half + 1 :]
+        path.write_bytes(content[:half] if harm == "cut" else flipped)
+    said = []
+    assert_same(made, load_tokens(make_reviews(), SPEC, VOCABULARY, said.append))
+    assert len(said) == 1
+    assert "are damaged" in said[0]
+    assert_same(made, load_tokens(make_reviews(), SPEC, VOCABULARY, pytest.fail))
+
+
+def test_those_used_longest_ago_make_room(cache, monkeypatch):
+    sets = [make_reviews(seed=seed) for seed in range(4)]
+    for reviews in sets[:3]:
+        load_tokens(reviews, SPEC, VOCABULARY)
+    for age, path in enumerate(sorted(cache.iterdir())):
+        os.utime(path / "manifest.json", (age, age))
+    oldest = min(cache.iterdir(), key=lambda path: (path / "manifest.json").stat().st_mtime)
+    size = sum(file.stat().st_size for path in cache.iterdir() for file in path.iterdir())
+    monkeypatch.setattr(kept, "CACHE_BYTES", size + 100)
+    load_tokens(sets[3], SPEC, VOCABULARY)
+    assert len(list(cache.iterdir())) == 3
+    assert not oldest.exists()
+    monkeypatch.setattr(kept, "CACHE_BYTES", 10)
+    shutil.rmtree(cache)
+    load_tokens(sets[0], SPEC, VOCABULARY)
+    assert not cache.exists()
+
+
+def test_a_cache_that_cannot_be_written_to_stops_nothing(cache, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Spool, "copy_to", full)
+    said = []
+    assert len(load_tokens(make_reviews(), SPEC, VOCABULARY, said.append)) >= 30
+    assert "The tokens are not kept for another time: Cannot write " in said[0]
+    assert "No space left" in said[0]
+    assert list(cache.iterdir()) == []
+
+
+def test_without_tensorflow_and_without_tokens_it_says_what_to_do(cache, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tfsent.text", None)
+    with pytest.raises(
+        ConfigError, match="TensorFlow is not here to make them. Expected a TFSENT_CACHE from a machine"
+    ):
+        load_tokens(make_reviews(), SPEC, VOCABULARY)

@@ -1,0 +1,81 @@
+"""Guards: they stop what explodes, collapses or learns nothing, and nothing else."""
+
+import numpy as np
+import pytest
+
+from tfsent.config import load_config
+from tfsent.errors import TrainingError
+from tfsent.predictors import KerasPredictor
+from tfsent.train import train
+from tfsent.watch import WINDOW, Guard
+
+CHANCE = float(np.log(2))
+
+
+def see_all(losses, warmup_steps=10):
+    guard = Guard(CHANCE, 0.5, warmup_steps)
+    for step, loss in enumerate(losses, 1):
+        guard.see(step, loss)
+
+
+def test_training_as_it_should_be_is_let_alone():
+    rng = np.random.default_rng(0)
+    falling = np.concatenate([np.full(30, CHANCE), np.linspace(CHANCE, 0.1, 500), np.full(500, 0.1)])
+    see_all(falling * rng.lognormal(0, 0.4, len(falling)))
+    see_all([CHANCE] * (WINDOW + 5))  # too early to say
+    see_all([CHANCE] * 400, warmup_steps=400)  # warming up
+    see_all([0.97 * CHANCE] * 1000)  # hard, but something is learnt
+
+
+@pytest.mark.parametrize(
+    ("losses", "message"),
+    [
+        ([0.3, float("nan")], "The loss became nan at step 2. Usually the learning rate is too high"),
+        ([float("inf")], "The loss became inf at step 1"),
+        (
+            [0.4] * 200 + [9.0] * 50,
+            "The loss explodes: 0.830 over the 100 batches up to step 205, after 0.400; ",
+        ),
+        (
+            [0.9 * CHANCE] * 110 + [CHANCE] * 300,
+            r"Nothing is learnt: the loss is 0.69\d over the 100 batches up to step 21\d",
+        ),
+    ],
+)
+def test_what_is_no_use_is_stopped(losses, message):
+    with pytest.raises(TrainingError, match=message):
+        see_all(losses)
+
+
+def test_a_model_that_names_one_class_alone_is_stopped_if_its_loss_says_no_more():
+    guard = Guard(CHANCE, 0.6, 10)
+    guard.see_epoch(1000, 0.69, 0.99)  # not alone
+    guard.see_epoch(1000, 0.4, 1.0)  # its probabilities do tell reviews apart
+    guard.see_epoch(50, 0.69, 1.0)  # too early
+    Guard(CHANCE, 1.0, 10).see_epoch(1000, 0.69, 1.0)  # there is but one class
+    message = "puts all validation reviews into one class, and 40.0% of them belong elsewhere; its loss is 0.690"
+    with pytest.raises(TrainingError, match=message):
+        guard.see_epoch(1000, 0.69, 1.0)
+
+
+def test_a_rate_far_too_high_is_told_and_leaves_no_run(tiny_settings, tmp_path, capsys):
+    settings = [*tiny_settings, "train.learning_rate=0.9", "train.batch_tokens=32", "train.checkpoint_minutes=60"]
+    with pytest.raises(TrainingError, match=r"(The loss explodes|Nothing is learnt).*train.learning_rate; try a third"):
+        train(load_config("smoke", settings), tmp_path / "run")
+    assert list(tmp_path.iterdir()) == []
+    train(load_config("smoke", [*settings, "train.guards=false", "train.epochs=1"]), tmp_path / "run")
+    assert (tmp_path / "run" / "model").is_dir()
+
+
+def test_what_goes_wrong_late_keeps_the_best_epoch(tiny_settings, tmp_path, capsys, monkeypatch):
+    see = Guard.see
+
+    def late(self, step, loss):
+        see(self, step, float("nan") if step > 40 else loss)
+
+    monkeypatch.setattr(Guard, "see", late)
+    train(load_config("smoke", [*tiny_settings, "train.early_stopping_patience=6"]), tmp_path / "run")
+    said = capsys.readouterr().err
+    assert "The loss became nan at step 41. Usually" in said
+    assert "Training ends here; the weights of its best epoch are kept." in said
+    assert KerasPredictor(tmp_path / "run").probabilities(["good great superb"]).max() > 0.5

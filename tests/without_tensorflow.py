@@ -1,0 +1,10 @@
+"""Runs `tfsent` as on a machine where TensorFlow is not installed."""
+
+import sys
+
+for name in ("tensorflow", "tensorflow_text", "tensorflow_datasets", "tensorflow_hub", "tf_keras"):
+    sys.modules[name] = None
+
+from tfsent.cli import main  # noqa: E402
+
+main()

@@ -1,0 +1,196 @@
+"""Which backend computes, and on what: chosen before Keras is imported, refused at once where it cannot work.
+
+| `train.backend` | one device | several on one host | several hosts |
+| --- | --- | --- | --- |
+| `tensorflow` | CPU, GPU | `tf.distribute.MirroredStrategy` | refused: Keras 3 and its strategies do not work |
+| `jax` | CPU, GPU, TPU | `keras.distribution.DataParallel` | the same, a process a host |
+
+Keras's own variables say which process of how many this is: KERAS_DISTRIBUTION_JOB_ADDRESSES (the first is the
+coordinator's), KERAS_DISTRIBUTION_NUM_PROCESSES, KERAS_DISTRIBUTION_PROCESS_ID.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import json
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tfsent.config import TrainConfig
+from tfsent.console import load_keras
+from tfsent.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Devices:
+    """Where training computes."""
+
+    backend: str
+    kind: str
+    """`cpu`, `gpu` or `tpu`."""
+    names: tuple[str, ...]
+    """All of them, of other processes too, as the backend calls them."""
+    process: int = 0
+    processes: int = 1
+    is_default: bool = True
+    """Whether this is the one device that the backend takes unasked."""
+
+    @property
+    def is_chief(self) -> bool:
+        """Whether this process writes the run directory."""
+        return self.process == 0
+
+    def scope(self) -> contextlib.AbstractContextManager[Any]:
+        """Within it a model is built and trained: its variables then lie where they should."""
+        if self.is_default:
+            return contextlib.nullcontext()
+        if self.backend == "jax":
+            import keras
+
+            distribution = keras.distribution.DataParallel(devices=list(self.names), auto_shard_dataset=False)
+            return distribution.scope()
+        import tensorflow as tf
+
+        if len(self.names) == 1:
+            return tf.device(self.names[0])
+        return tf.distribute.MirroredStrategy(list(self.names)).scope()
+
+    def agree(self, number: int) -> int:
+        """The largest of a number over all processes; all of them must ask."""
+        if self.processes == 1:
+            return number
+        import numpy as np
+        from jax.experimental import multihost_utils
+
+        return int(multihost_utils.process_allgather(np.int32(number)).max())
+
+    def __str__(self) -> str:
+        several = f" in {self.processes} processes" if self.processes > 1 else ""
+        return f"{len(self.names)} × {self.kind}{several}, Keras on {self.backend}"
+
+
+def load_backend(config: TrainConfig) -> None:
+    """Import Keras on the recipe's backend.
+
+    Raises:
+        ConfigError: the backend is not installed, or cannot do what the recipe or the environment asks for.
+    """
+    processes = os.environ.get("KERAS_DISTRIBUTION_NUM_PROCESSES", "1")
+    loaded = sys.modules.get("keras")
+    if loaded is not None and loaded.backend.backend() != config.backend:
+        raise ConfigError(
+            f"train.backend is {config.backend}, and this process has loaded Keras on {loaded.backend.backend()} "
+            "already. Train in a process of its own, such as `tfsent train`."
+        )
+    if config.backend == "jax":
+        if importlib.util.find_spec("jax") is None:
+            raise ConfigError(
+                "train.backend is jax, which is not installed. pip install 'tfsent[jax]' for a CPU; for NVIDIA GPUs "
+                "then pip install 'jax[cuda13]', for TPUs 'jax[tpu]'."
+            )
+        load_keras("jax")
+        if processes != "1":
+            import keras
+
+            keras.distribution.initialize()
+        return
+    if config.devices == "tpu":
+        raise ConfigError(
+            "train.devices is tpu, and there is no TensorFlow for TPUs from 2.21 on. Set train.backend=jax: what it "
+            "trains is exported by TensorFlow all the same."
+        )
+    if processes != "1" or _tf_config_hosts() > 1:
+        raise ConfigError(
+            "Several hosts (KERAS_DISTRIBUTION_NUM_PROCESSES or TF_CONFIG) do not work with train.backend=tensorflow: "
+            "MultiWorkerMirroredStrategy breaks in Keras 3, parameter servers are not supported. Set "
+            "train.backend=jax, or unset them to train on this host's devices."
+        )
+    load_keras("tensorflow")
+
+
+def _tf_config_hosts() -> int:
+    try:
+        cluster = json.loads(os.environ.get("TF_CONFIG") or "{}").get("cluster", {})
+        return sum(len(addresses) for addresses in cluster.values())
+    except (ValueError, AttributeError, TypeError):
+        return 0
+
+
+def find_devices(config: TrainConfig) -> Devices:
+    """The devices a recipe asks for, after `load_backend`.
+
+    Raises:
+        ConfigError: they are not here.
+    """
+    kind, _, numbers = config.devices.partition(":")
+    here = _jax_devices() if config.backend == "jax" else _tensorflow_devices()
+    if kind == "auto":
+        kind = next(kind for kind in ("tpu", "gpu", "cpu") if here.get(kind))
+    names = here.get(kind, ())
+    wanted = [int(i) for i in numbers.split(",")] if numbers else range(len(names))
+    chosen = tuple(names[i] for i in wanted if i < len(names))
+    if not chosen or len(chosen) < len(wanted):
+        found = ", ".join(f"{len(names)} {kind}" for kind, names in here.items() if names)
+        raise ConfigError(
+            f"train.devices is {config.devices}, and Keras on {config.backend} sees {found} here. `tfsent doctor` "
+            "says what is missing."
+        )
+    default = next(here[kind][0] for kind in ("tpu", "gpu", "cpu") if here.get(kind))
+    process, processes = 0, 1
+    if config.backend == "jax":
+        import jax
+
+        process, processes = jax.process_index(), jax.process_count()
+    return Devices(config.backend, kind, chosen, process, processes, chosen == (default,) and processes == 1)
+
+
+def _jax_devices() -> dict[str, tuple[str, ...]]:
+    import jax
+
+    found = {}
+    for kind in ("tpu", "gpu", "cpu"):
+        try:
+            found[kind] = tuple(f"{kind}:{device.id}" for device in jax.devices(kind))
+        except RuntimeError:
+            continue  # JAX's way to say that there are none
+    return found
+
+
+def _tensorflow_devices() -> dict[str, tuple[str, ...]]:
+    import tensorflow as tf
+
+    return {
+        kind: tuple(device.name for device in tf.config.list_logical_devices(kind.upper())) for kind in ("gpu", "cpu")
+    }
+
+
+def choose_precision(precision: str, devices: Devices) -> str:
+    """`auto` is mixed_bfloat16 where the hardware multiplies bfloat16 natively, else float32."""
+    if precision != "auto":
+        return precision
+    if devices.kind == "tpu":
+        return "mixed_bfloat16"
+    if devices.kind == "gpu":
+        return "mixed_bfloat16" if _gpu_capability(devices) >= (8, 0) else "float32"
+    try:
+        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return "float32"
+    return "mixed_bfloat16" if "avx512_bf16" in flags or "amx_bf16" in flags else "float32"
+
+
+def _gpu_capability(devices: Devices) -> tuple[int, ...]:
+    """NVIDIA's compute capability; 8.0, Ampere, is the first with bfloat16."""
+    if devices.backend == "jax":
+        import jax
+
+        found = getattr(jax.devices("gpu")[0], "compute_capability", "0.0")
+        return tuple(int(part) for part in found.split(".") if part.isdigit())
+    import tensorflow as tf
+
+    details = tf.config.experimental.get_device_details(tf.config.list_physical_devices("GPU")[0])
+    return details.get("compute_capability", (0, 0))

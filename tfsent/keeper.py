@@ -1,0 +1,227 @@
+"""What is kept of a training: the best weights, the history, and checkpoints to go on from."""
+
+from __future__ import annotations
+
+import csv
+import io
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfsent import checkpoint, runs
+from tfsent.batching import BatchPlan
+from tfsent.config import TrainConfig
+from tfsent.errors import RunError
+
+
+@dataclass
+class Progress:
+    """Where training stands, beside the model's variables."""
+
+    epoch: int = 0
+    step: int = 0
+    """Steps done in this epoch."""
+    best: float | None = None
+    """The best validation accuracy so far."""
+    waited: int = 0
+    """Epochs since."""
+    logs: dict[str, float] = field(default_factory=dict)
+    """Loss and accuracy of an epoch whose steps are done and whose validation is not."""
+    history: list[dict[str, float]] = field(default_factory=list)
+    """One entry an epoch."""
+
+    @property
+    def remembered(self) -> dict[str, Any]:
+        """For a checkpoint's state.json."""
+        return asdict(self)
+
+
+@dataclass
+class Asked:
+    """Which signal asked training to stop."""
+
+    by: int = 0
+
+
+class StoppedError(Exception):
+    """Leaves `fit` between two steps."""
+
+
+class Keeper(keras.callbacks.Callback):
+    """Keeps the best weights, the history and checkpoints; stops when it should.
+
+    Args:
+        run: where checkpoints and history.csv go.
+        config: early stopping, and how often to save.
+        plan: gives the steps an epoch.
+        progress: changed as training goes on.
+        resumed: the checkpoint to go on from; `progress` is its.
+        belongs_to: kept in every checkpoint, to tell whether a later one may go on from it.
+        writes: false in all processes but one.
+        agree: the largest of a number over all processes, so that all stop at one step.
+    """
+
+    def __init__(
+        self,
+        run: Path,
+        config: TrainConfig,
+        plan: BatchPlan,
+        progress: Progress,
+        resumed: checkpoint.Checkpoint | None = None,
+        belongs_to: dict[str, Any] | None = None,
+        *,
+        writes: bool = True,
+        agree: Callable[[int], int] = lambda number: number,
+    ):
+        super().__init__()
+        self.run, self.config, self.plan, self.progress = run, config, plan, progress
+        self.resumed, self.belongs_to = resumed, belongs_to or {}
+        self.writes, self.agree = writes, agree
+        self.best_weights = _group(resumed.arrays, "best") if resumed else []
+        self.asked = Asked()
+        self.saved = time.monotonic()
+        self.raw: list[np.ndarray] = []
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """Put back what a checkpoint held. Not earlier: the optimiser and the metrics are built by now, and reset."""
+        if self.resumed is not None:
+            restore(self.model, self.resumed.arrays)
+            self.resumed = None
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Count the step; save when it is time; stop when that was asked for."""
+        self.progress.step += 1
+        if self.progress.step == self.plan.steps:
+            self.progress.logs = {name: float(value) for name, value in (logs or {}).items()}
+        if time.monotonic() - self.saved >= 60 * self.config.checkpoint_minutes:
+            self.save()
+        self.stop_if_asked()
+
+    def on_test_begin(self, logs: Any = None) -> None:
+        """Evaluate the average of the weights, where the recipe wants it."""
+        self.raw = [keras.ops.convert_to_numpy(variable) for variable, _ in _averages(self.model)]
+        self.average(self.model)
+
+    def on_test_end(self, logs: Any = None) -> None:
+        """Go on with the weights themselves."""
+        for (variable, _), value in zip(_averages(self.model), self.raw, strict=bool(self.raw)):
+            variable.assign(value)
+        self.raw = []
+
+    def average(self, model: keras.Model) -> None:
+        """Put the moving averages in the place of the weights, where the recipe wants them."""
+        for variable, mean in _averages(model):
+            variable.assign(mean)
+
+    def on_test_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Who is asked to stop cannot wait for the end of a validation."""
+        self.stop_if_asked()
+
+    def stop_if_asked(self) -> None:
+        """Between two steps: write a checkpoint and leave."""
+        self.asked.by = self.agree(self.asked.by)
+        if self.asked.by:
+            self.save()
+            raise StoppedError
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Compare with the best, write the history, save."""
+        progress = self.progress
+        progress.history.append({"epoch": epoch, **{name: float(value) for name, value in (logs or {}).items()}})
+        accuracy = progress.history[-1]["val_accuracy"]
+        progress.waited += 1
+        if progress.best is None or accuracy > progress.best:
+            progress.best, progress.waited = accuracy, 0
+            means = {id(variable): mean for variable, mean in _averages(self.model)}
+            kept = [means.get(id(weight), weight) for weight in self.model.weights]
+            self.best_weights = [keras.ops.convert_to_numpy(weight) for weight in kept]
+        progress.epoch, progress.step, progress.logs = epoch + 1, 0, {}
+        if self.writes:
+            runs.write_text(self.run / "history.csv", _csv(progress.history))
+        if progress.epoch < self.plan.epochs and not self.is_enough():
+            self.save()
+            self.stop_if_asked()
+
+    def is_enough(self) -> bool:
+        """Whether validation has not got better for as many epochs as the recipe waits."""
+        return self.progress.waited >= self.config.early_stopping_patience
+
+    def has_learnt(self, majority: float) -> bool:
+        """Whether there are weights that are better than naming the largest class, whose share is `majority`."""
+        return bool(self.best_weights) and (self.progress.best or 0.0) > majority
+
+    def save(self) -> None:
+        """Write a checkpoint."""
+        if not self.writes:
+            return
+        if hasattr(self.model, "jax_state_sync"):
+            self.model.jax_state_sync()  # within `fit`, Keras on JAX keeps the values to itself
+        self.on_test_end()  # should this be in the middle of one
+        progress, arrays = self.progress, snapshot(self.model)
+        arrays |= {f"best/{i:04d}": weight for i, weight in enumerate(self.best_weights)}
+        step = progress.epoch * self.plan.steps + progress.step
+        state = {"progress": progress.remembered, "belongs_to": self.belongs_to}
+        checkpoint.save(self.run / "checkpoints", step, arrays, state)
+        self.saved = time.monotonic()
+
+    def finish_epoch(self, model: keras.Model, validation: Any) -> None:
+        """Go on from a checkpoint of an epoch's last step: only the validation was missing."""
+        self.set_model(model)
+        self.on_epoch_begin(self.progress.epoch)
+        logs = self.progress.logs
+        found = model.evaluate(validation, verbose=0, return_dict=True, callbacks=[self])
+        self.on_epoch_end(self.progress.epoch, {**logs, **{f"val_{name}": value for name, value in found.items()}})
+
+    def restore_best(self, model: keras.Model) -> None:
+        """The weights of the best epoch."""
+        for weight, best in zip(model.weights, self.best_weights, strict=bool(self.best_weights)):
+            weight.assign(best)
+
+
+def snapshot(model: keras.Model) -> dict[str, np.ndarray]:
+    """Every variable that decides what comes next: weights, random states, optimiser, schedule, metrics."""
+    values = {name: keras.ops.convert_to_numpy(variable) for name, variable in _variables(model).items()}
+    return {name: np.array(value, order="C") for name, value in values.items()}
+
+
+def restore(model: keras.Model, arrays: dict[str, np.ndarray]) -> None:
+    """Put back a snapshot.
+
+    Raises:
+        RunError: it is of another model.
+    """
+    variables = _variables(model)
+    if strange := set(variables) ^ {name for name in arrays if not name.startswith("best/")}:
+        raise RunError(f"The checkpoint is of another model: {sorted(strange)[0]} is in one of them only.")
+    for name, variable in variables.items():
+        variable.assign(arrays[name])
+
+
+def _variables(model: keras.Model) -> dict[str, Any]:
+    groups = {"model": model.variables, "optimizer": model.optimizer.variables, "metrics": model.metrics_variables}
+    return {f"{name}/{i:04d}": v for name, variables in groups.items() for i, v in enumerate(variables)}
+
+
+def _averages(model: keras.Model) -> list[tuple[Any, Any]]:
+    """Each trained variable with its moving average; none where the recipe wants none."""
+    optimizer = model.optimizer
+    if not optimizer.use_ema or not optimizer.built:
+        return []
+    return list(zip(optimizer._trainable_variables, optimizer._model_variables_moving_average, strict=True))
+
+
+def _group(arrays: dict[str, np.ndarray], name: str) -> list[np.ndarray]:
+    return [arrays[key] for key in sorted(arrays) if key.startswith(f"{name}/")]
+
+
+def _csv(history: list[dict[str, float]]) -> str:
+    out = io.StringIO()
+    writer = csv.DictWriter(out, sorted(history[0], key=lambda name: (name != "epoch", name)), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(history)
+    return out.getvalue()

@@ -1,0 +1,223 @@
+"""What is minimised, how, and what is measured on the way: loss, schedule, AdamW, metrics. `keras.ops` only.
+
+AdamW (I. Loshchilov, F. Hutter, Decoupled Weight Decay Regularization, 2019) without decay on biases and layer norms,
+linear warm-up, and linear decay as in BERT (Devlin et al. 2018) or cosine decay (SGDR, same authors, 2017), gradients
+clipped by their global norm.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Literal
+
+import keras
+import numpy as np
+
+from tfsent.config import TrainConfig
+from tfsent.data import Reviews
+from tfsent.errors import ConfigError
+
+NO_DECAY = ("bias", "gamma", "beta")
+"""Names of the variables that weight decay leaves alone: biases and the layer norms' scale and shift."""
+
+
+@keras.saving.register_keras_serializable(package="tfsent")
+class WarmupDecay(keras.optimizers.schedules.LearningRateSchedule):
+    """From 0 up to `peak` over `warmup_steps`, then down to 0 at `total_steps`, straight or as a half cosine."""
+
+    def __init__(self, peak: float, warmup_steps: int, total_steps: int, shape: str = "linear"):
+        self.peak, self.warmup_steps, self.total_steps, self.shape = peak, warmup_steps, total_steps, shape
+
+    def __call__(self, step: Any) -> Any:
+        """The learning rate of a step, counted from 0."""
+        done = keras.ops.cast(step, "float32") + 1.0
+        up = done / max(self.warmup_steps, 1)
+        left = (self.total_steps + 1.0 - done) / max(self.total_steps + 1 - self.warmup_steps, 1)
+        down = keras.ops.clip(left, 0.0, 1.0)
+        if self.shape == "cosine":
+            down = 0.5 - 0.5 * keras.ops.cos(np.pi * down)
+        return self.peak * keras.ops.where(done <= self.warmup_steps, up, down)
+
+    def get_config(self) -> dict[str, Any]:
+        """What rebuilds it."""
+        names = ("peak", "warmup_steps", "total_steps", "shape")
+        return {name: getattr(self, name) for name in names}
+
+
+@keras.saving.register_keras_serializable(package="tfsent")
+class ClassifierLoss(keras.losses.Loss):
+    """Cross-entropy of logits `[b, classes]` and labels `int[b]`, with the weight of a review's class.
+
+    `smoothing` is the share of a label that is spread over all classes (C. Szegedy et al., Rethinking the Inception
+    Architecture, 2016).
+    """
+
+    def __init__(self, smoothing: float = 0.0, class_weights: list[float] | None = None, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.smoothing, self.class_weights = smoothing, class_weights
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        """The loss of each row, `float32[b]`."""
+        log_probabilities = keras.ops.log_softmax(y_pred)
+        named = keras.ops.one_hot(
+            keras.ops.cast(y_true, "int32"), y_pred.shape[-1]
+        )  # Keras hands labels over as floats
+        wanted = named * (1 - self.smoothing) + self.smoothing / y_pred.shape[-1]
+        losses = -keras.ops.sum(wanted * log_probabilities, axis=-1)
+        if self.class_weights is None:
+            return losses
+        return losses * keras.ops.sum(named * keras.ops.convert_to_tensor(self.class_weights, "float32"), axis=-1)
+
+    def get_config(self) -> dict[str, Any]:
+        """What rebuilds it."""
+        return {**super().get_config(), "smoothing": self.smoothing, "class_weights": self.class_weights}
+
+
+class AdamW(keras.optimizers.AdamW):
+    """Keras's, with a learning rate that may fall from layer to layer, and clipping that is right on several devices.
+
+    Args:
+        layer_decay: the learning rate of a layer as a share of that of the layer above it (J. Howard, S. Ruder,
+            ULMFiT, 2018). The weight decay keeps the full rate.
+        **kwargs: of `keras.optimizers.AdamW`.
+    """
+
+    def __init__(self, *args: Any, layer_decay: float = 1.0, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self.layer_decay = layer_decay
+
+    def build(self, variables: list[Any]) -> None:
+        """See the class."""
+        super().build(variables)
+        depths = [_depth(variable.path) for variable in variables]
+        top = 1 + max((depth for depth in depths if depth is not None), default=0)
+        self._shares = [self.layer_decay ** (top - (top if depth is None else depth)) for depth in depths]
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        """See the class."""
+        super().update_step(gradient, variable, learning_rate * self._shares[self._get_variable_index(variable)])
+
+    def finalize_variable_values(self, var_list: Any) -> None:
+        """Nothing: at the end of every `fit` Keras would put the moving averages in the place of the weights, and ours
+        is an epoch long. `keeper.Keeper` does it when training ends."""
+
+    def _clip_gradients(self, grads: list[Any]) -> list[Any]:
+        # Under a tf.distribute strategy Keras clips what each replica found by itself, before the sum: the norm of a
+        # part is not that of the whole. Here the sum comes first, and what Keras would add up later is ready.
+        if self._replicas() > 1:
+            import tensorflow as tf
+
+            context = tf.distribute.get_replica_context()
+            grads = context.all_reduce(tf.distribute.ReduceOp.SUM, [tf.convert_to_tensor(grad) for grad in grads])
+        return super()._clip_gradients(grads)
+
+    def _all_reduce_sum_gradients(self, grads_and_vars: Any) -> Any:
+        return grads_and_vars if self._replicas() > 1 else super()._all_reduce_sum_gradients(grads_and_vars)
+
+    def _replicas(self) -> int:
+        strategy = getattr(self, "_distribution_strategy", None)
+        return strategy.num_replicas_in_sync if strategy is not None else 1
+
+
+def _depth(path: str) -> int | None:
+    """0 for embeddings, i + 1 for the i-th layer, None above them."""
+    if match := re.search(r"transformer_layer_(\d+)/", path):
+        return int(match[1]) + 1
+    return 0 if re.search(r"(^|/)(token|position|segment)_embedding|(^|/)embeddings_", path) else None
+
+
+def chance_loss(counts: list[int], weights: list[float] | None, smoothing: float) -> float:
+    """The loss of the best model that looks at no text: the entropy of the labels, as weights and smoothing make it.
+
+    Args:
+        counts: reviews of each class.
+        weights: of each class in the loss.
+        smoothing: of the labels.
+    """
+    weighed = np.array(counts) * (np.ones(len(counts)) if weights is None else np.array(weights))
+    wanted = (1 - smoothing) * weighed / weighed.sum() + smoothing / len(counts)
+    return float(weighed.sum() / sum(counts) * -np.sum(wanted * np.log(np.maximum(wanted, 1e-12))))
+
+
+class Accuracy(keras.metrics.SparseCategoricalAccuracy):
+    """The share of the reviews that get their label. A weight of 0 marks a row of padding; all others count alike."""
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        """Count a batch."""
+        super().update_state(y_true, y_pred, None if sample_weight is None else keras.ops.sign(sample_weight))
+
+
+class LargestShare(keras.metrics.Metric):
+    """The share of the reviews that the model puts into the class it names most: 1 is a model that names one alone."""
+
+    def __init__(self, classes: int, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.classes = classes
+        self.counts = self.add_variable((classes,), "zeros", name="counts")
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        """Count the classes of a batch."""
+        named = keras.ops.one_hot(keras.ops.argmax(y_pred, axis=-1), self.classes)
+        weights = keras.ops.ones_like(named[:, 0]) if sample_weight is None else keras.ops.sign(sample_weight)
+        self.counts.assign_add(keras.ops.sum(named * keras.ops.reshape(weights, (-1, 1)), axis=0))
+
+    def result(self) -> Any:
+        """See the class."""
+        return keras.ops.max(self.counts) / keras.ops.maximum(keras.ops.sum(self.counts), 1.0)
+
+
+def compile_model(
+    model: keras.Model, config: TrainConfig, steps: int, *, weights: list[float] | None = None, jit: bool = False
+) -> None:
+    """Give the model its optimiser, schedule, loss and metric.
+
+    Args:
+        model: gives logits.
+        config: the recipe.
+        steps: of the whole training.
+        weights: of the classes in the loss.
+        jit: compile with XLA.
+    """
+    schedule = WarmupDecay(config.learning_rate, round(steps * config.warmup_fraction), steps, config.schedule)
+    optimizer = AdamW(
+        schedule,
+        weight_decay=config.weight_decay,
+        global_clipnorm=config.clip_norm,
+        epsilon=1e-6,
+        layer_decay=config.layer_decay,
+        use_ema=config.ema_momentum > 0,
+        ema_momentum=config.ema_momentum or 0.99,
+        gradient_accumulation_steps=config.accumulation_steps if config.accumulation_steps > 1 else None,
+    )
+    optimizer.exclude_from_weight_decay(var_names=list(NO_DECAY))
+    model.compile(
+        optimizer,
+        loss=ClassifierLoss(config.label_smoothing, weights),
+        # Weighted, so that rows of padding do not count.
+        weighted_metrics=[
+            Accuracy(name="accuracy"),
+            LargestShare(model.output_shape[-1], name="largest_share"),
+        ],
+        jit_compile=jit,
+    )
+
+
+def class_weights(config: Literal["balanced"] | dict[str, float] | None, reviews: Reviews) -> list[float] | None:
+    """What each class weighs in the loss, in their order.
+
+    `balanced` is scikit-learn's: reviews / (classes · reviews of the class) (G. King, L. Zeng, Logistic Regression in
+    Rare Events Data, 2001).
+
+    Raises:
+        ConfigError: a weight is for no class, or a class has none.
+    """
+    if config is None:
+        return None
+    counts = reviews.class_counts
+    if config == "balanced":
+        return [len(reviews) / (len(counts) * count) for count in counts.values()]
+    if set(config) != set(counts):
+        raise ConfigError(
+            f"train.class_weight: expected balanced, or a weight for each of {', '.join(counts)}. Received: {config}."
+        )
+    return [config[name] for name in counts]

@@ -1,0 +1,138 @@
+"""A recipe → all that training needs, ready in memory: splits, encoder, tokens, batch plan, model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfsent.batching import FEW, FINE, BatchPlan, Feed, Shapes, token_feed
+from tfsent.config import Config, TextConfig
+from tfsent.console import say
+from tfsent.data import Splits, load_splits
+from tfsent.devices import Devices, choose_precision
+from tfsent.encoders import Encoder, load_encoder
+from tfsent.errors import ConfigError
+from tfsent.model import build_classifier
+from tfsent.optimizer import chance_loss, class_weights, compile_model
+from tfsent.tokens import Tokens, load_tokens
+from tfsent.vocabulary import TextSpec
+
+
+@dataclass(frozen=True)
+class Material:
+    """What a recipe is made of, before anything is learnt."""
+
+    config: Config
+    devices: Devices
+    splits: Splits
+    encoder: Encoder
+    spec: TextSpec
+    tokens: Tokens
+    validation_tokens: Tokens
+
+    @property
+    def origin(self) -> dict[str, Any]:
+        """What `data.json` keeps."""
+        return {"splits": self.splits.describe(), "encoder": self.encoder.provenance}
+
+    def plan(self) -> BatchPlan:
+        """The batches to learn from."""
+        train = self.config.train
+        return BatchPlan(
+            self.tokens.lengths, train.batch_tokens, seed=train.seed, epochs=train.epochs, shapes=self._shapes()
+        )
+
+    def feed(self, plan: BatchPlan, position: Callable[[], tuple[int, int]]) -> Feed:
+        """The batches of the plan, from a position in it."""
+        return token_feed(
+            self.tokens, self.splits.train.labels, plan, self._pad_id, position=position, shard=self._shard
+        )
+
+    def validation_feed(self) -> Feed:
+        """The batches to choose by."""
+        plan = BatchPlan(self.validation_tokens.lengths, self.config.train.batch_tokens, shapes=self._shapes())
+        return token_feed(self.validation_tokens, self.splits.validation.labels, plan, self._pad_id, shard=self._shard)
+
+    def model(self) -> keras.Model:
+        """A classifier to be trained, not yet compiled."""
+        dtype = choose_precision(self.config.train.precision, self.devices)
+        backbone = self.encoder.rebuilt(dropout=self.config.model.encoder_dropout, dtype=dtype)
+        return build_classifier(backbone, self.config.model, len(self.splits.train.label_names))
+
+    def without_looking(self) -> tuple[float, float]:
+        """What a model reaches that looks at no text: its loss, and the share of the largest validation class."""
+        counts = list(self.splits.train.class_counts.values())
+        chance = chance_loss(counts, self._class_weights(), self.config.train.label_smoothing)
+        validation = self.splits.validation
+        return chance, max(validation.class_counts.values()) / len(validation)
+
+    def compile(self, model: keras.Model, steps: int) -> None:
+        """Give a model the recipe's optimiser and loss, for a training of so many steps."""
+        # XLA on a CPU trains at half the speed with TensorFlow, and MirroredStrategy does not work with it; JAX is XLA.
+        compile_model(model, self.config.train, steps, weights=self._class_weights(), jit=self.devices.backend == "jax")
+
+    def _class_weights(self) -> list[float] | None:
+        return class_weights(self.config.train.class_weight, self.splits.train)
+
+    @property
+    def _pad_id(self) -> int:
+        return self.encoder.vocabulary.index("[PAD]")
+
+    @property
+    def _shard(self) -> tuple[int, int]:
+        return self.devices.process, self.devices.processes
+
+    def _shapes(self) -> Shapes:
+        shapes = FEW if self.devices.backend == "jax" else FINE
+        return replace(shapes, rows_multiple=len(self.devices.names))
+
+
+def prepare(config: Config, devices: Devices) -> Material:
+    """Read the data and the encoder, and tokenise.
+
+    Raises:
+        TfsentError: see `load_splits`, `load_encoder`, `load_tokens`.
+    """
+    splits = load_splits(config.data, say)
+    encoder = load_encoder(config.encoder, say)
+    spec = text_spec(config.text, encoder)
+    tokens, validation_tokens = (
+        load_tokens(part, spec, encoder.vocabulary, say) for part in (splits.train, splits.validation)
+    )
+    return Material(config, devices, splits, encoder, spec, tokens, validation_tokens)
+
+
+def text_spec(config: TextConfig, encoder: Encoder) -> TextSpec:
+    """The text specification of a recipe for an encoder.
+
+    Raises:
+        ConfigError: the recipe asks for more tokens than the encoder has positions.
+    """
+    positions = encoder.backbone.max_sequence_length
+    if config.max_tokens > positions:
+        raise ConfigError(f"text.max_tokens is {config.max_tokens}, and the encoder has {positions} positions.")
+    return TextSpec(lowercase=encoder.lowercase, **config.model_dump())
+
+
+def describe(material: Material, plan: BatchPlan) -> None:
+    """Say what training will read, and what truncation costs."""
+    tokens = material.tokens
+    say(
+        f"{len(material.splits.train):,} reviews, {int(tokens.lengths.sum()):,} tokens an epoch in {plan.steps:,} "
+        f"batches ({plan.padding():.1%} padding). {material.devices}."
+    )
+    text = material.config.text
+    room = text.max_tokens - 2
+    over = np.maximum(tokens.review_lengths - room, 0)
+    share = float(np.mean(over > 0))
+    if text.truncation == "windows":
+        say(f"{share:.1%} of the reviews are longer than {room} tokens and make {len(tokens):,} windows in all.")
+    else:
+        say(
+            f"{share:.1%} of the reviews are cut to {room} tokens ({text.truncation}); "
+            f"{over.sum() / max(tokens.review_lengths.sum(), 1):.1%} of all tokens are lost."
+        )

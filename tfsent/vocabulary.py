@@ -1,0 +1,73 @@
+"""What decides which ids a text becomes: the specification and the vocabulary. `text.py` is the graph.
+
+Without TensorFlow, so that a machine that has none can train on tokens made elsewhere.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from tfsent.errors import ArtifactError, EncoderError
+
+SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
+
+
+@dataclass(frozen=True)
+class TextSpec:
+    """Everything but the vocabulary that decides which ids a text becomes. Stored with every artifact."""
+
+    lowercase: bool
+    max_tokens: int
+    """Length with [CLS] and [SEP], at least 3."""
+    truncation: str = "head_tail"
+    """`head`, `tail` or `head_tail`: which end of a long text is kept; `windows`: all of it, in overlapping rows."""
+    head_fraction: float = 0.25
+    """Share of the kept tokens that `head_tail` takes from the start."""
+    window_overlap: float = 0.25
+    """Share of a window that it has in common with the next."""
+
+
+def write_text_files(folder: Path, spec: TextSpec, vocabulary: Sequence[str]) -> None:
+    """Write `vocab.txt` and `text.json` into a folder."""
+    (folder / "vocab.txt").write_text("\n".join(vocabulary) + "\n", encoding="utf-8")
+    (folder / "text.json").write_text(json.dumps(asdict(spec), indent=2) + "\n", encoding="utf-8")
+
+
+def read_text_files(folder: Path) -> tuple[TextSpec, tuple[str, ...]]:
+    """Read what `write_text_files` wrote.
+
+    Raises:
+        ArtifactError: a file is missing or damaged.
+    """
+    try:
+        spec = TextSpec(**json.loads((folder / "text.json").read_text(encoding="utf-8")))
+        return spec, read_vocabulary(folder / "vocab.txt")
+    except (OSError, TypeError, ValueError) as error:
+        raise ArtifactError(f"Cannot read the text specification in {folder}: {error}.") from error
+
+
+def read_vocabulary(path: Path) -> tuple[str, ...]:
+    """The tokens of a `vocab.txt`, one a line. Only the line feed ends a line: a token may hold other separators."""
+    text = path.read_text(encoding="utf-8")
+    return tuple(line.rstrip("\r") for line in text.removesuffix("\n").split("\n"))
+
+
+def check_vocabulary(vocabulary: Sequence[str]) -> None:
+    """Refuse a vocabulary WordPiece cannot work with.
+
+    Raises:
+        EncoderError: it lacks a special token or names one token twice.
+    """
+    missing = [token for token in SPECIAL_TOKENS if token not in vocabulary]
+    if missing:
+        raise EncoderError(
+            f"The vocabulary ({len(vocabulary):,} tokens) lacks {', '.join(missing)}. Expected a BERT WordPiece "
+            "vocabulary, one token a line."
+        )
+    if len(set(vocabulary)) != len(vocabulary):
+        seen: set[str] = set()
+        twice = next(token for token in vocabulary if token in seen or seen.add(token))  # type: ignore[func-returns-value]
+        raise EncoderError(f"The vocabulary names the token {twice!r} twice; an id would be ambiguous.")
