@@ -16,8 +16,8 @@ def of(topic, findings):
 @pytest.fixture
 def versions(monkeypatch):
     """Versions to pretend; None is not installed."""
-    pretended, real = {}, doctor._version
-    monkeypatch.setattr(doctor, "_version", lambda name: pretended[name] if name in pretended else real(name))
+    pretended, real = {}, doctor.version_of
+    monkeypatch.setattr(doctor, "version_of", lambda name: pretended[name] if name in pretended else real(name))
     return pretended
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from conftest import VOCABULARY, tiny_texts
 
-from tfsent import tokens as kept
+from tfsent import kept, tokens
 from tfsent.data import Reviews
 from tfsent.errors import ConfigError
 from tfsent.spool import Spool
@@ -25,7 +25,7 @@ def make_reviews(count=30, seed=0):
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("TFSENT_CACHE", str(tmp_path))
-    return tmp_path / "tokens"
+    return tmp_path / "kept"
 
 
 SPEC = TextSpec(True, 16, truncation="windows")
@@ -46,7 +46,7 @@ def test_what_is_kept_is_what_was_made_and_is_not_made_again(cache, monkeypatch,
     monkeypatch.setattr("tfsent.spool.IN_MEMORY", in_memory)
     reviews = make_reviews()
     made = load_tokens(reviews, SPEC, VOCABULARY)
-    monkeypatch.setattr(kept, "tokenize_all", lambda *_: pytest.fail("tokenised again"))
+    monkeypatch.setattr(tokens, "tokenize_all", lambda *_: pytest.fail("tokenised again"))
     assert_same(made, load_tokens(make_reviews(), SPEC, VOCABULARY))
     assert rows_of(made) == rows_of(made)  # those in memory can still be read
 
@@ -62,7 +62,7 @@ def test_whatever_changes_an_id_is_another_key(cache):
 
 @pytest.mark.parametrize("name", ["ids.bin", "table.npz", "manifest.json"])
 @pytest.mark.parametrize("harm", ["flip", "cut", "remove"])
-def test_damaged_tokens_are_made_again_and_that_is_said(cache, name, harm):
+def test_damaged_tokens_are_made_again_and_that_is_said(cache, capsys, name, harm):
     made = load_tokens(make_reviews(), SPEC, VOCABULARY)
     path = next(cache.iterdir()) / name
     content = path.read_bytes()
@@ -72,11 +72,12 @@ def test_damaged_tokens_are_made_again_and_that_is_said(cache, name, harm):
         half = len(content) // 2
         flipped = content[:half] + bytes([content[half] ^ 1]) + content[half + 1 :]
         path.write_bytes(content[:half] if harm == "cut" else flipped)
-    said = []
-    assert_same(made, load_tokens(make_reviews(), SPEC, VOCABULARY, said.append))
-    assert len(said) == 1
-    assert "are damaged" in said[0]
-    assert_same(made, load_tokens(make_reviews(), SPEC, VOCABULARY, pytest.fail))
+    assert_same(made, load_tokens(make_reviews(), SPEC, VOCABULARY))
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "is damaged" in said
+    assert_same(made, load_tokens(make_reviews(), SPEC, VOCABULARY))
+    assert capsys.readouterr().err == ""
 
 
 def test_those_used_longest_ago_make_room(cache, monkeypatch):
@@ -87,25 +88,25 @@ def test_those_used_longest_ago_make_room(cache, monkeypatch):
         os.utime(path / "manifest.json", (age, age))
     oldest = min(cache.iterdir(), key=lambda path: (path / "manifest.json").stat().st_mtime)
     size = sum(file.stat().st_size for path in cache.iterdir() for file in path.iterdir())
-    monkeypatch.setattr(kept, "CACHE_BYTES", size + 100)
+    monkeypatch.setattr(kept, "LIMIT_BYTES", size + 100)
     load_tokens(sets[3], SPEC, VOCABULARY)
     assert len(list(cache.iterdir())) == 3
     assert not oldest.exists()
-    monkeypatch.setattr(kept, "CACHE_BYTES", 10)
+    monkeypatch.setattr(kept, "LIMIT_BYTES", 10)
     shutil.rmtree(cache)
     load_tokens(sets[0], SPEC, VOCABULARY)
     assert not cache.exists()
 
 
-def test_a_cache_that_cannot_be_written_to_stops_nothing(cache, monkeypatch):
+def test_a_cache_that_cannot_be_written_to_stops_nothing(cache, capsys, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Spool, "copy_to", full)
-    said = []
-    assert len(load_tokens(make_reviews(), SPEC, VOCABULARY, said.append)) >= 30
-    assert "The tokens are not kept for another time: Cannot write " in said[0]
-    assert "No space left" in said[0]
+    assert len(load_tokens(make_reviews(), SPEC, VOCABULARY)) >= 30
+    said = capsys.readouterr().err
+    assert "Not kept for another time: Cannot write " in said
+    assert "No space left" in said
     assert list(cache.iterdir()) == []
 
 

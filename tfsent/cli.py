@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from tfsent import __version__, cli_inputs
+from tfsent import __version__, cli_inputs, cli_search
 from tfsent.cli_inputs import resolve_config, set_option
 from tfsent.errors import BudgetError, ConfigError, DataError, Interrupted, TfsentError
 
@@ -75,8 +75,14 @@ def main() -> None:
     "--overwrite", is_flag=True, help="Replace a run that is there; it is kept until the new one has a model."
 )
 @click.option("--resume", type=click.Path(path_type=Path), metavar="RUN", help="Go on with a training that was ended.")
+@click.option("--seeds", metavar="1,2,3", help="Train once a seed; say mean and spread, keep the best by validation.")
 def train(
-    recipe: str | None, overrides: tuple[str, ...], run_dir: Path | None, overwrite: bool, resume: Path | None
+    recipe: str | None,
+    overrides: tuple[str, ...],
+    run_dir: Path | None,
+    overwrite: bool,
+    resume: Path | None,
+    seeds: str | None,
 ) -> None:
     """Fine-tune by RECIPE: the name of one (`tfsent recipes ls`), or a path to a YAML file.
 
@@ -89,13 +95,19 @@ def train(
       tfsent train quickstart
       tfsent train imdb --set data.dir=~/tensorflow_datasets --set train.epochs=3 --run-dir runs/three
       tfsent train --resume runs/three
+      tfsent train quickstart --seeds 1,2,3      the others lie in runs/quickstart.seeds
     """
     if resume is not None and (run_dir or overwrite):
         raise ConfigError("--resume goes on in the run itself: --run-dir and --overwrite do not go with it.")
     if recipe is None and resume is None:
         raise ConfigError("Name a recipe (`tfsent recipes ls` lists them), or pass --resume RUN.")
+    if seeds is not None and resume is not None:
+        raise ConfigError(
+            "--seeds goes on by itself when the same command is given again: --resume does not go with it."
+        )
     if recipe is None and overrides:
         raise ConfigError("--resume goes on by the recipe training began with: --set does not go with it.")
+    numbers = _seeds(seeds) if seeds is not None else []
     config = resolve_config(recipe, overrides) if recipe is not None else None
     from tfsent.config import load_config
     from tfsent.devices import load_backend
@@ -112,6 +124,12 @@ def train(
         from tfsent import train as trainer
 
         run = run_dir or Path("runs") / Path(recipe).stem
+        if numbers:
+            from tfsent import tables
+            from tfsent.seeds import train_seeds
+
+            tables.print_seeds(train_seeds(config, run, numbers, overwrite=overwrite), run)
+            return
         interrupted = trainer.train(config, run, overwrite=overwrite)
     if interrupted:
         raise Interrupted(
@@ -230,8 +248,20 @@ def doctor(as_json: bool) -> None:
         raise TfsentError(f"{len(faults)} of these would keep tfsent from working.")
 
 
-for _command in cli_inputs.COMMANDS:
+for _command in (*cli_inputs.COMMANDS, *cli_search.COMMANDS):
     main.add_command(_command)
+
+
+def _seeds(words: str) -> list[int]:
+    """`1,2,3` → numbers.
+
+    Raises:
+        ConfigError: they are not at least two whole numbers, all different.
+    """
+    parts = words.split(",")
+    if len(parts) < 2 or len(set(parts)) < len(parts) or not all(part.strip().isdecimal() for part in parts):
+        raise ConfigError(f"--seeds expects two or more different whole numbers, such as 1,2,3. Received: {words!r}.")
+    return [int(part) for part in parts]
 
 
 def _read_texts(texts: tuple[str, ...], file: Path | None) -> list[str]:

@@ -64,6 +64,7 @@ class Keeper(keras.callbacks.Callback):
         belongs_to: kept in every checkpoint, to tell whether a later one may go on from it.
         writes: false in all processes but one.
         agree: the largest of a number over all processes, so that all stop at one step.
+        report: told epoch and validation accuracy after every epoch; what it raises ends the training.
     """
 
     def __init__(
@@ -77,11 +78,12 @@ class Keeper(keras.callbacks.Callback):
         *,
         writes: bool = True,
         agree: Callable[[int], int] = lambda number: number,
+        report: Callable[[int, float], None] | None = None,
     ):
         super().__init__()
         self.run, self.config, self.plan, self.progress = run, config, plan, progress
         self.resumed, self.belongs_to = resumed, belongs_to or {}
-        self.writes, self.agree = writes, agree
+        self.writes, self.agree, self.report = writes, agree, report
         self.best_weights = _group(resumed.arrays, "best") if resumed else []
         self.asked = Asked()
         self.saved = time.monotonic()
@@ -141,6 +143,8 @@ class Keeper(keras.callbacks.Callback):
             kept = [means.get(id(weight), weight) for weight in self.model.weights]
             self.best_weights = [keras.ops.convert_to_numpy(weight) for weight in kept]
         progress.epoch, progress.step, progress.logs = epoch + 1, 0, {}
+        if self.report is not None:
+            self.report(epoch, accuracy)
         if self.writes:
             runs.write_text(self.run / "history.csv", _csv(progress.history))
         if progress.epoch < self.plan.epochs and not self.is_enough():

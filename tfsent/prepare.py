@@ -43,19 +43,19 @@ class Material:
         """The batches to learn from."""
         train = self.config.train
         return BatchPlan(
-            self.tokens.lengths, train.batch_tokens, seed=train.seed, epochs=train.epochs, shapes=self._shapes()
+            self.tokens.lengths, train.batch_tokens, seed=train.seed, epochs=train.epochs, shapes=self.shapes
         )
 
     def feed(self, plan: BatchPlan, position: Callable[[], tuple[int, int]]) -> Feed:
         """The batches of the plan, from a position in it."""
         return token_feed(
-            self.tokens, self.splits.train.labels, plan, self._pad_id, position=position, shard=self._shard
+            self.tokens, self.splits.train.labels, plan, self.pad_id, position=position, shard=self._shard
         )
 
     def validation_feed(self) -> Feed:
         """The batches to choose by."""
-        plan = BatchPlan(self.validation_tokens.lengths, self.config.train.batch_tokens, shapes=self._shapes())
-        return token_feed(self.validation_tokens, self.splits.validation.labels, plan, self._pad_id, shard=self._shard)
+        plan = BatchPlan(self.validation_tokens.lengths, self.config.train.batch_tokens, shapes=self.shapes)
+        return token_feed(self.validation_tokens, self.splits.validation.labels, plan, self.pad_id, shard=self._shard)
 
     def model(self) -> keras.Model:
         """A classifier to be trained, not yet compiled."""
@@ -79,14 +79,17 @@ class Material:
         return class_weights(self.config.train.class_weight, self.splits.train)
 
     @property
-    def _pad_id(self) -> int:
+    def pad_id(self) -> int:
+        """The id of [PAD]."""
         return self.encoder.vocabulary.index("[PAD]")
 
     @property
     def _shard(self) -> tuple[int, int]:
         return self.devices.process, self.devices.processes
 
-    def _shapes(self) -> Shapes:
+    @property
+    def shapes(self) -> Shapes:
+        """Which shapes batches have, for these devices."""
         shapes = FEW if self.devices.backend == "jax" else FINE
         return replace(shapes, rows_multiple=len(self.devices.names))
 
@@ -101,7 +104,7 @@ def prepare(config: Config, devices: Devices) -> Material:
     encoder = load_encoder(config.encoder, say)
     spec = text_spec(config.text, encoder)
     tokens, validation_tokens = (
-        load_tokens(part, spec, encoder.vocabulary, say) for part in (splits.train, splits.validation)
+        load_tokens(part, spec, encoder.vocabulary) for part in (splits.train, splits.validation)
     )
     return Material(config, devices, splits, encoder, spec, tokens, validation_tokens)
 

@@ -95,7 +95,12 @@ def read_labels(folder: Path) -> tuple[str, ...]:
         ) from error
 
 
-def _require_free(path: Path, overwrite: bool) -> None:
+def require_free(path: Path, overwrite: bool) -> None:
+    """A run directory may be made at the path.
+
+    Raises:
+        RunError: there is one (and `overwrite` is false), or something that is none.
+    """
     if not path.exists():
         return
     if not overwrite:
@@ -117,7 +122,7 @@ def new_run(path: Path, *, overwrite: bool) -> Iterator[Path]:
         RunError: it exists (and `overwrite` is false), is not a run (and `overwrite` is true), or cannot be made.
     """
     previous = path.with_name(f".{path.name}.previous")
-    _require_free(path, overwrite)
+    require_free(path, overwrite)
     try:
         if path.exists() and previous.exists() and not has_model(path):
             # A replacement that was killed stands before the run it was to replace: that one is kept.

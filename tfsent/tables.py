@@ -13,6 +13,8 @@ import click
 from tfsent.console import print_table
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tfsent.doctor import Finding
     from tfsent.predictors import Prediction
     from tfsent.text import Tokenizer
@@ -167,3 +169,40 @@ def print_parity(result: dict[str, Any]) -> None:
         "may ship",
     )
     print_table("", header, rows)
+
+
+def print_seeds(result: dict[str, Any], run: Path) -> None:
+    """A line a seed, mean and spread, and where the best one is."""
+    rows = [
+        (entry["seed"], f"{entry['validation_accuracy']:.2%}", f"{entry['best_epoch']} of {entry['epochs']}")
+        for entry in result["seeds"]
+    ]
+    print_table("", ["seed", "validation accuracy", "at epoch"], rows)
+    print(f"mean {result['mean']:.2%}, standard deviation {100 * result['standard_deviation']:.2f} points")
+    print(f"Seed {result['best']} is the best by validation and is now {run}; the others are in {run}.seeds.")
+    print(f"Next: tfsent evaluate {run}")
+
+
+def print_sweep(result: dict[str, Any], recipe: str, png: Path) -> None:
+    """Every tenth rate with its loss, and the suggestion."""
+    rows = list(zip(result["rates"], result["smoothed"], strict=True))[::10]
+    print_table("", ["learning rate", "loss"], [(f"{rate:.1e}", f"{loss:.4f}") for rate, loss in rows])
+    print(f"suggestion: {result['suggestion']:.1e}; the plot is in {png}")
+    print(f"Next: tfsent train {recipe} --set train.learning_rate={result['suggestion']:.1e}")
+
+
+def print_trials(result: dict[str, Any], folder: Path) -> None:
+    """The trials from the best down."""
+    names = list(result["best"]["settings"])
+    ranked = sorted(result["trials"], key=lambda entry: entry["validation_accuracy"] or 0.0, reverse=True)
+    rows = [
+        [
+            "–" if entry["validation_accuracy"] is None else f"{entry['validation_accuracy']:.2%}",
+            *(f"{value:.3g}" if isinstance(value := entry["settings"][name], float) else value for name in names),
+            "ended early" if entry["state"] == "pruned" else "failed" if entry["state"] == "fail" else "",
+        ]
+        for entry in ranked
+    ]
+    print_table("", ["validation accuracy", *(name.rpartition(".")[2] for name in names), "note"], rows)
+    print(f"The best settings are in {folder}/best.yaml, the plot in {folder}/trials.png.")
+    print(f"Next: tfsent train {folder}/best.yaml")

@@ -1,24 +1,21 @@
-"""Reviews → token ids, once: what the text graph makes of them is kept, and training again finds it.
+"""Reviews → token ids, once: what the text graph makes of them is kept (`kept.py`), and training again finds it.
 
-    TFSENT_CACHE/tokens/KEY/ids.bin          the rows, int32, one behind the other
-                           /table.npz        lengths, owners, lengths of the reviews
-                           /manifest.json    SHA-256 of both
+    ids.bin      the rows, int32, one behind the other
+    table.npz    lengths, owners, lengths of the reviews
 
-KEY is made of the reviews' fingerprint, the text specification, the vocabulary and the text graph's own code: whatever
-changes an id changes the key. Nothing here loads TensorFlow unless there are texts to tokenise, so that a machine
-without it can train on tokens that were made elsewhere.
+The key is made of the reviews' fingerprint, the text specification, the vocabulary and the text graph's own code:
+whatever changes an id changes the key. Nothing here loads TensorFlow unless there are texts to tokenise, so that a
+machine without it can train on tokens that were made elsewhere.
 """
 
 from __future__ import annotations
 
 import hashlib
 import itertools
-import json
 import os
-import shutil
 from array import array
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,8 +23,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tfsent import assets, runs
-from tfsent.errors import ConfigError, RunError
+from tfsent import assets, kept
+from tfsent.errors import ConfigError
 from tfsent.spool import Spool
 from tfsent.vocabulary import TextSpec
 
@@ -35,8 +32,6 @@ if TYPE_CHECKING:
     from tfsent.data import Reviews
     from tfsent.text import Rows, Tokenizer
 
-CACHE_BYTES = 4_000_000_000
-"""All kept tokens together; those used longest ago go first. IMDb's 25,000 training reviews are 25 MB."""
 _TABLE = ("lengths", "owner", "review_lengths")
 
 
@@ -89,36 +84,36 @@ class Tokens:
         return sums / np.bincount(self.owner, minlength=len(sums))[:, None].astype(np.float32)
 
 
-def load_tokens(
-    reviews: Reviews, spec: TextSpec, vocabulary: Sequence[str], say: Callable[[str], None] = lambda line: None
-) -> Tokens:
+def load_tokens(reviews: Reviews, spec: TextSpec, vocabulary: Sequence[str]) -> Tokens:
     """The tokens of some reviews: those that were kept, else made now and kept.
 
     Args:
         reviews: the reviews.
         spec: the text specification.
         vocabulary: WordPiece tokens, the line number being the id.
-        say: takes lines of progress for the user.
 
     Raises:
         ConfigError: they were not kept, and there is no TensorFlow to make them with.
     """
-    folder = assets.cache_dir() / "tokens" / _key(reviews, spec, vocabulary)
-    kept = _read(folder, say)
-    if kept is not None:
-        return kept
+    folder = kept.find(key := _key(reviews, spec, vocabulary))
+    if folder is not None:
+        with np.load(folder / "table.npz") as table:
+            lengths, owner, review_lengths = (table[name] for name in _TABLE)
+        return Tokens(Spool.of_file(folder / "ids.bin", 4 * lengths), lengths, owner, review_lengths)
     try:
         from tfsent.text import Tokenizer
     except ImportError as error:
         raise ConfigError(
-            f"No tokens of these reviews are in {folder.parent}, and TensorFlow is not here to make them. Expected a "
-            "TFSENT_CACHE from a machine that trained on them, or TensorFlow: pip install tensorflow tensorflow-text"
+            f"No tokens of these reviews are kept in {assets.cache_dir()}, and TensorFlow is not here to make them. "
+            "Expected a TFSENT_CACHE from a machine that trained on them, or: pip install tensorflow tensorflow-text"
         ) from error
     tokens = tokenize_all(Tokenizer(spec, vocabulary), reviews.texts)
-    try:
-        _keep(tokens, folder)
-    except RunError as error:
-        say(f"The tokens are not kept for another time: {error}")
+
+    def write(folder: Path) -> None:
+        tokens.rows.copy_to(folder / "ids.bin")
+        np.savez(folder / "table.npz", **{name: getattr(tokens, name) for name in _TABLE})
+
+    kept.keep(key, 4 * int(tokens.lengths.sum()), write)
     return tokens
 
 
@@ -161,56 +156,11 @@ def _key(reviews: Reviews, spec: TextSpec, vocabulary: Sequence[str]) -> str:
     graph = hashlib.sha256()
     for name in ("text.py", "unicode.py", "unicode.npz"):
         graph.update(Path(__file__).with_name(name).read_bytes())
-    parts = {
-        "reviews": reviews.fingerprint,
-        "spec": asdict(spec),
-        "vocabulary": hashlib.sha256("\n".join(vocabulary).encode()).hexdigest(),
-        "graph": graph.hexdigest(),
-    }
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
-
-
-def _keep(tokens: Tokens, folder: Path) -> None:
-    """Write tokens to the cache, and take out of it what was used longest ago.
-
-    Raises:
-        RunError: the disk is full or refuses.
-    """
-    size = 4 * int(tokens.lengths.sum())
-    if size > CACHE_BYTES or not len(tokens):
-        return
-    _make_room(folder.parent, CACHE_BYTES - size)
-    with runs.replacing(folder) as staged:
-        staged.mkdir()
-        tokens.rows.copy_to(staged / "ids.bin")
-        np.savez(staged / "table.npz", **{name: getattr(tokens, name) for name in _TABLE})
-        manifest = {name: assets.sha256(staged / name) for name in ("ids.bin", "table.npz")}
-        (staged / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
-
-
-def _read(folder: Path, say: Callable[[str], None]) -> Tokens | None:
-    """What was kept; None when nothing was, or it is damaged and now gone."""
-    if not folder.is_dir():
-        return None
-    try:
-        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-        if any(assets.sha256(folder / name) != digest for name, digest in manifest.items()):
-            raise ValueError("a file is not what was written")
-        with np.load(folder / "table.npz") as table:
-            lengths, owner, review_lengths = (table[name] for name in _TABLE)
-        (folder / "manifest.json").touch()
-        return Tokens(Spool.of_file(folder / "ids.bin", 4 * lengths), lengths, owner, review_lengths)
-    except (OSError, ValueError, KeyError, AttributeError) as error:
-        say(f"The tokens kept in {folder} are damaged ({error}): making them again.")
-        shutil.rmtree(folder, ignore_errors=True)
-        return None
-
-
-def _make_room(folder: Path, at_most: int) -> None:
-    kept = [path.parent for path in folder.glob("*/manifest.json")]
-    sizes = {path: sum(file.stat().st_size for file in path.iterdir()) for path in kept}
-    for path in sorted(kept, key=lambda path: (path / "manifest.json").stat().st_mtime):
-        if sum(sizes.values()) <= at_most:
-            return
-        shutil.rmtree(path, ignore_errors=True)
-        del sizes[path]
+    return kept.key_of(
+        {
+            "reviews": reviews.fingerprint,
+            "spec": asdict(spec),
+            "vocabulary": hashlib.sha256("\n".join(vocabulary).encode()).hexdigest(),
+            "graph": graph.hexdigest(),
+        }
+    )

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
 
 from tfsent import checkpoint, runs
+from tfsent.batching import BatchPlan, Feed
 from tfsent.config import Config, load_config
 from tfsent.console import say
 from tfsent.data import save_reviews
 from tfsent.devices import Devices, find_devices
 from tfsent.errors import RunError
 from tfsent.fit import fit
+from tfsent.frozen import freeze
 from tfsent.keeper import Keeper, Progress
 from tfsent.model import as_float32
 from tfsent.prepare import Material, describe, prepare
@@ -25,13 +28,16 @@ SPARE_BYTES = 20_000_000
 """Room for what a run writes beside its model."""
 
 
-def train(config: Config, run: Path, *, overwrite: bool = False) -> bool:
+def train(
+    config: Config, run: Path, *, overwrite: bool = False, report: Callable[[int, float], None] | None = None
+) -> bool:
     """Fine-tune by a recipe.
 
     Args:
         config: the recipe.
         run: the directory to make.
         overwrite: replace a run that is there.
+        report: told epoch and validation accuracy after every epoch; what it raises ends the training.
 
     Returns:
         Whether training was interrupted by the user; what was learnt until then is saved all the same.
@@ -43,7 +49,7 @@ def train(config: Config, run: Path, *, overwrite: bool = False) -> bool:
     """
     devices = find_devices(config.train)
     with runs.new_run(run, overwrite=overwrite) if devices.is_chief else contextlib.nullcontext():
-        return _train(config, run, devices, None)
+        return _train(config, run, devices, None, report)
 
 
 def resume(run: Path, config: Config | None = None) -> bool:
@@ -71,7 +77,13 @@ def resume(run: Path, config: Config | None = None) -> bool:
         return _train(began_with, run, find_devices(began_with.train), found)
 
 
-def _train(config: Config, run: Path, devices: Devices, resumed: checkpoint.Checkpoint | None) -> bool:
+def _train(
+    config: Config,
+    run: Path,
+    devices: Devices,
+    resumed: checkpoint.Checkpoint | None,
+    report: Callable[[int, float], None] | None = None,
+) -> bool:
     keras.utils.set_random_seed(config.train.seed)
     material = prepare(config, devices)
     environment = {**runs.environment(), "devices": str(devices)}
@@ -83,22 +95,39 @@ def _train(config: Config, run: Path, devices: Devices, resumed: checkpoint.Chec
     if resumed is None and devices.is_chief:
         _write_origin(run, material)
     progress = Progress(**resumed.state["progress"]) if resumed else Progress()
-    feed = material.feed(plan, lambda: (progress.epoch, progress.step))
     with devices.scope():
         model = material.model()
-        material.compile(model, plan.steps * plan.epochs)
+        learner, feed, validation = _what_learns(material, model, plan, lambda: (progress.epoch, progress.step))
+        material.compile(learner, plan.steps * plan.epochs)
         if devices.is_chief:
             _require_space(run, 4 * model.count_params())
         keeper = Keeper(
-            run, config.train, plan, progress, resumed, belongs_to, writes=devices.is_chief, agree=devices.agree
+            run,
+            config.train,
+            plan,
+            progress,
+            resumed,
+            belongs_to,
+            writes=devices.is_chief,
+            agree=devices.agree,
+            report=report,
         )
         watch = Watch(plan, progress, config.train, *material.without_looking())
-        interrupted = fit(model, feed, material.validation_feed(), keeper, watch)
+        interrupted = fit(learner, feed, validation, keeper, watch)
     if devices.is_chief:
         save_model(run, model, material)
         if not interrupted:
             shutil.rmtree(run / "checkpoints", ignore_errors=True)
     return interrupted
+
+
+def _what_learns(
+    material: Material, model: keras.Model, plan: BatchPlan, position: Callable[[], tuple[int, int]]
+) -> tuple[keras.Model, Feed, Feed]:
+    """The whole classifier, or its head alone; what it reads to learn, and to choose by."""
+    if material.config.train.freeze_encoder:
+        return freeze(material, model, plan, position)
+    return model, material.feed(plan, position), material.validation_feed()
 
 
 def _write_origin(run: Path, material: Material) -> None:

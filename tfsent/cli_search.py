@@ -1,0 +1,79 @@
+"""Commands that look for settings: lr-find, tune."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from tfsent.cli_inputs import resolve_config, set_option
+
+
+@click.command("lr-find", short_help="Sweep the learning rate and suggest one.")
+@click.argument("recipe")
+@set_option
+@click.option("--steps", type=click.IntRange(20), default=100, show_default=True, help="Batches to sweep over.")
+@click.option("--png", type=click.Path(path_type=Path), help="Where to draw it.  [default: lr-find-RECIPE.png]")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+def lr_find(recipe: str, overrides: tuple[str, ...], steps: int, png: Path | None, as_json: bool) -> None:
+    """Train RECIPE on a few batches while the learning rate rises, and suggest the one at which the loss falls fastest.
+
+    Takes a minute or two where a training takes an hour. It is where to begin, and not the best rate there is: that is
+    what `tfsent tune` looks for.
+
+    \b
+      tfsent lr-find quickstart
+      tfsent train quickstart --set train.learning_rate=1e-4
+    """
+    config = resolve_config(recipe, overrides)
+    from tfsent.devices import load_backend
+
+    load_backend(config.train)
+    from tfsent import lr_find as finder
+    from tfsent import runs, tables
+
+    result = finder.find_rate(config, steps)
+    png = png or Path(f"lr-find-{Path(recipe).stem}.png")
+    with runs.replacing(png) as staged:
+        finder.plot(result, staged)
+    if as_json:
+        click.echo(json.dumps(result, indent=2))
+    else:
+        tables.print_sweep(result, recipe, png)
+
+
+@click.command(short_help="Look for better settings of a recipe, trial by trial.")
+@click.argument("recipe")
+@set_option
+@click.option("--trials", type=click.IntRange(1), required=True, help="How many in all, those done before included.")
+@click.option(
+    "--dir", "folder", type=click.Path(path_type=Path), help="Where the trials go.  [default: runs/RECIPE.tune]"
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+def tune(recipe: str, overrides: tuple[str, ...], trials: int, folder: Path | None, as_json: bool) -> None:
+    """Train RECIPE with other settings, trial by trial, and write the best ones out as a recipe.
+
+    Learning rate, batch, epochs, dropout and truncation are chosen by validation accuracy; the test reviews are not
+    looked at. Trials that fall behind are ended early. However it ended, the same command goes on.
+
+    \b
+      tfsent tune quickstart --trials 20
+      tfsent train runs/quickstart.tune/best.yaml
+    """
+    config = resolve_config(recipe, overrides)
+    from tfsent.devices import load_backend
+
+    load_backend(config.train)
+    from tfsent import tables
+    from tfsent import tune as tuner
+
+    folder = folder or Path("runs") / f"{Path(recipe).stem}.tune"
+    result = tuner.tune(config, folder, trials)
+    if as_json:
+        click.echo(json.dumps(result, indent=2))
+    else:
+        tables.print_trials(result, folder)
+
+
+COMMANDS = (lr_find, tune)

@@ -1,0 +1,98 @@
+"""Training the head alone: what the encoder makes of each text is computed once and kept; an epoch takes seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from tfsent import kept
+from tfsent.batching import BatchPlan, Feed
+from tfsent.console import Meter
+from tfsent.data import Reviews
+from tfsent.errors import ConfigError
+from tfsent.prepare import Material
+from tfsent.tokens import Tokens
+
+
+def freeze(
+    material: Material, classifier: keras.Model, plan: BatchPlan, position: Callable[[], tuple[int, int]]
+) -> tuple[keras.Model, Feed, Feed]:
+    """The head of a classifier, and what it reads.
+
+    Args:
+        material: of the recipe.
+        classifier: of `material.model`.
+        plan: the batches to learn from.
+        position: see `Feed`.
+
+    Returns:
+        A model from `features float32[b, hidden]` to logits that shares its layers with the classifier: what it learns,
+        the classifier has learnt. The feeds to learn from and to choose by.
+
+    Raises:
+        ConfigError: there are several processes.
+    """
+    if material.devices.processes > 1:
+        raise ConfigError("train.freeze_encoder takes minutes on one device: it does not run in several processes.")
+    first = next(layer for layer in classifier.layers if layer.name.endswith("_dropout"))
+    head = _head(classifier, first)
+    encoder = keras.Model(classifier.inputs, first.input)
+    splits, validation_plan = material.splits, material.validation_feed().plan
+    features = [
+        _features(material, encoder, reviews, tokens)
+        for reviews, tokens in ((splits.train, material.tokens), (splits.validation, material.validation_tokens))
+    ]
+    train = _feed(features[0], splits.train.labels[material.tokens.owner], plan, position)
+    validation = _feed(features[1], splits.validation.labels[material.validation_tokens.owner], validation_plan, None)
+    return head, train, validation
+
+
+def _head(classifier: keras.Model, first: keras.layers.Layer) -> keras.Model:
+    """The layers from the first dropout to the logits, which follow one another."""
+    features = keras.Input(first.input.shape[1:], name="features")
+    x = features
+    for layer in classifier.layers[classifier.layers.index(first) :]:
+        x = layer(x)
+    return keras.Model({"features": features}, x, name="head")
+
+
+def _features(material: Material, encoder: keras.Model, reviews: Reviews, tokens: Tokens) -> np.ndarray:
+    """What the encoder and the pooling make of each row, `float32[rows, hidden]`."""
+    parts = {
+        "reviews": reviews.fingerprint,
+        "spec": asdict(material.spec),
+        "encoder": material.encoder.provenance["files"],
+        "pooling": material.config.model.pooling,
+        "policy": encoder.layers[-1].dtype_policy.name,
+        "backend": material.devices.backend,
+    }
+    folder = kept.find(key := kept.key_of(parts))
+    if folder is not None:
+        return np.load(folder / "features.npy")
+    plan = BatchPlan(tokens.lengths, material.config.train.batch_tokens, shapes=material.shapes)
+    features = np.zeros((len(tokens), encoder.output_shape[-1]), np.float32)
+    with Meter("encoding", len(tokens)) as meter:
+        for rows, length in plan.epoch(0):
+            total = plan.shapes.rows(len(rows), length, plan.max_tokens)
+            inputs = tokens.pad(rows, length, material.pad_id, total)
+            features[rows] = np.asarray(encoder.predict_on_batch(inputs), np.float32)[: len(rows)]
+            meter.advance(len(rows))
+
+    def write(folder: Path) -> None:
+        np.save(folder / "features.npy", features)
+
+    kept.keep(key, features.nbytes, write)
+    return features
+
+
+def _feed(
+    features: np.ndarray, labels: np.ndarray, plan: BatchPlan, position: Callable[[], tuple[int, int]] | None
+) -> Feed:
+    def inputs(rows: np.ndarray, length: int, total: int) -> dict[str, np.ndarray]:
+        return {"features": np.pad(features[rows], ((0, total - len(rows)), (0, 0)))}
+
+    return Feed(inputs, labels, plan, position=position)

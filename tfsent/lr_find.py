@@ -1,0 +1,148 @@
+"""A learning rate by trying all: it rises from batch to batch, and the loss shows where learning begins and where it
+breaks (L. N. Smith, Cyclical Learning Rates for Training Neural Networks, 2017)."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfsent.config import Config
+from tfsent.console import Meter
+from tfsent.devices import find_devices
+from tfsent.errors import TrainingError
+from tfsent.prepare import Material, prepare
+
+LOWEST, HIGHEST = 1e-6, 1e-2
+SMOOTHING = 0.9
+"""Of the moving average of the losses, which batches make jump."""
+LAG = round(SMOOTHING / (1 - SMOOTHING))
+"""Batches by which such an average is behind."""
+BROKEN = 2.0
+"""Times the lowest loss: from there on it only gets worse."""
+
+
+class Sweep(keras.optimizers.schedules.LearningRateSchedule):
+    """From `LOWEST` to `HIGHEST` in so many steps, by equal factors."""
+
+    def __init__(self, steps: int):
+        self.steps = steps
+
+    def __call__(self, step: Any) -> Any:
+        """The learning rate of a step, counted from 0."""
+        share = keras.ops.cast(step, "float32") / max(self.steps - 1, 1)
+        return LOWEST * keras.ops.exp(share * math.log(HIGHEST / LOWEST))
+
+    def get_config(self) -> dict[str, Any]:
+        """What rebuilds it."""
+        return {"steps": self.steps}
+
+
+def find_rate(config: Config, steps: int) -> dict[str, Any]:
+    """Sweep the learning rate over the first batches of a recipe, on one device.
+
+    Args:
+        config: the recipe. All but its learning rate, warm-up and schedule counts.
+        steps: at most so many batches.
+
+    Returns:
+        `rates`, `losses` (of each batch), `smoothed`, and `suggestion`, a peak rate for `train.learning_rate`.
+
+    Raises:
+        TrainingError: too few batches, or the loss never fell.
+        TfsentError: see `prepare`.
+    """
+    keras.utils.set_random_seed(config.train.seed)
+    devices = find_devices(config.train)
+    material = prepare(config, replace(devices, names=devices.names[:1]))
+    plan = material.plan()
+    steps = min(steps, plan.steps * plan.epochs)
+    model = material.model()
+    material.compile(model, steps)
+    model.optimizer._learning_rate = Sweep(steps)
+    losses: list[float] = []
+    with Meter("batch", steps) as meter:
+        for make in itertools.islice(_batches(material), steps):
+            model.reset_metrics()
+            losses.append(float(model.train_on_batch(*make(), return_dict=True)["loss"]))
+            meter.advance(1, f"learning rate {_rate(len(losses) - 1, steps):.1e} · loss {losses[-1]:.4f}")
+            if _is_broken(losses):
+                break
+    finite = [loss for loss in losses if math.isfinite(loss)]
+    rates, smoothed = [_rate(i, steps) for i in range(len(finite))], smooth(finite)
+    suggestion = suggest(np.array(rates), smoothed)
+    return {"rates": rates, "losses": finite, "smoothed": smoothed.tolist(), "suggestion": suggestion}
+
+
+def _batches(material: Material) -> Iterator[Callable[[], tuple[Any, ...]]]:
+    epoch = 0
+    plan = material.plan()
+    feed = material.feed(plan, lambda: (epoch, 0))
+    while epoch < plan.epochs:
+        yield from feed.batches()
+        epoch += 1
+
+
+def _rate(step: int, steps: int) -> float:
+    return LOWEST * (HIGHEST / LOWEST) ** (step / max(steps - 1, 1))
+
+
+def smooth(losses: list[float]) -> np.ndarray:
+    """The moving average, without the pull of its start (as Adam's bias correction)."""
+    average, smoothed = 0.0, []
+    for i, loss in enumerate(losses, 1):
+        average = SMOOTHING * average + (1 - SMOOTHING) * loss
+        smoothed.append(average / (1 - SMOOTHING**i))
+    return np.array(smoothed)
+
+
+def _is_broken(losses: list[float]) -> bool:
+    if not math.isfinite(losses[-1]):
+        return True
+    smoothed = smooth(losses)
+    return len(losses) > 20 and smoothed[-1] > BROKEN * smoothed.min()
+
+
+def suggest(rates: np.ndarray, smoothed: np.ndarray) -> float:
+    """The rate at which the loss falls fastest: high enough to learn, and well below where it breaks.
+
+    Args:
+        rates: rising by equal factors.
+        smoothed: the loss at each.
+
+    Raises:
+        TrainingError: fewer than 20 batches, or the loss never fell.
+    """
+    if len(rates) < 20:
+        raise TrainingError(
+            f"The sweep has only {len(rates)} batches; expected 20 at least. Use more reviews (data.train_examples) or "
+            "smaller batches (train.batch_tokens)."
+        )
+    lowest = int(smoothed.argmin())
+    slopes = np.gradient(smoothed)[: lowest + 1]
+    if lowest < 5 or smoothed[lowest] > 0.97 * smoothed[:5].mean():
+        raise TrainingError(
+            f"The loss never fell between the rates {rates[0]:.0e} and {rates[-1]:.0e}. Look at the labels (`tfsent "
+            "data`), or sweep over more batches (--steps)."
+        )
+    return float(f"{rates[max(0, int(slopes.argmin()) - LAG)]:.1e}")
+
+
+def plot(result: dict[str, Any], path: Path) -> None:
+    """Draw loss over learning rate, with the suggestion, as a PNG."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
+    axes.plot(result["rates"], result["losses"], ".", color="0.7", label="of each batch")
+    axes.plot(result["rates"], result["smoothed"], label="moving average")
+    axes.axvline(result["suggestion"], color="C3", linestyle="--", label=f"suggestion: {result['suggestion']:.1e}")
+    axes.set(xscale="log", xlabel="learning rate", ylabel="loss", title="Learning-rate sweep")
+    axes.legend()
+    figure.savefig(path, format="png", dpi=120)

@@ -1,0 +1,84 @@
+"""The same recipe from several seeds: how much of a figure is luck, and the best of them by validation."""
+
+from __future__ import annotations
+
+import csv
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from tfsent import runs
+from tfsent.config import Config, load_config
+from tfsent.console import say
+from tfsent.errors import Interrupted, RunError
+from tfsent.train import resume, train
+
+
+def train_seeds(config: Config, run: Path, seeds: Sequence[int], *, overwrite: bool = False) -> dict[str, Any]:
+    """Train once a seed, into `RUN.seeds/SEED`, and make the best one RUN.
+
+    What was begun before goes on: finished seeds are kept, one that was ended is resumed.
+
+    Args:
+        config: the recipe; `train.seed` is replaced.
+        run: where the best one goes.
+        seeds: at least two, all different.
+        overwrite: replace a run that is there.
+
+    Returns:
+        `seeds` (validation accuracy and epochs of each), `mean` and `standard_deviation` (of the sample) over them,
+        `best` (the seed). It is in RUN/seeds.json too.
+
+    Raises:
+        Interrupted: the user pressed Ctrl-C; the same command goes on.
+        RunError: RUN exists, or RUN.seeds holds runs of another recipe.
+    """
+    runs.require_free(run, overwrite)
+    folder = run.with_name(f"{run.name}.seeds")
+    found = []
+    for number, seed in enumerate(seeds, 1):
+        say(f"Seed {seed} ({number} of {len(seeds)})")
+        _train_one(_with_seed(config, seed), folder / str(seed), run)
+        found.append({"seed": seed, **_best_epoch(folder / str(seed))})
+        keras.backend.clear_session()
+    accuracies = [entry["validation_accuracy"] for entry in found]
+    best = max(found, key=lambda entry: entry["validation_accuracy"])["seed"]
+    result = {
+        "seeds": found,
+        "mean": statistics.mean(accuracies),
+        "standard_deviation": statistics.stdev(accuracies),
+        "best": best,
+    }
+    runs.write_json(folder / str(best) / "seeds.json", result)
+    runs.publish(folder / str(best), run)
+    return result
+
+
+def _with_seed(config: Config, seed: int) -> Config:
+    return config.model_copy(update={"train": config.train.model_copy(update={"seed": seed})})
+
+
+def _train_one(config: Config, run: Path, whole: Path) -> None:
+    if runs.has_checkpoint(run):
+        interrupted = resume(run, config)
+    elif runs.has_model(run):
+        if load_config(run / "config.yaml") != config:
+            raise RunError(
+                f"{run} is of another recipe. Remove {run.parent} to begin anew, or choose another --run-dir."
+            )
+        interrupted = False
+    else:
+        interrupted = train(config, run)
+    if interrupted:
+        raise Interrupted(f"Training was interrupted; {run.parent} keeps what was learnt. The same command goes on.")
+
+
+def _best_epoch(run: Path) -> dict[str, Any]:
+    with (run / "history.csv").open(newline="", encoding="utf-8") as handle:
+        rows = list(csv.DictReader(handle))
+    accuracies = [float(row["val_accuracy"]) for row in rows]
+    best = max(accuracies)
+    return {"validation_accuracy": best, "epochs": len(rows), "best_epoch": 1 + accuracies.index(best)}

@@ -1,0 +1,221 @@
+"""The settings of a recipe by trial: learning rate, batch, epochs, dropout, truncation, chosen on validation alone.
+
+With Optuna, and not KerasTuner: a study is one append-only file from which any process goes on, its sampler
+(TPE, J. Bergstra et al., Algorithms for Hyper-Parameter Optimization, 2011) and its pruner take any training loop,
+and it is maintained. KerasTuner wants a loop and checkpoints of its own.
+
+    DIR/study.journal    every trial; the same command goes on from it
+        trials.csv       a line a trial
+        trials.png       accuracy over each setting
+        best.yaml        the recipe with the best settings, ready to train
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import shutil
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from tfsent import runs
+from tfsent.config import Config
+from tfsent.console import say
+from tfsent.errors import ConfigError, Interrupted, Preempted, TrainingError
+from tfsent.train import train
+
+SPACE: dict[str, Any] = {
+    "train.learning_rate": (1e-5, 4e-4),
+    "train.batch_tokens": [2048, 4096, 8192],
+    "train.epochs": [1, 2, 3],
+    "model.dropout": (0.0, 0.3),
+    "text.truncation": ["head", "tail", "head_tail"],
+}
+"""What is tried: a range (rates on a logarithmic scale), or a list."""
+
+
+def tune(config: Config, folder: Path, trials: int) -> dict[str, Any]:
+    """Train a recipe with other settings again and again; what is known already says what to try next.
+
+    Trials that are behind half of the others after an epoch are ended. A folder that was begun goes on until it has as
+    many trials as are asked for.
+
+    Args:
+        config: the recipe; the settings of `SPACE` are replaced.
+        folder: see the module.
+        trials: how many in all.
+
+    Returns:
+        `trials`, each with `settings`, `state`, `validation_accuracy` (None when it failed), and `best`.
+
+    Raises:
+        ConfigError: Optuna is not installed, or the folder is of another recipe.
+        Interrupted: the user pressed Ctrl-C; the same command goes on.
+        TrainingError: no trial came to an end.
+    """
+    optuna = _optuna()
+    folder.mkdir(parents=True, exist_ok=True)
+    recipe = folder / "recipe.yaml"
+    if recipe.exists() and recipe.read_text(encoding="utf-8") != config.to_yaml():
+        raise ConfigError(f"{folder} holds trials of another recipe. Expected the same again, or another --dir.")
+    runs.write_text(recipe, config.to_yaml())
+    study = optuna.create_study(
+        study_name="tfsent",
+        storage=optuna.storages.JournalStorage(
+            optuna.storages.journal.JournalFileBackend(str(folder / "study.journal"))
+        ),
+        direction="maximize",
+        sampler=optuna.samplers.TPESampler(seed=config.train.seed, n_startup_trials=5),
+        pruner=optuna.pruners.MedianPruner(n_startup_trials=3),
+        load_if_exists=True,
+    )
+    _requeue(study, optuna)
+    while len(_ended(study, optuna)) < trials:
+        trial = study.ask(_distributions(optuna))
+        say(f"Trial {len(_ended(study, optuna)) + 1} of {trials}: {_words(trial.params)}")
+        _try(study, trial, config, folder / "trial", optuna)
+        _write(_result(study, optuna), config, folder)
+    result = _result(study, optuna)
+    if result["best"] is None:
+        raise TrainingError(f"None of the {trials} trials came to an end; {folder}/trials.csv says why.")
+    _write(result, config, folder)
+    return result
+
+
+def _optuna() -> Any:
+    try:
+        import optuna
+    except ImportError as error:
+        raise ConfigError("`tfsent tune` needs Optuna: pip install 'tfsent[tune]'") from error
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return optuna
+
+
+def _distributions(optuna: Any) -> dict[str, Any]:
+    kinds = optuna.distributions
+    return {
+        name: kinds.CategoricalDistribution(values)
+        if isinstance(values, list)
+        else kinds.FloatDistribution(*values, log=values[0] > 0)
+        for name, values in SPACE.items()
+    }
+
+
+def _requeue(study: Any, optuna: Any) -> None:
+    """A trial that was running when its process was killed is tried again."""
+    for trial in study.get_trials(states=(optuna.trial.TrialState.RUNNING,)):
+        study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+        study.enqueue_trial(trial.params)
+
+
+def _ended(study: Any, optuna: Any) -> list[Any]:
+    states = optuna.trial.TrialState
+    return [
+        trial
+        for trial in study.get_trials(states=(states.COMPLETE, states.PRUNED, states.FAIL))
+        if trial.state != states.FAIL or "why" in trial.user_attrs
+    ]
+
+
+def _try(study: Any, trial: Any, config: Config, run: Path, optuna: Any) -> None:
+    """Train once, and tell the study what came of it."""
+    state, reported = optuna.trial.TrialState, []
+
+    def report(epoch: int, accuracy: float) -> None:
+        reported.append(accuracy)
+        trial.report(accuracy, epoch)
+        if trial.should_prune():
+            raise optuna.TrialPruned
+
+    shutil.rmtree(run, ignore_errors=True)
+    try:
+        interrupted = train(with_settings(config, trial.params), run, report=report)
+        if interrupted:
+            raise Interrupted("Tuning was interrupted. The same command goes on.")
+        study.tell(trial, max(reported))
+    except optuna.TrialPruned:
+        study.tell(trial, state=state.PRUNED)
+    except Preempted as error:
+        raise Preempted("SIGTERM came. The same command goes on.") from error
+    except Interrupted:
+        raise
+    except TrainingError as error:
+        say(f"The trial failed: {error}")
+        trial.set_user_attr("why", str(error))
+        study.tell(trial, state=state.FAIL)
+    finally:
+        shutil.rmtree(run, ignore_errors=True)
+        keras.backend.clear_session()
+
+
+def with_settings(config: Config, settings: dict[str, Any]) -> Config:
+    """The recipe with some keys, such as `train.epochs`, replaced."""
+    tree = config.model_dump(mode="json")
+    for name, value in settings.items():
+        section, key = name.split(".")
+        tree[section][key] = value
+    return Config.model_validate(tree)
+
+
+def _result(study: Any, optuna: Any) -> dict[str, Any]:
+    found = []
+    for trial in _ended(study, optuna):
+        best = max(trial.intermediate_values.values(), default=None)
+        found.append(
+            {
+                "settings": trial.params,
+                "state": trial.state.name.lower(),
+                "epochs": len(trial.intermediate_values),
+                "validation_accuracy": best,
+                "why": trial.user_attrs.get("why", ""),
+            }
+        )
+    whole = [entry for entry in found if entry["state"] == "complete"]
+    best = max(whole, key=lambda entry: entry["validation_accuracy"], default=None)
+    return {"trials": found, "best": best}
+
+
+def _write(result: dict[str, Any], config: Config, folder: Path) -> None:
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow([*SPACE, "state", "epochs", "validation_accuracy", "why"])
+    for entry in result["trials"]:
+        rest = [entry[name] for name in ("state", "epochs", "validation_accuracy", "why")]
+        writer.writerow([*(entry["settings"][name] for name in SPACE), *rest])
+    runs.write_text(folder / "trials.csv", out.getvalue())
+    if result["best"] is not None:
+        best = with_settings(config, result["best"]["settings"])
+        header = (
+            f"# The best of {len(result['trials'])} trials: validation accuracy "
+            f"{result['best']['validation_accuracy']:.2%}, chosen among them and so a little too good.\n"
+        )
+        runs.write_text(folder / "best.yaml", header + best.to_yaml())
+        with runs.replacing(folder / "trials.png") as staged:
+            _plot(result, staged)
+
+
+def _plot(result: dict[str, Any], path: Path) -> None:
+    """Validation accuracy over each setting, a panel each."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(3 * len(SPACE), 3.2), layout="constrained")
+    seen = [entry for entry in result["trials"] if entry["validation_accuracy"] is not None]
+    for axes, (name, values) in zip(figure.subplots(1, len(SPACE), sharey=True), SPACE.items(), strict=True):
+        for state, marker in (("complete", "o"), ("pruned", "x")):
+            some = [entry for entry in seen if entry["state"] == state]
+            places = [entry["settings"][name] for entry in some]
+            if isinstance(values, list):
+                places = [values.index(place) for place in places]
+                axes.set_xticks(range(len(values)), [str(value) for value in values])
+            axes.plot(places, [entry["validation_accuracy"] for entry in some], marker, label=state)
+        axes.set(xlabel=name, xscale="log" if name.endswith("rate") else "linear")
+    figure.axes[0].set(ylabel="validation accuracy")
+    figure.axes[0].legend()
+    figure.savefig(path, format="png", dpi=120)
+
+
+def _words(settings: dict[str, Any]) -> str:
+    shown = {name: f"{value:.3g}" if isinstance(value, float) else value for name, value in settings.items()}
+    return ", ".join(f"{name} {value}" for name, value in shown.items())
