@@ -270,3 +270,14 @@ def test_a_training_ended_in_its_validation_goes_on_with_it(tiny_settings, unint
     assert progress["logs"]["loss"] > 0
     assert run_killed("never", 1, "train", "--resume", run).returncode == 0
     assert_same_model(run, uninterrupted)
+
+
+def test_averages_and_half_done_updates_are_in_the_checkpoint(tiny_settings, tmp_path):
+    """Killed between two batches of one update, with a moving average of the weights."""
+    more = ["--set", "train.ema_momentum=0.9", "--set", "train.accumulation_steps=3"]
+    words = [*settings_of(tiny_settings), *more]
+    assert run_killed("never", 1, "train", "smoke", *words, "--run-dir", tmp_path / "whole").returncode == 0
+    run = tmp_path / "run"
+    run_killed("step", 5, "train", "smoke", *words, "--run-dir", run)
+    assert run_killed("never", 1, "train", "--resume", run).returncode == 0
+    assert_same_model(run, tmp_path / "whole")

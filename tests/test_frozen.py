@@ -1,0 +1,52 @@
+"""The head alone: what it learns on kept features is what the whole classifier then says."""
+
+import keras
+import numpy as np
+import pytest
+
+from tfsent import frozen, prepare
+from tfsent.config import TrainConfig, load_config
+from tfsent.devices import Devices, find_devices
+from tfsent.encoders import load_encoder
+from tfsent.errors import ConfigError
+from tfsent.predictors import KerasPredictor
+from tfsent.train import train
+
+HEAD = ["train.freeze_encoder=true", "train.learning_rate=3e-2", "train.epochs=20", "model.hidden_units=[6]"]
+HEAD += ["train.early_stopping_patience=20"]
+
+
+def test_the_head_learns_and_the_encoder_stays_as_it_was(tiny_settings, tmp_path, monkeypatch):
+    config = load_config("smoke", [*tiny_settings, *HEAD])
+    train(config, tmp_path / "run")
+    model = KerasPredictor(tmp_path / "run").model
+    encoder = load_encoder(config.encoder).backbone
+    backbone = next(layer for layer in model.layers if type(layer) is type(encoder))
+    for ours, theirs in zip(backbone.weights, encoder.weights, strict=True):
+        np.testing.assert_array_equal(ours.numpy(), theirs.numpy())
+    best = max(float(line.split(",")[4]) for line in (tmp_path / "run" / "history.csv").read_text().splitlines()[1:])
+    assert best > 0.7
+    from tfsent.evaluate import evaluate
+
+    assert evaluate(tmp_path / "run", "validation")["accuracy"] == pytest.approx(best)
+    monkeypatch.setattr(keras.Model, "predict_on_batch", lambda *_: pytest.fail("encoded again"))
+    train(config, tmp_path / "again")
+
+
+def test_features_are_what_the_whole_classifier_computes(tiny_settings):
+    config = load_config("smoke", [*tiny_settings, *HEAD])
+    material = prepare.prepare(config, find_devices(TrainConfig()))
+    model, plan = material.model(), material.plan()
+    head, feed, validation = frozen.freeze(material, model, plan, lambda: (0, 0))
+    for make, make_tokens in zip(validation.batches(), material.validation_feed().batches(), strict=True):
+        (features, labels), (inputs, expected) = make(), make_tokens()
+        np.testing.assert_array_equal(labels, expected)
+        np.testing.assert_allclose(head(features), model(inputs), atol=1e-5)
+    assert len(feed.batches()) == plan.steps
+
+
+def test_several_processes_are_refused(tiny_settings):
+    devices = Devices("jax", "cpu", ("cpu:0", "cpu:1"), 0, 2)
+    material = prepare.prepare(load_config("smoke", [*tiny_settings, *HEAD]), devices)
+    with pytest.raises(ConfigError, match="does not run in several processes"):
+        frozen.freeze(material, material.model(), material.plan(), lambda: (0, 0))

@@ -1,0 +1,55 @@
+"""The sweep: made-up curves whose answer is known, and a tiny model."""
+
+import json
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from tfsent.cli import main
+from tfsent.errors import TrainingError
+from tfsent.lr_find import HIGHEST, LAG, LOWEST, Sweep, smooth, suggest
+
+RATES = LOWEST * (HIGHEST / LOWEST) ** (np.arange(100) / 99)
+
+
+def test_the_rate_rises_by_equal_factors():
+    sweep = Sweep(5)
+    rates = [float(sweep(step)) for step in range(5)]
+    assert rates == pytest.approx([1e-6, 1e-5, 1e-4, 1e-3, 1e-2], rel=1e-4)
+
+
+def test_smoothing_starts_without_a_pull():
+    assert smooth([3.0] * 10) == pytest.approx([3.0] * 10)
+
+
+def test_the_suggestion_is_where_the_loss_falls_fastest_the_lag_taken_off():
+    losses = 0.7 - 0.4 / (1 + np.exp(-(np.arange(100) - 60) / 3)) + 3 * (np.arange(100) > 85)
+    assert suggest(RATES, losses) == pytest.approx(RATES[60 - LAG], rel=0.06)
+    found = suggest(RATES, smooth(losses.tolist()))
+    assert RATES[55] < found < RATES[66]
+
+
+@pytest.mark.parametrize(
+    ("losses", "message"),
+    [
+        (np.full(100, 0.7), "The loss never fell between the rates 1e-06 and 1e-02. Look at the labels"),
+        (np.linspace(0.7, 3, 100), "The loss never fell"),
+        (np.linspace(0.7, 0.1, 12), "The sweep has only 12 batches; expected 20 at least"),
+    ],
+)
+def test_a_sweep_that_shows_nothing_says_so(losses, message):
+    with pytest.raises(TrainingError, match=message):
+        suggest(RATES[: len(losses)], losses)
+
+
+def test_a_tiny_model_is_swept_from_the_command_line(tiny_settings, tmp_path):
+    settings = [*tiny_settings, "train.batch_tokens=96", "model.encoder_dropout=0.0"]
+    words = [word for setting in settings for word in ("--set", setting)]
+    png = tmp_path / "sweep.png"
+    done = CliRunner().invoke(main, ["lr-find", "smoke", *words, "--steps", "200", "--png", str(png), "--json"])
+    assert done.exit_code == 0, done.output
+    result = json.loads(done.stdout)
+    assert LOWEST < result["suggestion"] < HIGHEST
+    assert len(result["rates"]) == len(result["losses"]) == len(result["smoothed"]) <= 200
+    assert png.read_bytes().startswith(b"\x89PNG")

@@ -1,0 +1,104 @@
+"""Tuning: trials are kept, go on after a kill, and the best recipe is ready to train."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from click.testing import CliRunner
+
+from tfsent import tune as tuner
+from tfsent.cli import main
+from tfsent.config import load_config
+from tfsent.errors import ConfigError, TrainingError
+from tfsent.tune import SPACE, tune
+
+
+@pytest.fixture
+def config(tiny_settings):
+    return load_config("smoke", tiny_settings)
+
+
+@pytest.fixture
+def scored(monkeypatch):
+    """Instead of training: an accuracy that a rate of 1e-4 makes best."""
+    seen = []
+
+    def train(config, run, *, report):
+        seen.append(config)
+        distance = abs(config.train.learning_rate / 1e-4 - 1)
+        if config.text.truncation == "tail":
+            raise TrainingError("The loss became nan.")
+        for epoch in range(config.train.epochs):
+            report(epoch, max(0.5, 0.95 - 0.1 * distance) + 0.001 * epoch)
+        return False
+
+    monkeypatch.setattr(tuner, "train", train)
+    return seen
+
+
+def test_trials_are_counted_over_all_calls_and_the_best_is_written(config, scored, tmp_path):
+    tune(config, tmp_path, 3)
+    result = tune(config, tmp_path, 12)
+    assert len(scored) == len(result["trials"]) == 12
+    for settings in (entry["settings"] for entry in result["trials"]):
+        assert set(settings) == set(SPACE)
+    with (tmp_path / "trials.csv").open(newline="") as handle:
+        rows = list(csv.DictReader(handle))
+    assert {row["state"] for row in rows} >= {"complete", "fail"}
+    assert {row["why"] for row in rows if row["state"] == "fail"} == {"The loss became nan."}
+    whole = [float(row["validation_accuracy"]) for row in rows if row["state"] == "complete"]
+    assert result["best"]["validation_accuracy"] == max(whole)
+    best = load_config(tmp_path / "best.yaml")
+    assert best.train.learning_rate == result["best"]["settings"]["train.learning_rate"]
+    assert best.encoder == config.encoder
+    assert (tmp_path / "trials.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "best.yaml").read_text().startswith("# The best of 12 trials: validation accuracy ")
+
+
+def test_trials_of_another_recipe_are_not_mixed(config, scored, tiny_settings, tmp_path):
+    tune(config, tmp_path, 1)
+    with pytest.raises(ConfigError, match="holds trials of another recipe. Expected the same again, or another --dir"):
+        tune(load_config("smoke", [*tiny_settings, "text.max_tokens=16"]), tmp_path, 2)
+
+
+def test_when_no_trial_ends_it_says_so(config, monkeypatch, tmp_path):
+    def fail(*_, **__):
+        raise TrainingError("Nothing is learnt.")
+
+    monkeypatch.setattr(tuner, "train", fail)
+    with pytest.raises(TrainingError, match="None of the 2 trials came to an end; .*trials.csv says why"):
+        tune(config, tmp_path, 2)
+
+
+def test_without_optuna_the_command_is_named(config, monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    with pytest.raises(ConfigError, match=r"needs Optuna: pip install 'tfsent\[tune\]'"):
+        tune(config, tmp_path, 1)
+
+
+def test_killed_in_a_trial_the_same_command_tries_it_again(tiny_settings, tmp_path):
+    words = [word for setting in (*tiny_settings, "train.epochs=1") for word in ("--set", setting)]
+    command = ["tune", "smoke", *words, "--trials", "2", "--dir", str(tmp_path / "t"), "--json"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tfsent", *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=os.environ
+    )
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "t" / "trial" / "config.yaml").exists():
+        assert time.monotonic() < deadline
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    done = CliRunner().invoke(main, command)
+    assert done.exit_code == 0, done.output
+    result = json.loads(done.stdout)
+    assert len(result["trials"]) == 2
+    assert not (tmp_path / "t" / "trial").exists()
+    journal = [json.loads(line) for line in (tmp_path / "t" / "study.journal").read_text().splitlines()]
+    tried = [line["param_value_internal"] for line in journal if line.get("param_name") == "train.learning_rate"]
+    assert tried[0] in tried[1:]
