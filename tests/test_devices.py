@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -80,17 +81,34 @@ def test_jax_on_four_devices_gives_the_losses_of_one_where_there_is_no_tensorflo
     assert_same(on_four, tmp_path / "run")
 
 
-def test_two_processes_give_the_losses_of_one_and_one_of_them_writes(on_four, tiny_csv_settings, tmp_path):
+def two_processes(*words):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
-    words = ["train", "smoke", *words_of(tiny_csv_settings, *JAX), "--run-dir", tmp_path / "run"]
     cluster = {"KERAS_DISTRIBUTION_JOB_ADDRESSES": address, "KERAS_DISTRIBUTION_NUM_PROCESSES": "2"}
-    both = [
+    return [
         start("several_devices.py", "jax", 2, *words, **cluster, KERAS_DISTRIBUTION_PROCESS_ID=str(i)) for i in (0, 1)
     ]
+
+
+def test_two_processes_give_the_losses_of_one_and_one_of_them_writes(on_four, tiny_csv_settings, tmp_path):
+    both = two_processes("train", "smoke", *words_of(tiny_csv_settings, *JAX), "--run-dir", tmp_path / "run")
     assert all("4 × cpu in 2 processes, Keras on jax." in finish(process) for process in both)
     assert_same(on_four, tmp_path / "run")
+
+
+def test_a_signal_to_one_process_ends_both_at_one_step_and_fewer_devices_go_on(tiny_csv_settings, tmp_path):
+    run = tmp_path / "run"
+    words = words_of(tiny_csv_settings, *JAX, "train.checkpoint_minutes=0", "train.epochs=4")
+    both = two_processes("train", "smoke", *words, "--run-dir", run)
+    while not any((run / "checkpoints").glob("step-*[0-9]")):
+        assert both[0].poll() is None, both[0].communicate()
+        time.sleep(0.05)
+    both[1].send_signal(signal.SIGTERM)
+    assert all("SIGTERM came. A checkpoint was written" in finish(process, 75) for process in both)
+    said = finish(start("several_devices.py", "jax", 1, "train", "--resume", run))
+    assert "devices was '4 × cpu in 2 processes, Keras on jax' and is '1 × cpu, Keras on jax'" in said
+    assert (run / "model" / "model.keras").is_file()
 
 
 def test_what_was_trained_on_jax_exports_and_verifies(on_four):

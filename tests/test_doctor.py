@@ -24,7 +24,7 @@ def versions(monkeypatch):
 def test_this_machine_is_fit():
     findings = doctor.examine()
     assert not [finding for finding in findings if finding.state == "fault"]
-    assert {"python", "packages", "backends", "cpu", "cache", "disk"} <= {finding.topic for finding in findings}
+    assert {"python", "packages", "jax", "cpu", "cache", "disk"} <= {finding.topic for finding in findings}
 
 
 def test_every_declared_dependency_is_looked_at(versions):
@@ -54,7 +54,7 @@ def test_two_tensorflows_are_a_fault(versions):
     ("variable", "value", "state", "found"),
     [
         ("TF_USE_LEGACY_KERAS", "1", "fault", "TF_USE_LEGACY_KERAS is set: tf.keras would be Keras 2"),
-        ("KERAS_BACKEND", "torch", "note", "its backend is set to torch; tfsent uses tensorflow all the same"),
+        ("KERAS_BACKEND", "torch", "note", "its backend is set to torch; tfsent goes by train.backend all the same"),
         ("TFHUB_DISABLE_CERT_VALIDATION", "true", "fault", "tfhub: encoders are refused"),
         ("TFSENT_OFFLINE", "1", "note", "nothing is downloaded"),
         ("HF_ENDPOINT", "https://mirror", "ok", "HF_ENDPOINT=https://mirror"),
@@ -74,7 +74,22 @@ def test_flavours_of_keras_are_told(versions, monkeypatch, tmp_path):
     findings = list(doctor._keras())
     assert [f.state for f in of("keras", findings)] == ["note", "fault", "note"]
     assert "keras-nlp 0.32.0 and keras-hub 0.31.0 are not of one release" in findings[1].found
-    assert of("backends", findings)[0].found == "tensorflow, jax 0.9"
+
+
+def test_jax_is_looked_at(versions, monkeypatch):
+    import jax
+
+    assert of("jax", doctor._jax())[0].found.endswith("sees 1 cpu")
+    monkeypatch.setattr(doctor.shutil, "which", lambda name: "/usr/bin/nvidia-smi")
+    assert of("jax", doctor._jax())[0].advice == "pip install 'jax[cuda13]'"
+
+    def broken():
+        raise RuntimeError("Unable to initialize backend 'cuda'\nmore")
+
+    monkeypatch.setattr(jax, "devices", broken)
+    assert of("jax", doctor._jax())[0].found == "does not start: Unable to initialize backend 'cuda'"
+    versions["jax"] = None
+    assert "not installed; only TPUs and several hosts need it" in of("jax", doctor._jax())[0].found
 
 
 def test_an_old_python_is_a_fault(monkeypatch):

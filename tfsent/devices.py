@@ -145,7 +145,17 @@ def find_devices(config: TrainConfig) -> Devices:
         import jax
 
         process, processes = jax.process_index(), jax.process_count()
+        if kind == "gpu":
+            _keep_tensorflow_off()
     return Devices(config.backend, kind, chosen, process, processes, chosen == (default,) and processes == 1)
+
+
+def _keep_tensorflow_off() -> None:
+    """TensorFlow, which only tokenises here, would take all of the GPU's memory."""
+    with contextlib.suppress(ImportError):
+        import tensorflow as tf
+
+        tf.config.set_visible_devices([], "GPU")
 
 
 def _jax_devices() -> dict[str, tuple[str, ...]]:

@@ -10,6 +10,7 @@ import json
 import os
 import platform
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from packaging.version import Version
 
 from tfsent import assets
 from tfsent.console import load_tensorflow
+from tfsent.errors import first_line
 from tfsent.runs import version_of
 
 RIVALS = ("tensorflow-cpu", "tensorflow-intel", "tensorflow-macos", "tf-nightly", "intel-tensorflow")
@@ -39,7 +41,7 @@ class Finding:
 
 def examine() -> list[Finding]:
     """Everything, in the order in which a person would look."""
-    return [*_python(), *_packages(), *_keras(), *_devices(), *_caches(), *_settings()]
+    return [*_python(), *_packages(), *_keras(), *_devices(), *_jax(), *_caches(), *_settings()]
 
 
 def _python() -> Iterator[Finding]:
@@ -88,9 +90,7 @@ def _keras() -> Iterator[Finding]:
         yield Finding("keras", "fault", f"keras-nlp {nlp} and keras-hub {hub} are not of one release", _reinstall())
     backend = os.environ.get("KERAS_BACKEND") or _keras_json()
     if backend not in (None, "tensorflow"):
-        yield Finding("keras", "note", f"its backend is set to {backend}; tfsent uses tensorflow all the same")
-    other = [f"{name} {version}" for name in ("jax", "torch") if (version := version_of(name))]
-    yield Finding("backends", "ok", ", ".join(["tensorflow", *other]))
+        yield Finding("keras", "note", f"its backend is set to {backend}; tfsent goes by train.backend all the same")
 
 
 def _devices() -> Iterator[Finding]:
@@ -117,6 +117,29 @@ def _devices() -> Iterator[Finding]:
         yield Finding("gpu", "note", found, "pip install 'tensorflow[and-cuda]>=2.21,<2.22'")
     elif not gpus:
         yield Finding("gpu", "ok", "none")
+
+
+def _jax() -> Iterator[Finding]:
+    """What `train.backend: jax` would train on."""
+    if version_of("jax") is None:
+        yield Finding("jax", "ok", "not installed; only TPUs and several hosts need it (pip install 'tfsent[jax]')")
+        return
+    try:
+        import jax
+
+        kinds = Counter(device.platform for device in jax.devices())
+    except Exception as error:
+        # A plugin that does not fit the driver raises whatever it likes.
+        yield Finding(
+            "jax", "note", f"does not start: {first_line(error)}", "pip install --force-reinstall 'jax[cuda13]'"
+        )
+        return
+    seen = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
+    found = f"JAX {version_of('jax')} sees {seen}"
+    if "gpu" not in kinds and shutil.which("nvidia-smi"):
+        yield Finding("jax", "note", f"{found}, and an NVIDIA driver is here", "pip install 'jax[cuda13]'")
+    else:
+        yield Finding("jax", "ok", found)
 
 
 def _caches() -> Iterator[Finding]:
