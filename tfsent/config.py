@@ -163,6 +163,9 @@ class TrainConfig(_Section):
     devices: Annotated[str, Field(pattern=r"^(auto|cpu|tpu|gpu(:\d+(,\d+)*)?)$")] = Field(
         "auto", description="auto, cpu, gpu (all), gpu:0,1 or tpu; several share every batch"
     )
+    jit_compile: Literal["auto", True, False] = Field(
+        "auto", description="XLA; auto: where it is faster, measured on GPUs"
+    )
     checkpoint_minutes: Annotated[float, Field(ge=0.0)] = Field(5.0, description="between two checkpoints")
     seed: int = Field(0, description="of weights, dropout and batches")
 

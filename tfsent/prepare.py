@@ -20,6 +20,7 @@ from tfsent.model import build_classifier
 from tfsent.optimizer import chance_loss, class_weights, compile_model
 from tfsent.tokens import Tokens, load_tokens
 from tfsent.vocabulary import TextSpec
+from tfsent.xla import choose_jit
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,8 @@ class Material:
     spec: TextSpec
     tokens: Tokens
     validation_tokens: Tokens
+    jit: bool = False
+    """Whether training compiles its step with XLA."""
 
     @property
     def origin(self) -> dict[str, Any]:
@@ -72,8 +75,18 @@ class Material:
 
     def compile(self, model: keras.Model, steps: int) -> None:
         """Give a model the recipe's optimiser and loss, for a training of so many steps."""
-        # XLA on a CPU trains at half the speed with TensorFlow, and MirroredStrategy does not work with it; JAX is XLA.
-        compile_model(model, self.config.train, steps, weights=self._class_weights(), jit=self.devices.backend == "jax")
+        compile_model(model, self.config.train, steps, weights=self._class_weights(), jit=self.jit)
+
+    def step(self, jit: bool) -> Callable[[], Any]:
+        """What takes one training step on the largest batch there may be, of a model made for that alone."""
+        material = replace(self, jit=jit)
+        with self.devices.scope():
+            model = material.model()
+            material.compile(model, 1000)
+        length = int(self.tokens.lengths.max())
+        rows = np.flatnonzero(self.tokens.lengths == length)[: self.config.train.batch_tokens // length]
+        inputs = self.tokens.pad(rows, length, self.pad_id)
+        return lambda: model.train_on_batch(inputs, self.splits.train.labels[self.tokens.owner[rows]])
 
     def _class_weights(self) -> list[float] | None:
         return class_weights(self.config.train.class_weight, self.splits.train)
@@ -90,7 +103,7 @@ class Material:
     @property
     def shapes(self) -> Shapes:
         """Which shapes batches have, for these devices."""
-        shapes = FEW if self.devices.backend == "jax" else FINE
+        shapes = FEW if self.jit else FINE
         return replace(shapes, rows_multiple=len(self.devices.names))
 
 
@@ -106,7 +119,8 @@ def prepare(config: Config, devices: Devices) -> Material:
     tokens, validation_tokens = (
         load_tokens(part, spec, encoder.vocabulary) for part in (splits.train, splits.validation)
     )
-    return Material(config, devices, splits, encoder, spec, tokens, validation_tokens)
+    material = Material(config, devices, splits, encoder, spec, tokens, validation_tokens)
+    return replace(material, jit=choose_jit(config.train.jit_compile, devices, material.step))
 
 
 def text_spec(config: TextConfig, encoder: Encoder) -> TextSpec:

@@ -84,7 +84,6 @@ def _train(
     resumed: checkpoint.Checkpoint | None,
     report: Callable[[int, float], None] | None = None,
 ) -> bool:
-    keras.utils.set_random_seed(config.train.seed)
     material = prepare(config, devices)
     environment = {**runs.environment(), "devices": str(devices)}
     belongs_to = {"recipe": config.model_dump(mode="json"), **material.origin, "environment": environment}
@@ -95,6 +94,8 @@ def _train(
     if resumed is None and devices.is_chief:
         _write_origin(run, material)
     progress = Progress(**resumed.state["progress"]) if resumed else Progress()
+    # Here, so that nothing above, such as an encoder that is new, can change what is drawn.
+    keras.utils.set_random_seed(config.train.seed)
     with devices.scope():
         model = material.model()
         learner, feed, validation = _what_learns(material, model, plan, lambda: (progress.epoch, progress.step))

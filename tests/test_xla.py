@@ -1,0 +1,69 @@
+"""XLA where it pays."""
+
+import pytest
+
+from tfsent import prepare, xla
+from tfsent.config import load_config
+from tfsent.devices import Devices
+from tfsent.errors import ConfigError
+from tfsent.xla import choose_jit
+
+CPU = Devices("tensorflow", "cpu", ("/device:CPU:0",))
+GPU = Devices("tensorflow", "gpu", ("/device:GPU:0",))
+GPUS = Devices("tensorflow", "gpu", ("/device:GPU:0", "/device:GPU:1"))
+TPU = Devices("jax", "tpu", ("tpu:0",))
+
+
+def unmeasured(jit):
+    pytest.fail("it was measured")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "devices", "found"),
+    [("auto", CPU, False), (True, CPU, True), (False, GPU, False), ("auto", GPUS, False), ("auto", TPU, True)],
+)
+def test_what_is_known_is_not_measured(wanted, devices, found):
+    assert choose_jit(wanted, devices, unmeasured) is found
+
+
+@pytest.mark.parametrize(("without", "with_xla", "found"), [(0.03, 0.01, True), (0.01, 0.03, False)])
+def test_on_a_gpu_the_faster_one_is_taken(monkeypatch, capsys, without, with_xla, found):
+    clock = [0.0]
+    monkeypatch.setattr(xla.time, "perf_counter", lambda: clock[0])
+
+    def step(jit):
+        def take():
+            clock[0] += with_xla if jit else without
+
+        return take
+
+    assert choose_jit("auto", GPU, step) is found
+    said = f"A step takes {1000 * without:.0f} ms, and {1000 * with_xla:.0f} ms with XLA."
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("wanted", "devices", "message"),
+    [
+        (False, TPU, "JAX trains through XLA alone. Leave it at auto"),
+        (True, GPUS, "MirroredStrategy does not work with it. Leave it at auto, or set train.backend=jax"),
+    ],
+)
+def test_what_cannot_be_had_is_refused(wanted, devices, message):
+    with pytest.raises(ConfigError, match=message):
+        choose_jit(wanted, devices, unmeasured)
+
+
+def test_a_step_is_a_step_of_training_with_and_without(tiny_settings):
+    material = prepare.prepare(load_config("smoke", tiny_settings), CPU)
+    for jit in (False, True):
+        take = material.step(jit)
+        first = take()
+        assert sum(take()[0] for _ in range(30)) / 30 < first[0]
+
+
+def test_with_xla_there_are_few_shapes(tiny_settings):
+    material = prepare.prepare(load_config("smoke", [*tiny_settings, "train.jit_compile=true"]), CPU)
+    assert material.jit
+    shapes = {make()[0]["token_ids"].shape for make in material.feed(material.plan(), lambda: (0, 0)).batches()}
+    assert len(shapes) <= 2

@@ -1,0 +1,59 @@
+"""Whether to compile the training step with XLA: known for some devices, measured on the others."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+from tfsent.console import say
+from tfsent.devices import Devices
+from tfsent.errors import ConfigError
+
+TIMED_STEPS = 5
+
+
+def choose_jit(wanted: bool | str, devices: Devices, step: Callable[[bool], Callable[[], Any]]) -> bool:
+    """Whether training compiles its step with XLA.
+
+    JAX always does. On a CPU TensorFlow trains at half the speed with it (benchmarks/README.md), and MirroredStrategy
+    does not work with it. On one GPU, `auto` takes a few steps each way and the faster one.
+
+    Args:
+        wanted: `train.jit_compile`.
+        devices: what trains.
+        step: gives, for with or without XLA, what takes a training step.
+
+    Raises:
+        ConfigError: what is wanted cannot be had.
+    """
+    if devices.backend == "jax":
+        if wanted is False:
+            raise ConfigError("train.jit_compile is false, and JAX trains through XLA alone. Leave it at auto.")
+        return True
+    if len(devices.names) > 1:
+        if wanted is True:
+            raise ConfigError(
+                "train.jit_compile is true, and TensorFlow's MirroredStrategy does not work with it. Leave it at auto, "
+                "or set train.backend=jax."
+            )
+        return False
+    if isinstance(wanted, bool):
+        return wanted
+    if devices.kind == "cpu":
+        return False
+    seconds = {jit: _median_seconds(step(jit)) for jit in (False, True)}
+    say(f"A step takes {1000 * seconds[False]:.0f} ms, and {1000 * seconds[True]:.0f} ms with XLA.")
+    return seconds[True] < seconds[False]
+
+
+def _median_seconds(step: Callable[[], Any]) -> float:
+    for _ in range(2):  # the first one compiles
+        step()
+    times = []
+    for _ in range(TIMED_STEPS):
+        started = time.perf_counter()
+        step()
+        times.append(time.perf_counter() - started)
+    return statistics.median(times)
