@@ -15,9 +15,11 @@ import yaml
 
 from tfsent import checkpoint, prepare
 from tfsent import train as trainer
-from tfsent.config import load_config
+from tfsent.batching import BatchPlan
+from tfsent.config import TrainConfig, load_config
 from tfsent.console import say
 from tfsent.errors import Preempted, RunError
+from tfsent.keeper import Keeper, Progress, StoppedError
 from tfsent.predictors import KerasPredictor
 
 # One thread: sums over several come in the order in which the threads finish.
@@ -281,3 +283,19 @@ def test_averages_and_half_done_updates_are_in_the_checkpoint(tiny_settings, tmp
     run_killed("step", 5, "train", "smoke", *words, "--run-dir", run)
     assert run_killed("never", 1, "train", "--resume", run).returncode == 0
     assert_same_model(run, tmp_path / "whole")
+
+
+def test_a_signal_that_comes_while_processes_agree_is_not_lost(tmp_path):
+    """Seen on a slow machine: what they had agreed on, nothing, overwrote it."""
+    plan = BatchPlan(np.array([4]), 64)
+    keeper = Keeper(tmp_path, TrainConfig(), plan, Progress(), writes=False)
+
+    def agree(number):
+        keeper.asked.by = signal.SIGTERM
+        return number
+
+    keeper.agree = agree
+    keeper.stop_if_asked()
+    keeper.agree = lambda number: number
+    with pytest.raises(StoppedError):
+        keeper.stop_if_asked()

@@ -126,8 +126,9 @@ class Keeper(keras.callbacks.Callback):
 
     def stop_if_asked(self) -> None:
         """Between two steps: write a checkpoint and leave."""
-        self.asked.by = self.agree(self.asked.by)
-        if self.asked.by:
+        # A signal may come while the processes agree: what it sets must not be overwritten by what they agreed on.
+        if by := self.agree(self.asked.by):
+            self.asked.by = by
             self.save()
             raise StoppedError
 

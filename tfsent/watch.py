@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections import deque
@@ -107,7 +108,8 @@ class Watch(keras.callbacks.Callback):
         """Start a bar."""
         batches = self.plan.epoch(epoch)
         self.real_tokens = [int(self.plan.lengths[rows].sum()) for rows, _ in batches]
-        self.rows = [self.plan.shapes.rows(len(rows), length, self.plan.max_tokens) for rows, length in batches]
+        rows = (self.plan.shapes.rows(len(rows), length, self.plan.max_tokens) for rows, length in batches)
+        self.rows_so_far = [0, *itertools.accumulate(rows)]
         self.total: float | None = None
         self.started, self.seen = time.monotonic(), 0
         self.meter = Meter(f"epoch {epoch + 1}/{self.plan.epochs}", self.plan.steps)
@@ -128,12 +130,13 @@ class Watch(keras.callbacks.Callback):
 
     def _ask_guard(self, loss: float, step: int) -> None:
         """Keras gives the mean over the epoch's rows so far; the batch's own is what it adds to the sum."""
-        before, self.total = self.total, loss * sum(self.rows[: step + 1])
+        before, self.total = self.total, loss * self.rows_so_far[step + 1]
         overall = self.progress.epoch * self.plan.steps + step + 1
         if not math.isfinite(loss):
             self.guard.see(overall, loss)
         if self.config.guards and (before is not None or step == 0):
-            self.guard.see(overall, (self.total - (before or 0.0)) / self.rows[step])
+            rows = self.rows_so_far[step + 1] - self.rows_so_far[step]
+            self.guard.see(overall, (self.total - (before or 0.0)) / rows)
 
     def on_test_begin(self, logs: Any = None) -> None:
         """The steps of the epoch are done; validation begins."""
