@@ -11,8 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from tfsent import devices
+from tfsent.cli import main
 from tfsent.config import ExportConfig, TrainConfig, load_config
 from tfsent.devices import Devices, choose_precision, find_devices, load_backend
 from tfsent.errors import ConfigError
@@ -145,6 +147,16 @@ def test_what_cannot_work_is_refused_at_once(monkeypatch, settings, environment,
         monkeypatch.setenv(name, value)
     with pytest.raises(ConfigError, match=message):
         load_backend(TrainConfig(**settings))
+
+
+@pytest.mark.parametrize(
+    "words", [["train", "smoke", "--seeds", "1,2"], ["tune", "smoke", "--trials", "2"], ["lr-find", "smoke"]]
+)
+def test_what_is_for_one_process_is_refused_in_several(monkeypatch, words):
+    monkeypatch.setenv("KERAS_DISTRIBUTION_NUM_PROCESSES", "2")
+    done = CliRunner().invoke(main, words)
+    assert done.exit_code == 1
+    assert "runs in one process, and KERAS_DISTRIBUTION_NUM_PROCESSES is 2. Unset it" in done.output
 
 
 def test_a_backend_that_is_not_installed_is_named_with_its_command(monkeypatch):

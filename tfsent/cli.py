@@ -110,8 +110,11 @@ def train(
     numbers = _seeds(seeds) if seeds is not None else []
     config = resolve_config(recipe, overrides) if recipe is not None else None
     from tfsent.config import load_config
-    from tfsent.devices import load_backend
+    from tfsent.devices import load_backend, require_one_process
     from tfsent.runs import require_unfinished
+
+    if numbers:
+        require_one_process("--seeds")
 
     if resume is not None:
         load_backend(load_config(require_unfinished(resume) / "config.yaml").train)

@@ -27,8 +27,9 @@ def lr_find(recipe: str, overrides: tuple[str, ...], steps: int, png: Path | Non
       tfsent train quickstart --set train.learning_rate=1e-4
     """
     config = resolve_config(recipe, overrides)
-    from tfsent.devices import load_backend
+    from tfsent.devices import load_backend, require_one_process
 
+    require_one_process("tfsent lr-find")
     load_backend(config.train)
     from tfsent import lr_find as finder
     from tfsent import runs, tables
@@ -62,8 +63,9 @@ def tune(recipe: str, overrides: tuple[str, ...], trials: int, folder: Path | No
       tfsent train runs/quickstart.tune/best.yaml
     """
     config = resolve_config(recipe, overrides)
-    from tfsent.devices import load_backend
+    from tfsent.devices import load_backend, require_one_process
 
+    require_one_process("tfsent tune")
     load_backend(config.train)
     from tfsent import tables
     from tfsent import tune as tuner

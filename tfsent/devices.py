@@ -73,13 +73,29 @@ class Devices:
         return f"{len(self.names)} × {self.kind}{several}, Keras on {self.backend}"
 
 
+def require_one_process(what: str) -> None:
+    """Some commands are for one process; in several, each would do the same and get into the others' way.
+
+    Raises:
+        ConfigError: the environment says that there are several.
+    """
+    if _processes() != "1":
+        raise ConfigError(
+            f"{what} runs in one process, and KERAS_DISTRIBUTION_NUM_PROCESSES is {_processes()}. Unset it, or train "
+            "seed by seed with --set train.seed."
+        )
+
+
+def _processes() -> str:
+    return os.environ.get("KERAS_DISTRIBUTION_NUM_PROCESSES", "1")
+
+
 def load_backend(config: TrainConfig) -> None:
     """Import Keras on the recipe's backend.
 
     Raises:
         ConfigError: the backend is not installed, or cannot do what the recipe or the environment asks for.
     """
-    processes = os.environ.get("KERAS_DISTRIBUTION_NUM_PROCESSES", "1")
     loaded = sys.modules.get("keras")
     if loaded is not None and loaded.backend.backend() != config.backend:
         raise ConfigError(
@@ -93,7 +109,7 @@ def load_backend(config: TrainConfig) -> None:
                 "then pip install 'jax[cuda13]', for TPUs 'jax[tpu]'."
             )
         load_keras("jax")
-        if processes != "1":
+        if _processes() != "1":
             import keras
 
             keras.distribution.initialize()
@@ -103,7 +119,7 @@ def load_backend(config: TrainConfig) -> None:
             "train.devices is tpu, and there is no TensorFlow for TPUs from 2.21 on. Set train.backend=jax: what it "
             "trains is exported by TensorFlow all the same."
         )
-    if processes != "1" or _tf_config_hosts() > 1:
+    if _processes() != "1" or _tf_config_hosts() > 1:
         raise ConfigError(
             "Several hosts (KERAS_DISTRIBUTION_NUM_PROCESSES or TF_CONFIG) do not work with train.backend=tensorflow: "
             "MultiWorkerMirroredStrategy breaks in Keras 3, parameter servers are not supported. Set "
