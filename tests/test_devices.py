@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -136,13 +137,13 @@ def test_killed_on_jax_it_goes_on_bit_for_bit(tiny_settings, tmp_path):
 @pytest.mark.parametrize(
     ("settings", "environment", "message"),
     [
-        ({"devices": "tpu"}, {}, "train.devices is tpu, and there is no TensorFlow for TPUs .* Set train.backend=jax"),
         ({}, {"KERAS_DISTRIBUTION_NUM_PROCESSES": "2"}, "Several hosts .* do not work with train.backend=tensorflow"),
         ({}, {"TF_CONFIG": '{"cluster": {"worker": ["a:1", "b:1"]}}'}, "MultiWorkerMirroredStrategy breaks in Keras 3"),
         ({"backend": "jax"}, {}, "this process has loaded Keras on tensorflow already. Train in a process of its own"),
     ],
 )
 def test_what_cannot_work_is_refused_at_once(monkeypatch, settings, environment, message):
+    assert keras.backend.backend() == "tensorflow"
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(ConfigError, match=message):
@@ -150,11 +151,39 @@ def test_what_cannot_work_is_refused_at_once(monkeypatch, settings, environment,
 
 
 @pytest.mark.parametrize(
-    "words", [["train", "smoke", "--seeds", "1,2"], ["tune", "smoke", "--trials", "2"], ["lr-find", "smoke"]]
+    ("setting", "message"),
+    [
+        ("train.devices=tpu", "train: devices is tpu, and there is no TensorFlow for TPUs .* Set train.backend=jax"),
+        ("train.devices='gpu:0,0'", "train: devices names one of them twice. Received: 'gpu:0,0'"),
+    ],
 )
+def test_what_can_never_work_is_a_fault_of_the_recipe(setting, message):
+    with pytest.raises(ConfigError, match=message):
+        load_config("smoke", [setting])
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"NUM_PROCESSES": "2"},
+        {"NUM_PROCESSES": "2", "PROCESS_ID": "0", "JOB_ADDRESSES": "host0"},
+        {"NUM_PROCESSES": "2", "PROCESS_ID": "2", "JOB_ADDRESSES": "host0:1"},
+        {"NUM_PROCESSES": "two", "PROCESS_ID": "0", "JOB_ADDRESSES": "host0:1"},
+    ],
+)
+def test_half_a_cluster_is_told(monkeypatch, given):
+    monkeypatch.delitem(sys.modules, "keras")
+    monkeypatch.setattr(devices, "load_keras", lambda backend: None)
+    for name, value in given.items():
+        monkeypatch.setenv(f"KERAS_DISTRIBUTION_{name}", value)
+    with pytest.raises(ConfigError, match="need the coordinator's address and port, .* Received: "):
+        load_backend(TrainConfig(backend="jax"))
+
+
+@pytest.mark.parametrize("words", ["train smoke --seeds 1,2", "tune smoke --trials 2", "lr-find smoke"])
 def test_what_is_for_one_process_is_refused_in_several(monkeypatch, words):
     monkeypatch.setenv("KERAS_DISTRIBUTION_NUM_PROCESSES", "2")
-    done = CliRunner().invoke(main, words)
+    done = CliRunner().invoke(main, words.split())
     assert done.exit_code == 1
     assert "runs in one process, and KERAS_DISTRIBUTION_NUM_PROCESSES is 2. Unset it" in done.output
 

@@ -35,6 +35,7 @@ def test_the_suggestion_is_where_the_loss_falls_fastest_the_lag_taken_off():
     [
         (np.full(100, 0.7), "The loss never fell between the rates 1e-06 and 1e-02. Look at the labels"),
         (np.linspace(0.7, 3, 100), "The loss never fell"),
+        (np.r_[np.linspace(0.7, 0.3, 12), np.full(60, 0.29)], "falls fastest at the very start of the sweep"),
         (np.linspace(0.7, 0.1, 12), "The sweep has only 12 batches; expected 20 at least"),
     ],
 )

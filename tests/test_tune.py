@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from tfsent import tune as tuner
 from tfsent.cli import main
 from tfsent.config import load_config
-from tfsent.errors import ConfigError, TrainingError
+from tfsent.errors import ConfigError, RunError, TrainingError
 from tfsent.tune import SPACE, tune
 
 
@@ -45,6 +45,8 @@ def test_trials_are_counted_over_all_calls_and_the_best_is_written(config, score
     tune(config, tmp_path, 3)
     result = tune(config, tmp_path, 12)
     assert len(scored) == len(result["trials"]) == 12
+    tried = [entry["settings"]["train.learning_rate"] for entry in result["trials"]]
+    assert len(set(tried)) == 12  # going on draws new ones
     for settings in (entry["settings"] for entry in result["trials"]):
         assert set(settings) == set(SPACE)
     with (tmp_path / "trials.csv").open(newline="") as handle:
@@ -62,8 +64,41 @@ def test_trials_are_counted_over_all_calls_and_the_best_is_written(config, score
 
 def test_trials_of_another_recipe_are_not_mixed(config, scored, tiny_settings, tmp_path):
     tune(config, tmp_path, 1)
-    with pytest.raises(ConfigError, match="holds trials of another recipe. Expected the same again, or another --dir"):
+    with pytest.raises(RunError, match="The recipe of .* changed since .*: text.max_tokens was 32 and is 16"):
         tune(load_config("smoke", [*tiny_settings, "text.max_tokens=16"]), tmp_path, 2)
+
+
+def test_what_is_set_stays_and_is_not_searched(config, scored, tmp_path):
+    result = tune(config, tmp_path / "t", 2, ["train.epochs", "text.truncation"])
+    assert {trained.train.epochs for trained in scored} == {config.train.epochs}
+    assert set(result["best"]["settings"]) == set(SPACE) - {"train.epochs", "text.truncation"}
+
+
+@pytest.mark.parametrize("kind", ["file", "run", "notes"])
+def test_a_place_that_is_no_folder_of_trials_is_left_alone(config, scored, tmp_path, kind):
+    place = tmp_path / "mine"
+    if kind == "file":
+        place.write_text("precious")
+    else:
+        (place / "trial").mkdir(parents=True)
+        (place / "trial" / "notes.txt").write_text("precious")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(ConfigError, match="is there and holds no trials of tfsent. Expected a new --dir"):
+        tune(config, place, 2)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_damaged_journal_is_told(config, scored, tmp_path):
+    tune(config, tmp_path, 1)
+    (tmp_path / "study.journal").write_text("garbage\n")
+    with pytest.raises(ConfigError, match="study.journal is damaged .*. Remove .* to begin anew"):
+        tune(config, tmp_path, 2)
+
+
+def test_devices_that_are_not_here_are_told_before_anything_is_made(tiny_settings, tmp_path):
+    with pytest.raises(ConfigError, match="train.devices is gpu"):
+        tune(load_config("smoke", [*tiny_settings, "train.devices=gpu"]), tmp_path / "t", 1)
+    assert not (tmp_path / "t").exists()
 
 
 def test_when_no_trial_ends_it_says_so(config, monkeypatch, tmp_path):
@@ -100,5 +135,5 @@ def test_killed_in_a_trial_the_same_command_tries_it_again(tiny_settings, tmp_pa
     assert len(result["trials"]) == 2
     assert not (tmp_path / "t" / "trial").exists()
     journal = [json.loads(line) for line in (tmp_path / "t" / "study.journal").read_text().splitlines()]
-    tried = [line["param_value_internal"] for line in journal if line.get("param_name") == "train.learning_rate"]
+    tried = [line["param_value_internal"] for line in journal if line.get("param_name") == "model.dropout"]
     assert tried[0] in tried[1:]

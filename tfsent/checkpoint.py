@@ -143,7 +143,7 @@ def require_same(expected: Any, received: Any, what: str) -> None:
     if differences := list(_differences(expected, json.loads(json.dumps(received)), "")):
         raise RunError(
             f"{what} changed since training began, so it cannot go on exactly: {'; '.join(differences)}. Expected the "
-            "same again; or train anew with --overwrite."
+            "same again; or begin anew, with --overwrite or in another place."
         )
 
 

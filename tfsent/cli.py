@@ -262,7 +262,11 @@ def _seeds(words: str) -> list[int]:
         ConfigError: they are not at least two whole numbers, all different.
     """
     parts = words.split(",")
-    if len(parts) < 2 or len(set(parts)) < len(parts) or not all(part.strip().isdecimal() for part in parts):
+    if (
+        len(parts) < 2
+        or len(set(parts)) < len(parts)
+        or not all(part.strip().isdecimal() and int(part) < 2**32 for part in parts)
+    ):
         raise ConfigError(f"--seeds expects two or more different whole numbers, such as 1,2,3. Received: {words!r}.")
     return [int(part) for part in parts]
 

@@ -94,7 +94,7 @@ class DataConfig(_Section):
     test_examples: Examples | None = Field(
         None, description="null: the source's whole test split, or where it has none a tenth of train, at most 10,000"
     )
-    seed: int = Field(0, description="of the splits")
+    seed: Annotated[int, Field(ge=0)] = Field(0, description="of the splits")
 
     @pydantic.model_validator(mode="after")
     def _files_belong_to_file_sources(self) -> DataConfig:
@@ -167,7 +167,19 @@ class TrainConfig(_Section):
         "auto", description="XLA; auto: where it is faster, measured on GPUs"
     )
     checkpoint_minutes: Annotated[float, Field(ge=0.0)] = Field(5.0, description="between two checkpoints")
-    seed: int = Field(0, description="of weights, dropout and batches")
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = Field(0, description="of weights, dropout and batches")
+
+    @pydantic.model_validator(mode="after")
+    def _devices_can_be_had(self) -> TrainConfig:
+        if self.backend == "tensorflow" and self.devices == "tpu":
+            raise ValueError(
+                "devices is tpu, and there is no TensorFlow for TPUs from 2.21 on. Set train.backend=jax: what it "
+                "trains is exported by TensorFlow all the same"
+            )
+        numbers = self.devices.partition(":")[2].split(",")
+        if len(set(numbers)) < len(numbers):
+            raise ValueError(f"devices names one of them twice. Received: {self.devices!r}")
+        return self
 
 
 class BudgetConfig(_Section):

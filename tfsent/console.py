@@ -51,6 +51,7 @@ def load_keras(backend: str) -> None:
     os.environ["KERAS_BACKEND"] = backend
     with quiet_stderr() if os.environ["TF_CPP_MIN_LOG_LEVEL"] == "3" else contextlib.nullcontext():
         import keras  # noqa: F401
+        import keras_hub  # noqa: F401
 
         if backend == "tensorflow":
             import tensorflow_text  # noqa: F401

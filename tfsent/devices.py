@@ -90,6 +90,22 @@ def _processes() -> str:
     return os.environ.get("KERAS_DISTRIBUTION_NUM_PROCESSES", "1")
 
 
+def _require_whole_cluster() -> None:
+    names = [f"KERAS_DISTRIBUTION_{name}" for name in ("JOB_ADDRESSES", "NUM_PROCESSES", "PROCESS_ID")]
+    addresses, count, number = (os.environ.get(name, "") for name in names)
+    ports = [address.rpartition(":")[2] for address in addresses.split(",")]
+    if not (
+        all(port.isdecimal() for port in ports)
+        and count.isdecimal()
+        and number.isdecimal()
+        and int(number) < int(count)
+    ):
+        raise ConfigError(
+            "Several processes need the coordinator's address and port, their number, and which of them this is: "
+            f"{names[0]}=host0:1234 {names[1]}=4 {names[2]}=0. Received: {addresses!r}, {count!r}, {number!r}."
+        )
+
+
 def load_backend(config: TrainConfig) -> None:
     """Import Keras on the recipe's backend.
 
@@ -110,15 +126,11 @@ def load_backend(config: TrainConfig) -> None:
             )
         load_keras("jax")
         if _processes() != "1":
+            _require_whole_cluster()
             import keras
 
             keras.distribution.initialize()
         return
-    if config.devices == "tpu":
-        raise ConfigError(
-            "train.devices is tpu, and there is no TensorFlow for TPUs from 2.21 on. Set train.backend=jax: what it "
-            "trains is exported by TensorFlow all the same."
-        )
     if _processes() != "1" or _tf_config_hosts() > 1:
         raise ConfigError(
             "Several hosts (KERAS_DISTRIBUTION_NUM_PROCESSES or TF_CONFIG) do not work with train.backend=tensorflow: "
@@ -152,8 +164,8 @@ def find_devices(config: TrainConfig) -> Devices:
     if not chosen or len(chosen) < len(wanted):
         found = ", ".join(f"{len(names)} {kind}" for kind, names in here.items() if names)
         raise ConfigError(
-            f"train.devices is {config.devices}, and Keras on {config.backend} sees {found} here. `tfsent doctor` "
-            "says what is missing."
+            f"train.devices is {config.devices}, and Keras on {config.backend} sees {found} here. For NVIDIA "
+            "GPUs it wants pip install 'tensorflow[and-cuda]' or 'jax[cuda13]', for TPUs 'jax[tpu]'."
         )
     default = next(here[kind][0] for kind in ("tpu", "gpu", "cpu") if here.get(kind))
     process, processes = 0, 1

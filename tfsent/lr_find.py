@@ -117,12 +117,12 @@ def suggest(rates: np.ndarray, smoothed: np.ndarray) -> float:
         smoothed: the loss at each.
 
     Raises:
-        TrainingError: fewer than 20 batches, or the loss never fell.
+        TrainingError: fewer than 20 batches, or the loss never fell, or at once.
     """
     if len(rates) < 20:
         raise TrainingError(
-            f"The sweep has only {len(rates)} batches; expected 20 at least. Use more reviews (data.train_examples) or "
-            "smaller batches (train.batch_tokens)."
+            f"The sweep has only {len(rates)} batches; expected 20 at least. Use more reviews (data.train_examples), "
+            "more epochs or smaller batches (train.batch_tokens)."
         )
     lowest = int(smoothed.argmin())
     slopes = np.gradient(smoothed)[: lowest + 1]
@@ -131,7 +131,10 @@ def suggest(rates: np.ndarray, smoothed: np.ndarray) -> float:
             f"The loss never fell between the rates {rates[0]:.0e} and {rates[-1]:.0e}. Look at the labels (`tfsent "
             "data`), or sweep over more batches (--steps)."
         )
-    return float(f"{rates[max(0, int(slopes.argmin()) - LAG)]:.1e}")
+    steepest = int(slopes.argmin()) - LAG
+    if steepest <= 0:
+        raise TrainingError("The loss falls fastest at the very start of the sweep. Sweep over more batches (--steps).")
+    return float(f"{rates[steepest]:.1e}")
 
 
 def plot(result: dict[str, Any], path: Path) -> None:

@@ -150,6 +150,8 @@ def require_unfinished(path: Path) -> Path:
     Raises:
         RunError: it is not.
     """
+    if path.name.endswith((".seeds", ".tune")):
+        raise RunError(f"{path} holds several trainings: give the command that began it again, and it goes on.")
     if not (path / "config.yaml").is_file():
         raise RunError(f"{path} is not a run of tfsent: it has no config.yaml. Expected --resume RUN.")
     if not has_checkpoint(path):

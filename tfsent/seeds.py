@@ -26,7 +26,7 @@ def train_seeds(config: Config, run: Path, seeds: Sequence[int], *, overwrite: b
         config: the recipe; `train.seed` is replaced.
         run: where the best one goes.
         seeds: at least two, all different.
-        overwrite: replace a run that is there.
+        overwrite: replace a run that is there, and those of seeds that are of another recipe.
 
     Returns:
         `seeds` (validation accuracy and epochs of each), `mean` and `standard_deviation` (of the sample) over them,
@@ -41,7 +41,7 @@ def train_seeds(config: Config, run: Path, seeds: Sequence[int], *, overwrite: b
     found = []
     for number, seed in enumerate(seeds, 1):
         say(f"Seed {seed} ({number} of {len(seeds)})")
-        _train_one(_with_seed(config, seed), folder / str(seed), run)
+        _train_one(_with_seed(config, seed), folder / str(seed), overwrite)
         found.append({"seed": seed, **_best_epoch(folder / str(seed))})
         keras.backend.clear_session()
     accuracies = [entry["validation_accuracy"] for entry in found]
@@ -61,17 +61,14 @@ def _with_seed(config: Config, seed: int) -> Config:
     return config.model_copy(update={"train": config.train.model_copy(update={"seed": seed})})
 
 
-def _train_one(config: Config, run: Path, whole: Path) -> None:
-    if runs.has_checkpoint(run):
-        interrupted = resume(run, config)
-    elif runs.has_model(run):
-        if load_config(run / "config.yaml") != config:
-            raise RunError(
-                f"{run} is of another recipe. Remove {run.parent} to begin anew, or choose another --run-dir."
-            )
-        interrupted = False
+def _train_one(config: Config, run: Path, overwrite: bool) -> None:
+    begun = runs.has_checkpoint(run) or runs.has_model(run)
+    if begun and load_config(run / "config.yaml") != config and not overwrite:
+        raise RunError(f"{run} is of another recipe. Pass --overwrite to replace it, or choose another --run-dir.")
+    if not begun or load_config(run / "config.yaml") != config:
+        interrupted = train(config, run, overwrite=begun)
     else:
-        interrupted = train(config, run)
+        interrupted = resume(run, config) if runs.has_checkpoint(run) else False
     if interrupted:
         raise Interrupted(f"Training was interrupted; {run.parent} keeps what was learnt. The same command goes on.")
 

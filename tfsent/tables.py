@@ -193,7 +193,7 @@ def print_sweep(result: dict[str, Any], recipe: str, png: Path) -> None:
 
 def print_trials(result: dict[str, Any], folder: Path) -> None:
     """The trials from the best down."""
-    names = list(result["best"]["settings"])
+    names = list(result["best"]["settings"])  # those that were searched
     ranked = sorted(result["trials"], key=lambda entry: entry["validation_accuracy"] or 0.0, reverse=True)
     rows = [
         [
@@ -205,4 +205,4 @@ def print_trials(result: dict[str, Any], folder: Path) -> None:
     ]
     print_table("", ["validation accuracy", *(name.rpartition(".")[2] for name in names), "note"], rows)
     print(f"The best settings are in {folder}/best.yaml, the plot in {folder}/trials.png.")
-    print(f"Next: tfsent train {folder}/best.yaml")
+    print(f"Next: tfsent train {folder}/best.yaml --run-dir runs/tuned")

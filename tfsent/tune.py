@@ -4,7 +4,8 @@ With Optuna, and not KerasTuner: a study is one append-only file from which any 
 (TPE, J. Bergstra et al., Algorithms for Hyper-Parameter Optimization, 2011) and its pruner take any training loop,
 and it is maintained. KerasTuner wants a loop and checkpoints of its own.
 
-    DIR/study.journal    every trial; the same command goes on from it
+    DIR/recipe.yaml      what is tuned
+        study.journal    every trial; the same command goes on from it
         trials.csv       a line a trial
         trials.png       accuracy over each setting
         best.yaml        the recipe with the best settings, ready to train
@@ -15,15 +16,18 @@ from __future__ import annotations
 import csv
 import io
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
 
 from tfsent import runs
-from tfsent.config import Config
+from tfsent.checkpoint import require_same
+from tfsent.config import Config, load_config
 from tfsent.console import say
-from tfsent.errors import ConfigError, Interrupted, Preempted, TrainingError
+from tfsent.devices import find_devices
+from tfsent.errors import ConfigError, Interrupted, Preempted, TrainingError, first_line
 from tfsent.train import train
 
 SPACE: dict[str, Any] = {
@@ -36,7 +40,7 @@ SPACE: dict[str, Any] = {
 """What is tried: a range (rates on a logarithmic scale), or a list."""
 
 
-def tune(config: Config, folder: Path, trials: int) -> dict[str, Any]:
+def tune(config: Config, folder: Path, trials: int, fixed: Sequence[str] = ()) -> dict[str, Any]:
     """Train a recipe with other settings again and again; what is known already says what to try next.
 
     Trials that are behind half of the others after an epoch are ended. A folder that was begun goes on until it has as
@@ -46,34 +50,24 @@ def tune(config: Config, folder: Path, trials: int) -> dict[str, Any]:
         config: the recipe; the settings of `SPACE` are replaced.
         folder: see the module.
         trials: how many in all.
+        fixed: keys of `SPACE` that stay as the recipe has them.
 
     Returns:
         `trials`, each with `settings`, `state`, `validation_accuracy` (None when it failed), and `best`.
 
     Raises:
-        ConfigError: Optuna is not installed, or the folder is of another recipe.
+        ConfigError: Optuna is not installed, or the folder is of another recipe or no folder of trials.
         Interrupted: the user pressed Ctrl-C; the same command goes on.
         TrainingError: no trial came to an end.
     """
     optuna = _optuna()
-    folder.mkdir(parents=True, exist_ok=True)
-    recipe = folder / "recipe.yaml"
-    if recipe.exists() and recipe.read_text(encoding="utf-8") != config.to_yaml():
-        raise ConfigError(f"{folder} holds trials of another recipe. Expected the same again, or another --dir.")
-    runs.write_text(recipe, config.to_yaml())
-    study = optuna.create_study(
-        study_name="tfsent",
-        storage=optuna.storages.JournalStorage(
-            optuna.storages.journal.JournalFileBackend(str(folder / "study.journal"))
-        ),
-        direction="maximize",
-        sampler=optuna.samplers.TPESampler(seed=config.train.seed, n_startup_trials=5),
-        pruner=optuna.pruners.MedianPruner(n_startup_trials=3),
-        load_if_exists=True,
-    )
+    find_devices(config.train)  # what is not here is told before anything is made
+    space = {name: values for name, values in SPACE.items() if name not in fixed}
+    _begin(config, folder)
+    study = _open(config, folder, optuna)
     _requeue(study, optuna)
     while len(_ended(study, optuna)) < trials:
-        trial = study.ask(_distributions(optuna))
+        trial = study.ask(_distributions(space, optuna))
         say(f"Trial {len(_ended(study, optuna)) + 1} of {trials}: {_words(trial.params)}")
         _try(study, trial, config, folder / "trial", optuna)
         _write(_result(study, optuna), config, folder)
@@ -82,6 +76,38 @@ def tune(config: Config, folder: Path, trials: int) -> dict[str, Any]:
         raise TrainingError(f"None of the {trials} trials came to an end; {folder}/trials.csv says why.")
     _write(result, config, folder)
     return result
+
+
+def _begin(config: Config, folder: Path) -> None:
+    """Make the folder, or find that it is of the same recipe."""
+    recipe = folder / "recipe.yaml"
+    if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not recipe.is_file())):
+        raise ConfigError(f"{folder} is there and holds no trials of tfsent. Expected a new --dir, or one to go on in.")
+    if recipe.is_file():
+        require_same(
+            load_config(recipe).model_dump(mode="json"), config.model_dump(mode="json"), f"The recipe of {folder}"
+        )
+        return
+    runs.write_text(recipe, config.to_yaml())
+
+
+def _open(config: Config, folder: Path, optuna: Any) -> Any:
+    journal = folder / "study.journal"
+    try:
+        storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(journal)))
+        study = optuna.create_study(
+            study_name="tfsent",
+            storage=storage,
+            direction="maximize",
+            pruner=optuna.pruners.MedianPruner(n_startup_trials=3),
+            load_if_exists=True,
+        )
+    except (ValueError, KeyError) as error:
+        raise ConfigError(f"{journal} is damaged ({first_line(error)}). Remove {folder} to begin anew.") from error
+    # With the seed alone, a sampler that goes on would draw the first trials again.
+    seed = config.train.seed + len(study.get_trials())
+    study.sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=5)
+    return study
 
 
 def _optuna() -> Any:
@@ -93,13 +119,13 @@ def _optuna() -> Any:
     return optuna
 
 
-def _distributions(optuna: Any) -> dict[str, Any]:
+def _distributions(space: dict[str, Any], optuna: Any) -> dict[str, Any]:
     kinds = optuna.distributions
     return {
         name: kinds.CategoricalDistribution(values)
         if isinstance(values, list)
         else kinds.FloatDistribution(*values, log=values[0] > 0)
-        for name, values in SPACE.items()
+        for name, values in space.items()
     }
 
 
@@ -183,7 +209,7 @@ def _write(result: dict[str, Any], config: Config, folder: Path) -> None:
     writer.writerow([*SPACE, "state", "epochs", "validation_accuracy", "why"])
     for entry in result["trials"]:
         rest = [entry[name] for name in ("state", "epochs", "validation_accuracy", "why")]
-        writer.writerow([*(entry["settings"][name] for name in SPACE), *rest])
+        writer.writerow([*(entry["settings"].get(name, "") for name in SPACE), *rest])
     runs.write_text(folder / "trials.csv", out.getvalue())
     if result["best"] is not None:
         best = with_settings(config, result["best"]["settings"])
@@ -200,9 +226,12 @@ def _plot(result: dict[str, Any], path: Path) -> None:
     """Validation accuracy over each setting, a panel each."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(3 * len(SPACE), 3.2), layout="constrained")
+    space = {name: values for name, values in SPACE.items() if name in result["best"]["settings"]}
+    figure = Figure(figsize=(3 * len(space), 3.2), layout="constrained")
     seen = [entry for entry in result["trials"] if entry["validation_accuracy"] is not None]
-    for axes, (name, values) in zip(figure.subplots(1, len(SPACE), sharey=True), SPACE.items(), strict=True):
+    for axes, (name, values) in zip(
+        figure.subplots(1, len(space), sharey=True, squeeze=False)[0], space.items(), strict=True
+    ):
         for state, marker in (("complete", "o"), ("pruned", "x")):
             some = [entry for entry in seen if entry["state"] == state]
             places = [entry["settings"][name] for entry in some]
