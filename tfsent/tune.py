@@ -56,7 +56,8 @@ def tune(config: Config, folder: Path, trials: int, fixed: Sequence[str] = ()) -
         `trials`, each with `settings`, `state`, `validation_accuracy` (None when it failed), and `best`.
 
     Raises:
-        ConfigError: Optuna is not installed, or the folder is of another recipe or no folder of trials.
+        ConfigError: Optuna is not installed, or the folder is no folder of trials.
+        RunError: the folder is of another recipe.
         Interrupted: the user pressed Ctrl-C; the same command goes on.
         TrainingError: no trial came to an end.
     """
