@@ -15,6 +15,7 @@ import keras_hub
 import numpy as np
 
 from tfsent.errors import EncoderError
+from tfsent.kernels import gelu_exact, hasten, hasten_dropout
 
 ACTIVATIONS = ("gelu_exact", "gelu_tanh")
 """GELU by the error function, or by its approximation with tanh (D. Hendrycks, K. Gimpel 2016)."""
@@ -22,9 +23,6 @@ ACTIVATIONS = ("gelu_exact", "gelu_tanh")
 
 class _AsTrained:
     """What KerasHub fixes for every checkpoint, the tanh GELU and an epsilon of 1e-12, is here the checkpoint's own.
-
-    Attention weights are not dropped out: on a CPU the random numbers for batch · heads · length² of them cost a tenth
-    of a training step.
 
     Args:
         activation: one of `ACTIVATIONS`.
@@ -39,13 +37,14 @@ class _AsTrained:
         super().__init__(**kwargs)
         self.activation = activation
         self.layer_norm_epsilon = layer_norm_epsilon
-        gelu = {"gelu_exact": _gelu_exact, "gelu_tanh": _gelu_tanh}[activation]
+        gelu = {"gelu_exact": gelu_exact, "gelu_tanh": _gelu_tanh}[activation]
         self.embeddings_layer_norm.epsilon = layer_norm_epsilon
         for layer in self.transformer_layers:
             layer._feedforward_intermediate_dense.activation = gelu
             layer._self_attention_layer_norm.epsilon = layer_norm_epsilon
             layer._feedforward_layer_norm.epsilon = layer_norm_epsilon
-            layer._self_attention_layer._dropout_layer.rate = 0.0
+            hasten(layer)
+        hasten_dropout(self.embeddings_dropout)
 
     def get_config(self) -> dict[str, Any]:
         """What rebuilds it."""
@@ -64,10 +63,6 @@ class BertEncoder(_AsTrained, keras_hub.models.BertBackbone):
 @keras.saving.register_keras_serializable(package="tfsent")
 class ElectraEncoder(_AsTrained, keras_hub.models.ElectraBackbone):
     """ELECTRA whose embeddings are narrower than its layers, as in ELECTRA-small: a projection lies between them."""
-
-
-def _gelu_exact(x: Any) -> Any:
-    return keras.ops.gelu(x, approximate=False)
 
 
 def _gelu_tanh(x: Any) -> Any:

@@ -86,7 +86,7 @@ class KerasPredictor(Predictor):
         tokens = tokenize_all(self.tokenizer, texts)
         of_rows = np.zeros((len(tokens), len(self.label_names)), np.float32)
         for rows, length in BatchPlan(tokens.lengths, BATCH_TOKENS).epoch(0):
-            logits = self.model(tokens.pad(rows, length, self.tokenizer.pad_id), training=False)
+            logits = self.model.predict_on_batch(tokens.pad(rows, length, self.tokenizer.pad_id))
             of_rows[rows] = keras.ops.convert_to_numpy(keras.ops.softmax(logits))
             advance(tokens.reviews_begun(rows))
         return tokens.mean_by_review(of_rows)
