@@ -258,7 +258,8 @@ def test_ctrl_c_saves_what_was_learnt(tiny_settings, tmp_path):
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 130, errors
-    assert "Interrupted: saving what was learnt so far." in errors
+    assert "Finishing this step. Ctrl-C again quits at once." in errors
+    assert "Error" not in errors
     assert f"The model as it was then is in {run}." in errors
     assert "Traceback" not in errors
     assert json.loads(call("predict", run, "good", "--json"))["label"] in ("negative", "positive")

@@ -54,3 +54,11 @@ def test_a_tiny_model_is_swept_from_the_command_line(tiny_settings, tmp_path):
     assert LOWEST < result["suggestion"] < HIGHEST
     assert len(result["rates"]) == len(result["losses"]) == len(result["smoothed"]) <= 200
     assert png.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("name", ["sweep.pdf", "folder.png"])
+def test_what_cannot_be_drawn_into_is_told_before_the_sweep(name, tmp_path):
+    (tmp_path / "folder.png").mkdir()
+    done = CliRunner().invoke(main, ["lr-find", "smoke", "--png", str(tmp_path / name)])
+    assert done.exit_code == 1
+    assert done.stderr == f"Error: --png expects the name of a .png file. Received: {tmp_path / name}.\n"

@@ -8,13 +8,16 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from tfsent import __version__, cli_inputs, cli_search
 from tfsent.cli_inputs import resolve_config, set_option
-from tfsent.errors import BudgetError, ConfigError, DataError, Interrupted, TfsentError
+from tfsent.errors import BudgetError, ConfigError, DataError, Interrupted, Preempted, TfsentError
+
+if TYPE_CHECKING:
+    from tfsent.config import Config
 
 CHUNK = 512
 """Texts predicted at a time, so that a long file shows results as they come."""
@@ -35,16 +38,18 @@ class _Group(click.Group):
     def invoke(self, context: click.Context) -> Any:
         try:
             return super().invoke(context)
+        except (Interrupted, Preempted) as event:
+            self._fail(str(event), event.exit_code)
         except TfsentError as error:
-            self._fail(str(error), error.exit_code)
+            self._fail(f"Error: {error}", error.exit_code)
         except BrokenPipeError:
             raise  # click ends quietly when the reader of a pipe has gone
         except OSError as error:
-            self._fail(f"{error.strerror or error}: {error.filename or 'no file named'}", 1)
+            self._fail(f"Error: {error.strerror or error}: {error.filename or 'no file named'}", 1)
 
     @staticmethod
     def _fail(message: str, code: int) -> None:
-        click.echo(f"Error: {message}", err=True)
+        click.echo(message, err=True)
         sys.exit(code)
 
 
@@ -75,7 +80,7 @@ def main() -> None:
     "--overwrite", is_flag=True, help="Replace a run that is there; it is kept until the new one has a model."
 )
 @click.option("--resume", type=click.Path(path_type=Path), metavar="RUN", help="Go on with a training that was ended.")
-@click.option("--seeds", metavar="1,2,3", help="Train once a seed; say mean and spread, keep the best by validation.")
+@click.option("--seeds", metavar="1,2,3", help="Train once with each seed; say mean and spread, keep the best by validation.")
 def train(
     recipe: str | None,
     overrides: tuple[str, ...],
@@ -109,31 +114,15 @@ def train(
         raise ConfigError("--resume goes on by the recipe training began with: --set does not go with it.")
     numbers = _seeds(seeds) if seeds is not None else []
     config = resolve_config(recipe, overrides) if recipe is not None else None
-    from tfsent.config import load_config
-    from tfsent.devices import load_backend, require_one_process
-    from tfsent.runs import require_unfinished
-
-    if numbers:
-        require_one_process("--seeds")
-
     if resume is not None:
-        load_backend(load_config(require_unfinished(resume) / "config.yaml").train)
-        from tfsent import train as trainer
-
-        run, interrupted = resume, trainer.resume(resume, config)
+        run, interrupted = resume, _resume(resume, config)
     else:
         assert config is not None and recipe is not None
-        load_backend(config.train)
-        from tfsent import train as trainer
-
         run = run_dir or Path("runs") / Path(recipe).stem
         if numbers:
-            from tfsent import tables
-            from tfsent.seeds import train_seeds
-
-            tables.print_seeds(train_seeds(config, run, numbers, overwrite=overwrite), run)
+            _train_seeds(config, run, numbers, overwrite)
             return
-        interrupted = trainer.train(config, run, overwrite=overwrite)
+        interrupted = _train(config, run, overwrite)
     if interrupted:
         raise Interrupted(
             f"Training was interrupted. The model as it was then is in {run}. To go on: tfsent train --resume {run}"
@@ -249,6 +238,37 @@ def doctor(as_json: bool) -> None:
         tables.print_findings(findings)
     if faults := [finding for finding in findings if finding.state == "fault"]:
         raise TfsentError(f"{len(faults)} of these would keep tfsent from working.")
+
+
+def _train(config: Config, run: Path, overwrite: bool) -> bool:
+    from tfsent.devices import load_backend
+
+    load_backend(config.train)
+    from tfsent import train as trainer
+
+    return trainer.train(config, run, overwrite=overwrite)
+
+
+def _resume(run: Path, config: Config | None) -> bool:
+    from tfsent.config import load_config
+    from tfsent.devices import load_backend
+    from tfsent.runs import require_unfinished
+
+    load_backend(load_config(require_unfinished(run) / "config.yaml").train)
+    from tfsent import train as trainer
+
+    return trainer.resume(run, config)
+
+
+def _train_seeds(config: Config, run: Path, seeds: list[int], overwrite: bool) -> None:
+    from tfsent.devices import load_backend, require_one_process
+
+    require_one_process("--seeds")
+    load_backend(config.train)
+    from tfsent import tables
+    from tfsent.seeds import train_seeds
+
+    tables.print_seeds(train_seeds(config, run, seeds, overwrite=overwrite), run)
 
 
 for _command in (*cli_inputs.COMMANDS, *cli_search.COMMANDS):

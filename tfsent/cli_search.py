@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from tfsent.cli_inputs import resolve_config, set_option
+from tfsent.errors import ConfigError
 
 
 @click.command("lr-find", short_help="Sweep the learning rate and suggest one.")
@@ -27,6 +28,9 @@ def lr_find(recipe: str, overrides: tuple[str, ...], steps: int, png: Path | Non
       tfsent train quickstart --set train.learning_rate=1e-4
     """
     config = resolve_config(recipe, overrides)
+    png = png or Path(f"lr-find-{Path(recipe).stem}.png")
+    if png.suffix.lower() != ".png" or png.is_dir():
+        raise ConfigError(f"--png expects the name of a .png file. Received: {png}.")
     from tfsent.devices import load_backend, require_one_process
 
     require_one_process("tfsent lr-find")
@@ -35,7 +39,6 @@ def lr_find(recipe: str, overrides: tuple[str, ...], steps: int, png: Path | Non
     from tfsent import runs, tables
 
     result = finder.find_rate(config, steps)
-    png = png or Path(f"lr-find-{Path(recipe).stem}.png")
     with runs.replacing(png) as staged:
         finder.plot(result, staged)
     if as_json:

@@ -101,7 +101,6 @@ def _build(model: keras.Model, validation: Any) -> None:
 def _stopped(asked: Asked, keeper: Keeper) -> bool:
     if asked.by == signal.SIGTERM:
         raise Preempted(f"SIGTERM came. A checkpoint was written; go on with: tfsent train --resume {keeper.run}")
-    say("Interrupted: saving what was learnt so far.")
     return True
 
 
@@ -126,9 +125,9 @@ def _signals() -> Iterator[Asked]:
         signal.signal(number, previous[number])
         asked.by = number
         if number == signal.SIGINT:
-            say("Finishing this step, then saving. Ctrl-C again quits at once.")
+            say("Finishing this step. Ctrl-C again quits at once.")
         else:
-            say("SIGTERM: finishing this step, then writing a checkpoint.")
+            say("SIGTERM: finishing this step.")
 
     previous: dict[int, Any] = {n: signal.signal(n, handler) for n in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 
 import keras
@@ -15,7 +14,7 @@ from tfsent.console import Meter
 from tfsent.data import Reviews
 from tfsent.errors import ConfigError
 from tfsent.prepare import Material
-from tfsent.tokens import Tokens
+from tfsent.tokens import Tokens, key_of_tokens
 
 
 def freeze(
@@ -63,8 +62,7 @@ def _head(classifier: keras.Model, first: keras.layers.Layer) -> keras.Model:
 def _features(material: Material, encoder: keras.Model, reviews: Reviews, tokens: Tokens) -> np.ndarray:
     """What the encoder and the pooling make of each row, `float32[rows, hidden]`."""
     parts = {
-        "reviews": reviews.fingerprint,
-        "spec": asdict(material.spec),
+        "tokens": key_of_tokens(reviews, material.spec, material.encoder.vocabulary),
         "encoder": material.encoder.provenance["files"],
         "pooling": material.config.model.pooling,
         "policy": encoder.layers[-1].dtype_policy.name,

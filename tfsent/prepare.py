@@ -140,7 +140,7 @@ def describe(material: Material, plan: BatchPlan) -> None:
     tokens = material.tokens
     say(
         f"{len(material.splits.train):,} reviews, {int(tokens.lengths.sum()):,} tokens an epoch in {plan.steps:,} "
-        f"batches ({plan.padding():.1%} padding). {material.devices}."
+        f"batch{'es' if plan.steps > 1 else ''} ({plan.padding():.1%} padding). {material.devices}."
     )
     text = material.config.text
     room = text.max_tokens - 2

@@ -156,7 +156,10 @@ def require_unfinished(path: Path) -> Path:
         raise RunError(f"{path} is not a run of tfsent: it has no config.yaml. Expected --resume RUN.")
     if not has_checkpoint(path):
         state = "is finished" if has_model(path) else "was ended before its first checkpoint"
-        raise RunError(f"{path} {state}: there is nothing to go on from. To train anew pass --overwrite.")
+        raise RunError(
+            f"{path} {state}: there is nothing to go on from. To train anew: tfsent train RECIPE "
+            f"--run-dir {path} --overwrite"
+        )
     return path
 
 

@@ -13,6 +13,7 @@ import keras
 from tfsent import runs
 from tfsent.config import Config, load_config
 from tfsent.console import say
+from tfsent.devices import find_devices
 from tfsent.errors import Interrupted, RunError
 from tfsent.train import resume, train
 
@@ -36,6 +37,7 @@ def train_seeds(config: Config, run: Path, seeds: Sequence[int], *, overwrite: b
         Interrupted: the user pressed Ctrl-C; the same command goes on.
         RunError: RUN exists, or RUN.seeds holds runs of another recipe.
     """
+    find_devices(config.train)  # what is not here is told before anything is made
     runs.require_free(run, overwrite)
     folder = run.with_name(f"{run.name}.seeds")
     found = []

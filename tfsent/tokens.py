@@ -95,7 +95,7 @@ def load_tokens(reviews: Reviews, spec: TextSpec, vocabulary: Sequence[str]) -> 
     Raises:
         ConfigError: they were not kept, and there is no TensorFlow to make them with.
     """
-    folder = kept.find(key := _key(reviews, spec, vocabulary))
+    folder = kept.find(key := key_of_tokens(reviews, spec, vocabulary))
     if folder is not None:
         with np.load(folder / "table.npz") as table:
             lengths, owner, review_lengths = (table[name] for name in _TABLE)
@@ -152,7 +152,8 @@ def encode(text: str) -> bytes:
     return text.encode("utf-8", "ignore")
 
 
-def _key(reviews: Reviews, spec: TextSpec, vocabulary: Sequence[str]) -> str:
+def key_of_tokens(reviews: Reviews, spec: TextSpec, vocabulary: Sequence[str]) -> str:
+    """A name that differs whenever an id of these tokens could."""
     graph = hashlib.sha256()
     for name in ("text.py", "unicode.py", "unicode.npz"):
         graph.update(Path(__file__).with_name(name).read_bytes())

@@ -126,7 +126,8 @@ class Watch(keras.callbacks.Callback):
         else:
             self.seen += self.real_tokens[step]
         speed = self.seen / max(time.monotonic() - (self.clock or 0.0), 1e-9)
-        self.meter.advance(1, f"loss {loss:.4f} · accuracy {float(logs['accuracy']):.2%} · {speed:,.0f} tokens/s")
+        shown = [f"loss {loss:.4f}", f"accuracy {float(logs['accuracy']):.2%}"]
+        self.meter.advance(1, " · ".join([*shown, f"{speed:,.0f} tokens/s"] if self.seen else shown))
 
     def _ask_guard(self, loss: float, step: int) -> None:
         """Keras gives the mean over the epoch's rows so far; the batch's own is what it adds to the sum."""
@@ -151,7 +152,11 @@ class Watch(keras.callbacks.Callback):
         say(
             f"epoch {epoch + 1}/{self.plan.epochs}: loss {logs['loss']:.4f}, accuracy {logs['accuracy']:.2%}, "
             f"validation loss {logs['val_loss']:.4f}, validation accuracy {logs['val_accuracy']:.2%} "
-            f"({(time.monotonic() - self.started) / 60:.1f} min)"
+            f"({_duration(time.monotonic() - self.started)})"
         )
         if self.config.guards:
             self.guard.see_epoch((epoch + 1) * self.plan.steps, logs["val_loss"], logs["val_largest_share"])
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 60 else f"{seconds / 60:.1f} min"
