@@ -1,4 +1,4 @@
-"""What each form in tfsent/kernels.py, and the one of AdamW, gives: a training step of MiniLM-L6 without it and with it.
+"""What each form in tfsent/kernels.py gives: a step of MiniLM-L6 without it and with it.
 
     python benchmarks/training_step.py [--length 256] [--rounds 12]
 
@@ -28,7 +28,7 @@ from tfsent import bert, kernels  # noqa: E402
 from tfsent.config import ModelConfig, TrainConfig  # noqa: E402
 from tfsent.encoders import load_encoder  # noqa: E402
 from tfsent.model import build_classifier  # noqa: E402
-from tfsent.optimizer import AdamW, compile_model  # noqa: E402
+from tfsent.optimizer import compile_model  # noqa: E402
 
 TOKENS = 8192
 
@@ -39,14 +39,9 @@ def own_dropout_alone(layer: Any) -> None:
     layer._self_attention_layer._dropout_layer.rate = 0.0  # attention weights are not dropped out in either form
 
 
-def keras_update(self: Any, gradient: Any, variable: Any, learning_rate: Any, index: int) -> None:
-    keras.optimizers.AdamW.update_step(self, gradient, variable, learning_rate)
-
-
 WITHOUT = {
     "attention": lambda: patch.object(bert, "hasten", own_dropout_alone),
     "GELU": lambda: patch.object(bert, "gelu_exact", lambda x: keras.ops.gelu(x, approximate=False)),
-    "AdamW": lambda: patch.object(AdamW, "_update_at_once", keras_update),
 }
 """What puts Keras's own form back, while a model is built and takes its first step."""
 

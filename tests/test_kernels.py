@@ -8,7 +8,6 @@ from keras_hub.layers import TransformerEncoder
 from scipy.special import ndtr
 
 from tfsent import kernels
-from tfsent.optimizer import AdamW
 
 
 def twins(dropout=0.0):
@@ -107,19 +106,3 @@ def test_the_state_of_the_random_numbers_decides_what_is_dropped():
     assert not np.array_equal(state, before)
     state.assign(before)
     np.testing.assert_array_equal(layer(inputs, training=True), first)
-
-
-def test_adamw_at_once_is_that_of_keras():
-    found = []
-    for kind in (keras.optimizers.AdamW, AdamW):
-        random = np.random.default_rng(4)
-        table = keras.Variable(random.normal(size=(9, 4)), dtype="float32")
-        bias = keras.Variable(random.normal(size=(4,)), dtype="float32")
-        optimizer = kind(1e-2, weight_decay=0.1, epsilon=1e-6, global_clipnorm=1.0)
-        for _ in range(5):
-            rows = tf.constant(random.normal(size=(3, 4)), tf.float32)
-            sparse = tf.IndexedSlices(rows, tf.constant([1, 7, 1]), tf.constant([9, 4]))
-            optimizer.apply([sparse, tf.constant(random.normal(size=(4,)), tf.float32)], [table, bias])
-        found.append([np.array(value) for value in (table, bias, *optimizer.variables)])
-    for expected, received in zip(*found, strict=True):
-        np.testing.assert_allclose(received, expected, rtol=1e-5, atol=1e-7)

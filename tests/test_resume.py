@@ -217,7 +217,9 @@ def test_what_cannot_go_on_is_told(tmp_path, make, message):
 
 
 def test_a_finished_run_cannot_go_on(tiny_run):
-    with pytest.raises(RunError, match="is finished: there is nothing to go on from. To train anew: tfsent train RECIPE --run-dir .* --overwrite"):
+    with pytest.raises(
+        RunError, match="is finished: there is nothing to go on from. To train anew: tfsent train .* --overwrite"
+    ):
         trainer.resume(tiny_run)
 
 

@@ -31,6 +31,7 @@ class _AsTrained:
     """
 
     embeddings_layer_norm: Any
+    embeddings_dropout: Any
     transformer_layers: list[Any]
 
     def __init__(self, *, activation: str = "gelu_exact", layer_norm_epsilon: float = 1e-12, **kwargs: Any):

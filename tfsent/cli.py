@@ -80,7 +80,9 @@ def main() -> None:
     "--overwrite", is_flag=True, help="Replace a run that is there; it is kept until the new one has a model."
 )
 @click.option("--resume", type=click.Path(path_type=Path), metavar="RUN", help="Go on with a training that was ended.")
-@click.option("--seeds", metavar="1,2,3", help="Train once with each seed; say mean and spread, keep the best by validation.")
+@click.option(
+    "--seeds", metavar="1,2,3", help="Train once with each seed; say mean and spread, keep the best by validation."
+)
 def train(
     recipe: str | None,
     overrides: tuple[str, ...],

@@ -95,30 +95,7 @@ class AdamW(keras.optimizers.AdamW):
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """See the class."""
-        index = self._get_variable_index(variable)
-        learning_rate = learning_rate * self._shares[index]
-        if keras.backend.backend() == "tensorflow":
-            self._update_at_once(gradient, variable, learning_rate, index)
-        else:
-            super().update_step(gradient, variable, learning_rate)
-
-    def _update_at_once(self, gradient: Any, variable: Any, learning_rate: Any, index: int) -> None:
-        """What Keras does in a dozen passes over the token table and its moments, in the one of TensorFlow's own op."""
-        import tensorflow as tf
-
-        step = tf.cast(self.iterations + 1, variable.dtype)
-        tf.raw_ops.ResourceApplyAdam(
-            var=variable.handle,
-            m=self._momentums[index].value.handle,
-            v=self._velocities[index].value.handle,
-            beta1_power=self.beta_1**step,
-            beta2_power=self.beta_2**step,
-            lr=tf.cast(learning_rate, variable.dtype),
-            beta1=self.beta_1,
-            beta2=self.beta_2,
-            epsilon=self.epsilon,
-            grad=tf.convert_to_tensor(gradient),
-        )
+        super().update_step(gradient, variable, learning_rate * self._shares[self._get_variable_index(variable)])
 
     def finalize_variable_values(self, var_list: Any) -> None:
         """Nothing: at the end of every `fit` Keras would put the moving averages in the place of the weights, and ours
