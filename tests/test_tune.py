@@ -137,3 +137,14 @@ def test_killed_in_a_trial_the_same_command_tries_it_again(tiny_settings, tmp_pa
     journal = [json.loads(line) for line in (tmp_path / "t" / "study.journal").read_text().splitlines()]
     tried = [line["param_value_internal"] for line in journal if line.get("param_name") == "model.dropout"]
     assert tried[0] in tried[1:]
+
+
+def test_the_panels_name_what_was_tried():
+    settings = {name: values[0] for name, values in SPACE.items()}
+    trial = {"settings": settings, "state": "complete", "validation_accuracy": 0.9}
+    panels = {axes.get_xlabel(): axes for axes in tuner.figure({"trials": [trial], "best": trial}).axes}
+    assert list(panels) == list(SPACE)
+    assert panels["train.learning_rate"].get_xscale() == "log"
+    for name in ("train.batch_tokens", "text.truncation"):
+        ticks = [label.get_text() for label in panels[name].get_xticklabels()]
+        assert ticks == [str(value) for value in SPACE[name]]

@@ -220,30 +220,34 @@ def _write(result: dict[str, Any], config: Config, folder: Path) -> None:
         )
         runs.write_text(folder / "best.yaml", header + best.to_yaml())
         with runs.replacing(folder / "trials.png") as staged:
-            _plot(result, staged)
+            figure(result).savefig(staged, format="png", dpi=120)
 
 
-def _plot(result: dict[str, Any], path: Path) -> None:
-    """Validation accuracy over each setting, a panel each."""
+def figure(result: dict[str, Any]) -> Any:
+    """Validation accuracy over each setting, a panel each, as a matplotlib `Figure`."""
     from matplotlib.figure import Figure
 
     space = {name: values for name, values in SPACE.items() if name in result["best"]["settings"]}
-    figure = Figure(figsize=(3 * len(space), 3.2), layout="constrained")
+    drawn = Figure(figsize=(3 * len(space), 3.2), layout="constrained")
     seen = [entry for entry in result["trials"] if entry["validation_accuracy"] is not None]
     for axes, (name, values) in zip(
-        figure.subplots(1, len(space), sharey=True, squeeze=False)[0], space.items(), strict=True
+        drawn.subplots(1, len(space), sharey=True, squeeze=False)[0], space.items(), strict=True
     ):
         for state, marker in (("complete", "o"), ("pruned", "x")):
             some = [entry for entry in seen if entry["state"] == state]
             places = [entry["settings"][name] for entry in some]
             if isinstance(values, list):
                 places = [values.index(place) for place in places]
-                axes.set_xticks(range(len(values)), [str(value) for value in values])
             axes.plot(places, [entry["validation_accuracy"] for entry in some], marker, label=state)
-        axes.set(xlabel=name, xscale="log" if name.endswith("rate") else "linear")
-    figure.axes[0].set(ylabel="validation accuracy")
-    figure.axes[0].legend()
-    figure.savefig(path, format="png", dpi=120)
+        if isinstance(values, list):
+            axes.set_xticks(range(len(values)), [str(value) for value in values])
+            axes.set_xlim(-0.5, len(values) - 0.5)
+        else:
+            axes.set(xscale="log" if values[0] > 0 else "linear", xlim=values)
+        axes.set_xlabel(name)
+    drawn.axes[0].set(ylabel="validation accuracy")
+    drawn.legend(*drawn.axes[0].get_legend_handles_labels(), loc="outside right upper")
+    return drawn
 
 
 def _words(settings: dict[str, Any]) -> str:
