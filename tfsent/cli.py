@@ -100,8 +100,8 @@ def train(
 
     \b
       tfsent train quickstart
-      tfsent train imdb --set data.dir=~/tensorflow_datasets --set train.epochs=3 --run-dir runs/three
-      tfsent train --resume runs/three
+      tfsent train imdb --set data.dir=~/tensorflow_datasets --set text.max_tokens=256 --run-dir runs/short
+      tfsent train --resume runs/short
       tfsent train quickstart --seeds 1,2,3      the others lie in runs/quickstart.seeds
     """
     if resume is not None and (run_dir or overwrite):
