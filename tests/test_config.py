@@ -97,6 +97,7 @@ def test_every_fault_is_reported_at_once(recipe):
         ("train.class_weight=heavy", "train.class_weight: expected balanced, or a weight above 0 for each label"),
         ("train.class_weight={a: 0}", "train.class_weight: expected balanced, or a weight above 0 for each label"),
         ("model.hidden_units=64", "model.hidden_units: Input should be a list, such as [64]. Received: 64."),
+        ("train.devices=0", "train.devices: Expected auto, cpu, gpu, gpu:0,1 or tpu. Received: 0."),
         ("train=3", "train: Input should be a section with keys. Received: 3."),
         ("train.epochs", "--set expects section.key=value"),
         (".epochs=1", "--set expects section.key=value"),

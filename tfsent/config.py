@@ -358,7 +358,8 @@ def _fault(details: Any) -> str:
             f"{where}: {details['ctx']['error']}{'' if str(details['ctx']['error']).endswith('?') else '.'}{received}"
         )
     words = {"tuple_type": "Input should be a list, such as [64]", "model_type": "Input should be a section with keys"}
-    words["string_pattern_mismatch"] = "Expected auto, cpu, gpu, gpu:0,1 or tpu"
+    if where == "train.devices":
+        words["string_pattern_mismatch"] = words["string_type"] = "Expected auto, cpu, gpu, gpu:0,1 or tpu"
     return f"{where}: {words.get(details['type'], details['msg'])}. Received: {details['input']!r}."
 
 

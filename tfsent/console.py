@@ -79,7 +79,10 @@ def print_table(title: str, header: Sequence[str], rows: Iterable[Sequence[objec
     for row in rows:
         table.add_row(*(str(cell) for cell in row))
     # Into a pipe or a file a table is as wide as it needs to be; on a terminal it folds.
-    Console(width=None if sys.stdout.isatty() else 160).print(table)
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    with console.capture() as drawn:
+        console.print(table)
+    print("\n".join(line.rstrip() for line in drawn.get().splitlines()))
 
 
 class Meter:
@@ -88,16 +91,18 @@ class Meter:
     Args:
         what: what is counted, in a word or two.
         total: how many there will be.
+        done: how many of them were done before.
     """
 
-    def __init__(self, what: str, total: int):
-        self.what, self.total, self.done = what, total, 0
+    def __init__(self, what: str, total: int, done: int = 0):
+        self.what, self.total, self.done = what, total, done
         self.console = Console(stderr=True)
         columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:,}/{task.total:,}")
         note = TextColumn("{task.fields[note]}")
         self.bar = Progress(*columns, note, TimeRemainingColumn(), console=self.console, transient=True)
-        self.task = self.bar.add_task(what, total=total, note="")
-        self.started = self.last = time.monotonic()
+        self.task = self.bar.add_task(what, total=total, completed=done, note="")
+        self.last = time.monotonic()
+        self.first: tuple[float, int] | None = None
 
     def __enter__(self) -> Meter:
         if self.console.is_terminal:
@@ -115,9 +120,12 @@ class Meter:
             self.bar.update(self.task, advance=count, note=note)
             return
         now = time.monotonic()
-        if now - self.last >= QUIET_SECONDS and self.done < self.total:
+        if self.first is None:  # what comes first takes longer: graphs are traced
+            self.first = now, self.done
+        elif now - self.last >= QUIET_SECONDS and self.first[1] < self.done < self.total:
             self.last = now
-            left = (now - self.started) * (self.total - self.done) / self.done
+            since, before = self.first
+            left = (now - since) * (self.total - self.done) / (self.done - before)
             parts = [
                 f"{self.what} {self.done:,}/{self.total:,}",
                 note,

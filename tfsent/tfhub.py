@@ -148,8 +148,7 @@ class ResumingResolver(compressed_module_resolver.HttpCompressedFileResolver):
 def _copy(response: Any, out: IO[bytes], have: int, address: str) -> None:
     length = response.headers.get("Content-Length")
     total = have + int(length) if length else 0
-    with Meter("MB", max(total // 1_000_000, 1)) as meter:
-        meter.advance(have // 1_000_000)
+    with Meter("MB", max(total // 1_000_000, 1), have // 1_000_000) as meter:
         done = have
         while chunk := response.read(CHUNK):
             out.write(chunk)

@@ -112,9 +112,8 @@ class Watch(keras.callbacks.Callback):
         self.rows_so_far = [0, *itertools.accumulate(rows)]
         self.total: float | None = None
         self.started, self.seen = time.monotonic(), 0
-        self.meter = Meter(f"epoch {epoch + 1}/{self.plan.epochs}", self.plan.steps)
+        self.meter = Meter(f"epoch {epoch + 1}/{self.plan.epochs}", self.plan.steps, self.progress.step)
         self.open.enter_context(self.meter)
-        self.meter.advance(self.progress.step)
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Advance the bar."""
