@@ -213,6 +213,13 @@ def test_of_several_gpus_the_named_ones_are_taken(monkeypatch):
         find_devices(TrainConfig(devices="gpu:1,5"))
 
 
+def test_accumulation_on_several_devices_of_tensorflow_is_refused(monkeypatch):
+    monkeypatch.setattr(devices, "_tensorflow_devices", lambda: {"gpu": ("/device:GPU:0", "/device:GPU:1")})
+    with pytest.raises(ConfigError, match="accumulation_steps is 4, and on 2 devices .* set train.backend=jax"):
+        find_devices(TrainConfig(accumulation_steps=4))
+    assert find_devices(TrainConfig(accumulation_steps=4, devices="gpu:0"))
+
+
 @pytest.mark.parametrize("word", ["gpus", "gpu:", "gpu:a", "cpu:0", "tpu:1"])
 def test_a_word_that_names_no_device_is_refused(word):
     with pytest.raises(

@@ -31,6 +31,8 @@ def test_the_head_learns_and_the_encoder_stays_as_it_was(tiny_settings, tmp_path
     assert evaluate(tmp_path / "run", "validation")["accuracy"] == pytest.approx(best)
     monkeypatch.setattr(keras.Model, "predict_on_batch", lambda *_: pytest.fail("encoded again"))
     train(config, tmp_path / "again")
+    with pytest.raises(pytest.fail.Exception, match="encoded again"):  # those of another precision are others
+        train(load_config("smoke", [*tiny_settings, *HEAD, "train.precision=mixed_bfloat16"]), tmp_path / "third")
 
 
 def test_features_are_what_the_whole_classifier_computes(tiny_settings):

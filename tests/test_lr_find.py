@@ -7,8 +7,9 @@ import pytest
 from click.testing import CliRunner
 
 from tfsent.cli import main
+from tfsent.config import load_config
 from tfsent.errors import TrainingError
-from tfsent.lr_find import HIGHEST, LAG, LOWEST, Sweep, smooth, suggest
+from tfsent.lr_find import HIGHEST, LAG, LOWEST, Sweep, find_rate, smooth, suggest
 
 RATES = LOWEST * (HIGHEST / LOWEST) ** (np.arange(100) / 99)
 
@@ -54,6 +55,15 @@ def test_a_tiny_model_is_swept_from_the_command_line(tiny_settings, tmp_path):
     assert LOWEST < result["suggestion"] < HIGHEST
     assert len(result["rates"]) == len(result["losses"]) == len(result["smoothed"]) <= 200
     assert png.read_bytes().startswith(b"\x89PNG")
+
+
+def test_with_a_frozen_encoder_the_head_alone_is_swept(tiny_settings, monkeypatch):
+    settings = [*tiny_settings, "train.batch_tokens=96", "train.freeze_encoder=true", "train.epochs=2"]
+    swept = []
+    monkeypatch.setattr("keras.Model.train_on_batch", lambda self, *_, **__: swept.append(self) or {"loss": 1.0})
+    with pytest.raises(TrainingError, match="The loss never fell"):
+        find_rate(load_config("smoke", settings), 30)
+    assert [model.name for model in swept] == ["head"] * 30
 
 
 @pytest.mark.parametrize("name", ["sweep.pdf", "folder.png"])

@@ -8,12 +8,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import yaml
 
-from tfsent import checkpoint, prepare
+from tfsent import checkpoint, prepare, runs
 from tfsent import train as trainer
 from tfsent.batching import BatchPlan
 from tfsent.config import TrainConfig, load_config
@@ -142,6 +143,85 @@ def test_killed_again_after_damage_there_is_still_a_sound_checkpoint(copy, unint
     assert_same_model(copy, uninterrupted)
 
 
+def test_what_auto_was_found_to_mean_stays(copy, monkeypatch):
+    """On another machine XLA may pay where it did not, and bfloat16 be had: the batches and the bits stay."""
+    seen = []
+    monkeypatch.setattr(prepare, "choose_jit", lambda wanted, *_: True if wanted == "auto" else wanted)
+
+    def look(material, plan):
+        seen.append((material.jit, material.config.train.precision, plan.steps))
+        raise StoppedError
+
+    monkeypatch.setattr(trainer, "describe", look)
+    with pytest.raises(StoppedError):
+        trainer.resume(copy)
+    state = json.loads((copy / "checkpoints" / "step-00000005" / "state.json").read_text())
+    assert state["belongs_to"]["settled"] == {"jit_compile": False, "precision": "float32"}
+    assert state["belongs_to"]["recipe"]["train"]["jit_compile"] == "auto"
+    assert seen == [(False, "float32", state["belongs_to"]["plan"]["steps"])]
+
+
+def test_other_batches_are_refused(copy):
+    now = json.loads((copy / "checkpoints" / "step-00000005" / "state.json").read_text())["belongs_to"]
+    steps = now["plan"]["steps"]
+    with pytest.raises(RunError, match=f"The batch plan changed since training began, .*: steps was 1 and is {steps}"):
+        checkpoint.require_same_origin({**now, "plan": {**now["plan"], "steps": 1}}, now, say)
+
+
+def test_two_processes_do_not_train_in_one_folder(copy, tiny_settings):
+    with runs.in_use(copy):
+        with pytest.raises(RunError, match=f"Another process is at work in {copy}. Wait for its end"):
+            trainer.resume(copy)
+        with pytest.raises(RunError, match="Another process is at work in"):
+            trainer.train(load_config("smoke", tiny_settings), copy, overwrite=True)
+    assert len(list((copy / "checkpoints").iterdir())) == 2
+
+
+def test_only_the_chief_takes_damaged_checkpoints_away(copy, capsys):
+    flip(copy / "checkpoints" / "step-00000005" / "state.json")
+    assert checkpoint.newest(copy / "checkpoints", say, remove=False).step == 4
+    assert len(list((copy / "checkpoints").iterdir())) == 2
+
+
+def test_checkpoints_that_are_there_make_room_for_those_to_come(copy, monkeypatch):
+    there = sum(path.stat().st_size for path in (copy / "checkpoints").rglob("*") if path.is_file())
+    arrays = checkpoint.newest(copy / "checkpoints", say).arrays
+    model = sum(array.nbytes for name, array in arrays.items() if name.startswith("model/"))
+    monkeypatch.setattr(trainer, "SPARE_BYTES", 2 * there)
+    monkeypatch.setattr(trainer, "fit", lambda *_: pytest.fail("it trained"))
+    monkeypatch.setattr(trainer.shutil, "disk_usage", lambda path: SimpleNamespace(free=0))
+    with pytest.raises(RunError, match="has 0 MB free, .* Free some, and go on with --resume."):
+        trainer.resume(copy)
+    monkeypatch.setattr(trainer.shutil, "disk_usage", lambda path: SimpleNamespace(free=9 * model + int(1.5 * there)))
+    with pytest.raises(pytest.fail.Exception, match="it trained"):
+        trainer.resume(copy)
+
+
+def test_sigterm_before_the_first_step_ends_it_in_order(tiny_settings, tmp_path, monkeypatch):
+    def asked(*_):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(5)
+
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(trainer, "prepare", asked)
+    with pytest.raises(Preempted, match="SIGTERM came; nothing was learnt yet"):
+        trainer.train(load_config("smoke", tiny_settings), tmp_path / "run")
+    assert list(tmp_path.iterdir()) == []
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_second_sigterm_does_not_wait_for_the_step(copy, monkeypatch):
+    def twice(*_, **__):
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr("tfsent.watch.Watch.on_train_batch_end", twice)
+    with pytest.raises(Preempted, match=f"SIGTERM came; go on with: tfsent train --resume {copy}"):
+        trainer.resume(copy)
+    assert not (copy / "model").exists()
+    assert len(list((copy / "checkpoints").iterdir())) == 2
+
+
 def test_without_a_sound_checkpoint_there_is_nothing_to_go_on_from(copy):
     for folder in (copy / "checkpoints").iterdir():
         flip(folder / "state.json")
@@ -258,9 +338,16 @@ def test_a_signal_ends_training_and_it_goes_on_later(tiny_settings, uninterrupte
     assert "Traceback" not in errors
     assert f"tfsent train --resume {run}" in errors
     assert (run / "model").exists() == (number == signal.SIGINT)
+    if number == signal.SIGINT:  # what a person may make of it in between
+        (run / "export").mkdir()
+        (run / "metrics.json").write_text("{}")
     command = [sys.executable, "-m", "tfsent", "train", "--resume", str(run)]
-    subprocess.run(command, env=ALONE, check=True, capture_output=True)
+    done = subprocess.run(command, env=ALONE, check=True, capture_output=True, text=True)
     assert_same_model(run, uninterrupted)
+    removed = "export, metrics.json: of the model as it was when interrupted, and removed."
+    assert (removed in done.stderr) == (number == signal.SIGINT)
+    assert not (run / "export").exists()
+    assert not (run / "metrics.json").exists()
 
 
 def test_a_training_ended_in_its_validation_goes_on_with_it(tiny_settings, uninterrupted, tmp_path):
@@ -272,7 +359,20 @@ def test_a_training_ended_in_its_validation_goes_on_with_it(tiny_settings, unint
     progress = json.loads((newest / "state.json").read_text())["progress"]
     assert (progress["epoch"], progress["history"]) == (0, [])
     assert progress["logs"]["loss"] > 0
-    assert run_killed("never", 1, "train", "--resume", run).returncode == 0
+    done = run_killed("never", 1, "train", "--resume", run)
+    assert done.returncode == 0
+    assert all(f"epoch {epoch}/3: loss" in done.stderr for epoch in (1, 2, 3))
+    assert_same_model(run, uninterrupted)
+
+
+def test_killed_in_a_later_epoch_it_goes_on_from_the_end_of_the_one_before(tiny_settings, uninterrupted, tmp_path):
+    """The usual checkpoint: its metrics are those of a validation, and the epoch that comes must not count them in."""
+    run = tmp_path / "run"
+    words = settings_of(tiny_settings, "train.checkpoint_minutes=60")
+    run_killed("step", 50, "train", "smoke", *words, "--run-dir", run)
+    assert len(list((run / "checkpoints").iterdir())) == 1
+    done = run_killed("never", 1, "train", "--resume", run)
+    assert "step-000000" in done.stderr
     assert_same_model(run, uninterrupted)
 
 

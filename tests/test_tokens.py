@@ -110,6 +110,27 @@ def test_a_cache_that_cannot_be_written_to_stops_nothing(cache, capsys, monkeypa
     assert list(cache.iterdir()) == []
 
 
+def test_a_cache_that_is_only_for_reading_is_read_and_left_alone(cache, capsys, monkeypatch):
+    made = load_tokens(make_reviews(), SPEC, VOCABULARY)
+
+    def refuse(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("pathlib.Path.touch", refuse)
+    monkeypatch.setattr(tokens, "tokenize_all", lambda *_: pytest.fail("tokenised again"))
+    assert_same(made, load_tokens(make_reviews(), SPEC, VOCABULARY))
+    assert capsys.readouterr().err == ""
+
+
+def test_a_folder_that_another_process_takes_away_stops_nothing(cache, capsys, monkeypatch):
+    def gone(*_):
+        raise FileNotFoundError(2, "No such file or directory")
+
+    monkeypatch.setattr(kept, "_make_room", gone)
+    assert len(load_tokens(make_reviews(), SPEC, VOCABULARY)) >= 30
+    assert "Not kept for another time: [Errno 2] No such file or directory" in capsys.readouterr().err
+
+
 def test_without_tensorflow_and_without_tokens_it_says_what_to_do(cache, monkeypatch):
     monkeypatch.setitem(sys.modules, "tfsent.text", None)
     with pytest.raises(

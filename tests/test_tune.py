@@ -11,6 +11,7 @@ import time
 import pytest
 from click.testing import CliRunner
 
+from tfsent import runs
 from tfsent import tune as tuner
 from tfsent.cli import main
 from tfsent.config import load_config
@@ -74,7 +75,22 @@ def test_what_is_set_stays_and_is_not_searched(config, scored, tmp_path):
     assert set(result["best"]["settings"]) == set(SPACE) - {"train.epochs", "text.truncation"}
 
 
-@pytest.mark.parametrize("kind", ["file", "run", "notes"])
+def test_what_is_fixed_stays_fixed_and_not_all_can_be(config, scored, tmp_path):
+    tune(config, tmp_path / "t", 1, ["train.epochs"])
+    with pytest.raises(RunError, match="this command for .*train.epochs, .*Expected the same --set as before"):
+        tune(config, tmp_path / "t", 2)
+    with pytest.raises(ConfigError, match="Nothing is left to look for: --set fixes all of train.learning_rate, "):
+        tune(config, tmp_path / "u", 1, list(SPACE))
+    assert not (tmp_path / "u").exists()
+
+
+def test_one_process_at_a_time(config, scored, tmp_path):
+    tune(config, tmp_path, 1)
+    with runs.in_use(tmp_path), pytest.raises(RunError, match="Another process is at work in"):
+        tune(config, tmp_path, 2)
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
 def test_a_place_that_is_no_folder_of_trials_is_left_alone(config, scored, tmp_path, kind):
     place = tmp_path / "mine"
     if kind == "file":

@@ -46,7 +46,7 @@ def test_on_a_gpu_the_faster_one_is_taken(monkeypatch, capsys, without, with_xla
     ("wanted", "devices", "message"),
     [
         (False, TPU, "JAX trains through XLA alone. Leave it at auto"),
-        (True, GPUS, "MirroredStrategy does not work with it. Leave it at auto, or set train.backend=jax"),
+        (True, GPUS, "MirroredStrategy does not work with it. Leave it at auto, go on with one GPU, or set"),
     ],
 )
 def test_what_cannot_be_had_is_refused(wanted, devices, message):
@@ -60,6 +60,31 @@ def test_a_step_is_a_step_of_training_with_and_without(tiny_settings):
         take = material.step(jit)
         first = take()
         assert sum(take()[0] for _ in range(30)) / 30 < first[0]
+
+
+def test_the_step_that_is_timed_has_a_full_batch(tiny_encoder, tmp_path, monkeypatch):
+    """Where texts are short, hardly any has the greatest length."""
+    rows = [f"{'good' if i % 2 else 'bad'} film,{i % 2}" for i in range(60)]
+    (tmp_path / "short.csv").write_text("\n".join(["text,label", *rows, f"{'good ' * 30},1"]))
+    words = ["data.source=csv", f"data.train={tmp_path / 'short.csv'}", f"encoder=path:{tiny_encoder}"]
+    words += ["data.train_examples=null", "data.validation_examples=10", "data.test_examples=10"]
+    config = load_config("smoke", [*words, "text.max_tokens=40", "train.batch_tokens=256", "data.seed=2"])
+    material = prepare.prepare(config, CPU)
+    assert sorted(material.tokens.lengths)[-2:] == [4, 32]
+    seen = []
+    monkeypatch.setattr("keras.Model.train_on_batch", lambda self, x, y: seen.append((x["token_ids"].shape, len(y))))
+    for jit in (False, True):
+        material.step(jit)()
+    assert seen == [((8, 32), 8), ((8, 32), 8)]
+
+
+def test_no_batch_is_longer_than_the_encoder_has_positions(tiny_settings):
+    """64 would be the next length for XLA, 40 for the others, and the encoder has 40 positions."""
+    for jit in ("true", "false"):
+        words = ["text.max_tokens=39", f"train.jit_compile={jit}"]
+        material = prepare.prepare(load_config("smoke", [*tiny_settings, *words]), CPU)
+        feeds = material.feed(material.plan(), lambda: (0, 0)), material.validation_feed()
+        assert max(make()[0]["token_ids"].shape[1] for feed in feeds for make in feed.batches()) == 39
 
 
 def test_with_xla_there_are_few_shapes(tiny_settings):

@@ -31,11 +31,13 @@ class Shapes:
     """Batches of one length have one number of rows as well, what the budget allows: rows of padding fill them up."""
     rows_multiple: int = 1
     """The number of rows is a multiple of this, so that every device has as many."""
+    at_most: int = 1_000_000
+    """No batch is padded beyond this: an encoder has only so many positions."""
 
     def length(self, longest: int) -> int:
         """What a batch is padded to."""
         step = next((step for up_to, step in self.length_steps if longest <= up_to), self.length_steps[-1][1])
-        return -(-longest // step) * step
+        return min(-(-longest // step) * step, self.at_most)
 
     def rows(self, count: int, length: int, max_tokens: int) -> int:
         """How many rows a batch of `count` reviews has, rows of padding counted."""

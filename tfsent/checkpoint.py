@@ -71,9 +71,14 @@ def save(folder: Path, step: int, arrays: dict[str, np.ndarray], state: dict[str
         ) from error
 
 
-def newest(folder: Path, say: Callable[[str], None]) -> Checkpoint:
+def newest(folder: Path, say: Callable[[str], None], *, remove: bool = True) -> Checkpoint:
     """The newest checkpoint that is sound. What is wrong with newer ones is said, and they go: the next checkpoint of
     their step must not find its place taken, nor the sound one be taken for an old one.
+
+    Args:
+        folder: of the checkpoints.
+        say: takes a line for the user.
+        remove: false in all processes but one, which alone takes the damaged ones away.
 
     Raises:
         RunError: there is none.
@@ -82,7 +87,7 @@ def newest(folder: Path, say: Callable[[str], None]) -> Checkpoint:
     for path in reversed(_named(folder)):
         fault = _fault(path)
         if fault is None:
-            for other in damaged:
+            for other in damaged if remove else ():
                 shutil.rmtree(other)
             state = json.loads((path / "state.json").read_text(encoding="utf-8"))
             return Checkpoint(int(path.name[5:]), load_file(path / "arrays.safetensors"), state)
@@ -123,13 +128,14 @@ def _flush(path: Path) -> None:
 
 
 def require_same_origin(old: dict[str, Any], new: dict[str, Any], say: Callable[[str], None]) -> None:
-    """A checkpoint goes on only with its own data and encoder; other software or devices are mentioned.
+    """A checkpoint goes on only with its own data, encoder and batches; other software or devices are mentioned.
 
     Raises:
         RunError: naming what differs.
     """
     require_same(old["splits"], new["splits"], "The data")
     require_same(old["encoder"]["files"], new["encoder"]["files"], "The encoder")
+    require_same(old["plan"], new["plan"], "The batch plan")
     if differences := list(_differences(old["environment"], json.loads(json.dumps(new["environment"])), "")):
         say(f"Other software or machine than before, so the last bits may differ: {'; '.join(differences)}.")
 

@@ -284,13 +284,10 @@ def _seeds(words: str) -> list[int]:
         ConfigError: they are not at least two whole numbers, all different.
     """
     parts = words.split(",")
-    if (
-        len(parts) < 2
-        or len(set(parts)) < len(parts)
-        or not all(part.strip().isdecimal() and int(part) < 2**32 for part in parts)
-    ):
+    numbers = [int(part) for part in parts if part.strip().isdecimal()]
+    if len(numbers) < max(len(parts), 2) or len(set(numbers)) < len(numbers) or max(numbers) >= 2**32:
         raise ConfigError(f"--seeds expects two or more different whole numbers, such as 1,2,3. Received: {words!r}.")
-    return [int(part) for part in parts]
+    return numbers
 
 
 def _read_texts(texts: tuple[str, ...], file: Path | None) -> list[str]:

@@ -152,7 +152,7 @@ def find_devices(config: TrainConfig) -> Devices:
     """The devices a recipe asks for, after `load_backend`.
 
     Raises:
-        ConfigError: they are not here.
+        ConfigError: they are not here, or together they cannot do what the recipe wants.
     """
     kind, _, numbers = config.devices.partition(":")
     here = _jax_devices() if config.backend == "jax" else _tensorflow_devices()
@@ -166,6 +166,12 @@ def find_devices(config: TrainConfig) -> Devices:
         raise ConfigError(
             f"train.devices is {config.devices}, and Keras on {config.backend} sees {found} here. For NVIDIA "
             "GPUs it wants pip install 'tensorflow[and-cuda]' or 'jax[cuda13]', for TPUs 'jax[tpu]'."
+        )
+    if config.backend == "tensorflow" and len(chosen) > 1 and config.accumulation_steps > 1:
+        raise ConfigError(
+            f"train.accumulation_steps is {config.accumulation_steps}, and on {len(chosen)} devices TensorFlow's "
+            "MirroredStrategy does not work with it. Leave it at 1 with a larger train.batch_tokens, train on one "
+            "device, or set train.backend=jax."
         )
     default = next(here[kind][0] for kind in ("tpu", "gpu", "cpu") if here.get(kind))
     process, processes = 0, 1

@@ -50,7 +50,7 @@ def fit(model: keras.Model, feed: Feed, validation: Feed, keeper: Keeper, watch:
             if keeper.resumed is not None:
                 _build(model, read_validation())
             if progress.step == plan.steps:
-                keeper.finish_epoch(model, read_validation())
+                _finish_epoch(model, read_validation(), keeper, watch)
             while progress.epoch < plan.epochs and not keeper.is_enough():
                 model.fit(
                     read(),
@@ -65,6 +65,8 @@ def fit(model: keras.Model, feed: Feed, validation: Feed, keeper: Keeper, watch:
         except StoppedError:
             keeper.average(model)
             return _stopped(asked, keeper)
+        except Preempted:  # a second SIGTERM, before the step was done
+            raise
         except TrainingError as error:
             if not keeper.has_learnt(watch.guard.majority):
                 raise
@@ -96,6 +98,15 @@ def _build(model: keras.Model, validation: Any) -> None:
     """Make the variables of metrics and optimiser, which Keras does with the first batch: they are to be restored."""
     model.evaluate(validation, steps=1, verbose=0)
     model.optimizer.build(model.trainable_variables)
+
+
+def _finish_epoch(model: keras.Model, validation: Any, keeper: Keeper, watch: Watch) -> None:
+    """Go on from a checkpoint of an epoch's last step: only the validation was missing."""
+    epoch, logs = keeper.progress.epoch, keeper.progress.logs
+    callbacks = keras.callbacks.CallbackList([watch, keeper], model=model)
+    callbacks.on_epoch_begin(epoch)
+    found = model.evaluate(validation, verbose=0, return_dict=True, callbacks=callbacks)
+    callbacks.on_epoch_end(epoch, {**logs, **{f"val_{name}": value for name, value in found.items()}})
 
 
 def _stopped(asked: Asked, keeper: Keeper) -> bool:

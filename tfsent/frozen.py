@@ -65,7 +65,7 @@ def _features(material: Material, encoder: keras.Model, reviews: Reviews, tokens
         "tokens": key_of_tokens(reviews, material.spec, material.encoder.vocabulary),
         "encoder": material.encoder.provenance["files"],
         "pooling": material.config.model.pooling,
-        "policy": encoder.layers[-1].dtype_policy.name,
+        "policy": material.precision,
         "backend": material.devices.backend,
     }
     folder = kept.find(key := kept.key_of(parts))

@@ -94,13 +94,15 @@ class Keeper(keras.callbacks.Callback):
         if self.resumed is not None:
             restore(self.model, self.resumed.arrays)
             self.resumed = None
+            if self.progress.step == 0:  # the metrics are those of the validation before it
+                self.model.reset_metrics()
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Count the step; save when it is time; stop when that was asked for."""
         self.progress.step += 1
-        if self.progress.step == self.plan.steps:
+        if self.progress.step == self.plan.steps:  # and after the validation it is saved
             self.progress.logs = {name: float(value) for name, value in (logs or {}).items()}
-        if time.monotonic() - self.saved >= 60 * self.config.checkpoint_minutes:
+        elif time.monotonic() - self.saved >= 60 * self.config.checkpoint_minutes:
             self.save()
         self.stop_if_asked()
 
@@ -173,14 +175,6 @@ class Keeper(keras.callbacks.Callback):
         state = {"progress": progress.remembered, "belongs_to": self.belongs_to}
         checkpoint.save(self.run / "checkpoints", step, arrays, state)
         self.saved = time.monotonic()
-
-    def finish_epoch(self, model: keras.Model, validation: Any) -> None:
-        """Go on from a checkpoint of an epoch's last step: only the validation was missing."""
-        self.set_model(model)
-        self.on_epoch_begin(self.progress.epoch)
-        logs = self.progress.logs
-        found = model.evaluate(validation, verbose=0, return_dict=True, callbacks=[self])
-        self.on_epoch_end(self.progress.epoch, {**logs, **{f"val_{name}": value for name, value in found.items()}})
 
     def restore_best(self, model: keras.Model) -> None:
         """The weights of the best epoch."""

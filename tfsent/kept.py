@@ -9,6 +9,7 @@ ago make room for new ones.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import shutil
@@ -38,7 +39,8 @@ def find(key: str) -> Path | None:
         manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
         if damaged := [name for name, digest in manifest.items() if assets.sha256(folder / name) != digest]:
             raise ValueError(f"{damaged[0]} is not what was written")
-        (folder / "manifest.json").touch()
+        with contextlib.suppress(OSError):  # somebody else's cache, or one that is only for reading
+            (folder / "manifest.json").touch()
         return folder
     except (OSError, ValueError, AttributeError) as error:
         say(f"{folder} is damaged ({error}): making it again.")
@@ -57,14 +59,14 @@ def keep(key: str, size: int, write: Callable[[Path], None]) -> None:
     if size > LIMIT_BYTES:
         return
     folder = assets.cache_dir() / "kept" / key
-    _make_room(folder.parent, LIMIT_BYTES - size)
     try:
+        _make_room(folder.parent, LIMIT_BYTES - size)
         with runs.replacing(folder) as staged:
             staged.mkdir()
             write(staged)
             manifest = {path.name: assets.sha256(path) for path in staged.iterdir()}
             (staged / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
-    except RunError as error:
+    except (RunError, OSError) as error:
         say(f"Not kept for another time: {error}")
 
 

@@ -18,6 +18,7 @@ from tfsent.console import Meter
 from tfsent.devices import find_devices
 from tfsent.errors import TrainingError
 from tfsent.prepare import Material, prepare
+from tfsent.train import what_learns
 
 LOWEST, HIGHEST = 1e-6, 1e-2
 SMOOTHING = 0.9
@@ -61,32 +62,37 @@ def find_rate(config: Config, steps: int) -> dict[str, Any]:
     keras.utils.set_random_seed(config.train.seed)
     devices = find_devices(config.train)
     material = prepare(config, replace(devices, names=devices.names[:1]))
-    plan = material.plan()
+    with material.devices.scope():
+        rates, losses = _sweep(material, steps)
+    smoothed = smooth(losses)
+    suggestion = suggest(np.array(rates), smoothed)
+    return {"rates": rates, "losses": losses, "smoothed": smoothed.tolist(), "suggestion": suggestion}
+
+
+def _sweep(material: Material, steps: int) -> tuple[list[float], list[float]]:
+    """Rate and loss of each batch, until the loss breaks."""
+    plan, epoch = material.plan(), 0
     steps = min(steps, plan.steps * plan.epochs)
-    model = material.model()
+    model, feed, _ = what_learns(material, material.model(), plan, lambda: (epoch, 0))
     material.compile(model, steps)
     model.optimizer._learning_rate = Sweep(steps)
+
+    def batches() -> Iterator[Callable[[], tuple[Any, ...]]]:
+        nonlocal epoch
+        while epoch < plan.epochs:
+            yield from feed.batches()
+            epoch += 1
+
     losses: list[float] = []
     with Meter("batch", steps) as meter:
-        for make in itertools.islice(_batches(material), steps):
+        for make in itertools.islice(batches(), steps):
             model.reset_metrics()
             losses.append(float(model.train_on_batch(*make(), return_dict=True)["loss"]))
             meter.advance(1, f"learning rate {_rate(len(losses) - 1, steps):.1e} · loss {losses[-1]:.4f}")
             if _is_broken(losses):
                 break
     finite = [loss for loss in losses if math.isfinite(loss)]
-    rates, smoothed = [_rate(i, steps) for i in range(len(finite))], smooth(finite)
-    suggestion = suggest(np.array(rates), smoothed)
-    return {"rates": rates, "losses": finite, "smoothed": smoothed.tolist(), "suggestion": suggestion}
-
-
-def _batches(material: Material) -> Iterator[Callable[[], tuple[Any, ...]]]:
-    epoch = 0
-    plan = material.plan()
-    feed = material.feed(plan, lambda: (epoch, 0))
-    while epoch < plan.epochs:
-        yield from feed.batches()
-        epoch += 1
+    return [_rate(i, steps) for i in range(len(finite))], finite
 
 
 def _rate(step: int, steps: int) -> float:

@@ -10,7 +10,7 @@ import os
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -80,12 +80,13 @@ class KerasPredictor(Predictor):
         """See `Predictor`."""
         import keras
 
-        from tfsent.batching import BatchPlan
+        from tfsent.batching import FINE, BatchPlan
         from tfsent.tokens import tokenize_all
 
         tokens = tokenize_all(self.tokenizer, texts)
         of_rows = np.zeros((len(tokens), len(self.label_names)), np.float32)
-        for rows, length in BatchPlan(tokens.lengths, BATCH_TOKENS).epoch(0):
+        shapes = replace(FINE, at_most=self.tokenizer.spec.max_tokens)
+        for rows, length in BatchPlan(tokens.lengths, BATCH_TOKENS, shapes=shapes).epoch(0):
             logits = self.model.predict_on_batch(tokens.pad(rows, length, self.tokenizer.pad_id))
             of_rows[rows] = keras.ops.convert_to_numpy(keras.ops.softmax(logits))
             advance(tokens.reviews_begun(rows))

@@ -60,10 +60,14 @@ class Material:
         plan = BatchPlan(self.validation_tokens.lengths, self.config.train.batch_tokens, shapes=self.shapes)
         return token_feed(self.validation_tokens, self.splits.validation.labels, plan, self.pad_id, shard=self._shard)
 
+    @property
+    def precision(self) -> str:
+        """The dtype policy of the model."""
+        return choose_precision(self.config.train.precision, self.devices)
+
     def model(self) -> keras.Model:
         """A classifier to be trained, not yet compiled."""
-        dtype = choose_precision(self.config.train.precision, self.devices)
-        backbone = self.encoder.rebuilt(dropout=self.config.model.encoder_dropout, dtype=dtype)
+        backbone = self.encoder.rebuilt(dropout=self.config.model.encoder_dropout, dtype=self.precision)
         return build_classifier(backbone, self.config.model, len(self.splits.train.label_names))
 
     def without_looking(self) -> tuple[float, float]:
@@ -83,8 +87,8 @@ class Material:
         with self.devices.scope():
             model = material.model()
             material.compile(model, 1000)
-        length = int(self.tokens.lengths.max())
-        rows = np.flatnonzero(self.tokens.lengths == length)[: self.config.train.batch_tokens // length]
+        length = material.shapes.length(int(self.tokens.lengths.max()))
+        rows = np.argsort(-self.tokens.lengths, kind="stable")[: self.config.train.batch_tokens // length]
         inputs = self.tokens.pad(rows, length, self.pad_id)
         return lambda: model.train_on_batch(inputs, self.splits.train.labels[self.tokens.owner[rows]])
 
@@ -104,7 +108,7 @@ class Material:
     def shapes(self) -> Shapes:
         """Which shapes batches have, for these devices."""
         shapes = FEW if self.jit else FINE
-        return replace(shapes, rows_multiple=len(self.devices.names))
+        return replace(shapes, rows_multiple=len(self.devices.names), at_most=self.spec.max_tokens)
 
 
 def prepare(config: Config, devices: Devices) -> Material:

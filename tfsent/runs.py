@@ -16,13 +16,14 @@ Files are written beside their target and renamed: a reader never sees half of o
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import importlib.metadata
 import json
 import os
 import platform
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -115,14 +116,41 @@ def require_free(path: Path, overwrite: bool) -> None:
 
 
 @contextlib.contextmanager
+def in_use(folder: Path) -> Iterator[None]:
+    """Keep a folder to this process; the lock goes with the process, however that ends, and leaves nothing behind.
+
+    Raises:
+        RunError: another process has it.
+    """
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise RunError(
+            f"Another process is at work in {folder}. Wait for its end, or end it; or choose another place."
+        ) from None
+    except OSError:  # a file system without locks for folders, as some networks have
+        pass
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
 def new_run(path: Path, *, overwrite: bool) -> Iterator[Path]:
     """Make a run directory; take it away again, and put back what it replaced, when no model came of it.
 
     Raises:
-        RunError: it exists (and `overwrite` is false), is not a run (and `overwrite` is true), or cannot be made.
+        RunError: it exists (and `overwrite` is false), is not a run (and `overwrite` is true), another process trains
+            in it, or it cannot be made.
     """
     previous = path.with_name(f".{path.name}.previous")
     require_free(path, overwrite)
+    if path.exists():
+        with in_use(path):
+            pass  # nobody trains in what is to be replaced
     try:
         if path.exists() and previous.exists() and not has_model(path):
             # A replacement that was killed stands before the run it was to replace: that one is kept.
@@ -134,7 +162,8 @@ def new_run(path: Path, *, overwrite: bool) -> Iterator[Path]:
     except OSError as error:
         raise RunError(f"Cannot make the run directory {path}: {error.strerror or error}.") from error
     try:
-        yield path
+        with in_use(path):
+            yield path
     finally:
         if has_model(path):
             shutil.rmtree(previous, ignore_errors=True)
@@ -168,11 +197,12 @@ def unfinished_run(path: Path) -> Iterator[Path]:
     """A run directory to go on in; what it was to replace goes when it has a model.
 
     Raises:
-        RunError: it is no run, or has nothing to go on from.
+        RunError: it is no run, has nothing to go on from, or another process trains in it.
     """
     require_unfinished(path)
     try:
-        yield path
+        with in_use(path):
+            yield path
     finally:
         if has_model(path):
             shutil.rmtree(path.with_name(f".{path.name}.previous"), ignore_errors=True)
@@ -186,6 +216,17 @@ def has_checkpoint(path: Path) -> bool:
 def has_model(path: Path) -> bool:
     """Whether a finished model lies in the run directory."""
     return (path / "model" / "model.keras").is_file()
+
+
+def forget_model(path: Path, say: Callable[[str], None]) -> None:
+    """Take away what was measured and exported of a model that was interrupted, before another takes its place."""
+    if not has_model(path):
+        return
+    names = ("metrics*.json", "predictions*.csv", "verify.json", "export")
+    if found := sorted(file for name in names for file in path.glob(name)):
+        say(f"{', '.join(file.name for file in found)}: of the model as it was when interrupted, and removed.")
+    for file in found:
+        shutil.rmtree(file) if file.is_dir() else file.unlink()
 
 
 def require_run(path: str | Path) -> Path:

@@ -14,7 +14,7 @@ from tfsent import runs
 from tfsent.config import Config, load_config
 from tfsent.console import say
 from tfsent.devices import find_devices
-from tfsent.errors import Interrupted, RunError
+from tfsent.errors import Interrupted, Preempted, RunError
 from tfsent.train import resume, train
 
 
@@ -35,28 +35,36 @@ def train_seeds(config: Config, run: Path, seeds: Sequence[int], *, overwrite: b
 
     Raises:
         Interrupted: the user pressed Ctrl-C; the same command goes on.
-        RunError: RUN exists, or RUN.seeds holds runs of another recipe.
+        Preempted: SIGTERM came; likewise.
+        RunError: RUN exists, RUN.seeds holds runs of another recipe, or another process trains in it.
     """
     find_devices(config.train)  # what is not here is told before anything is made
     runs.require_free(run, overwrite)
     folder = run.with_name(f"{run.name}.seeds")
-    found = []
-    for number, seed in enumerate(seeds, 1):
-        say(f"Seed {seed} ({number} of {len(seeds)})")
-        _train_one(_with_seed(config, seed), folder / str(seed), overwrite)
-        found.append({"seed": seed, **_best_epoch(folder / str(seed))})
-        keras.backend.clear_session()
+    folder.mkdir(parents=True, exist_ok=True)
+    with runs.in_use(folder):
+        found = []
+        for number, seed in enumerate(seeds, 1):
+            say(f"Seed {seed} ({number} of {len(seeds)})")
+            _train_one(_with_seed(config, seed), folder / str(seed), overwrite)
+            found.append({"seed": seed, **_best_epoch(folder / str(seed))})
+            keras.backend.clear_session()
+        result = _summary(found)
+        best = folder / str(result["best"])
+        runs.write_json(best / "seeds.json", result)
+        runs.require_free(run, overwrite)  # it was hours ago that it was
+        runs.publish(best, run)
+    return result
+
+
+def _summary(found: list[dict[str, Any]]) -> dict[str, Any]:
     accuracies = [entry["validation_accuracy"] for entry in found]
-    best = max(found, key=lambda entry: entry["validation_accuracy"])["seed"]
-    result = {
+    return {
         "seeds": found,
         "mean": statistics.mean(accuracies),
         "standard_deviation": statistics.stdev(accuracies),
-        "best": best,
+        "best": max(found, key=lambda entry: entry["validation_accuracy"])["seed"],
     }
-    runs.write_json(folder / str(best) / "seeds.json", result)
-    runs.publish(folder / str(best), run)
-    return result
 
 
 def _with_seed(config: Config, seed: int) -> Config:
@@ -65,12 +73,16 @@ def _with_seed(config: Config, seed: int) -> Config:
 
 def _train_one(config: Config, run: Path, overwrite: bool) -> None:
     begun = runs.has_checkpoint(run) or runs.has_model(run)
-    if begun and load_config(run / "config.yaml") != config and not overwrite:
+    same = begun and load_config(run / "config.yaml") == config
+    if begun and not same and not overwrite:
         raise RunError(f"{run} is of another recipe. Pass --overwrite to replace it, or choose another --run-dir.")
-    if not begun or load_config(run / "config.yaml") != config:
-        interrupted = train(config, run, overwrite=begun)
-    else:
-        interrupted = resume(run, config) if runs.has_checkpoint(run) else False
+    if same and not runs.has_checkpoint(run):
+        return  # it is finished
+    try:
+        # What was killed before its first checkpoint left a folder with nothing in it to lose.
+        interrupted = resume(run, config) if same else train(config, run, overwrite=run.exists())
+    except Preempted as error:
+        raise Preempted("SIGTERM came. The same command goes on.") from error
     if interrupted:
         raise Interrupted(f"Training was interrupted; {run.parent} keeps what was learnt. The same command goes on.")
 

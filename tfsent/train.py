@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import keras
 
 from tfsent import checkpoint, runs
 from tfsent.batching import BatchPlan, Feed
-from tfsent.config import Config, load_config
+from tfsent.config import Config, TrainConfig, load_config
 from tfsent.console import say
 from tfsent.data import save_reviews
 from tfsent.devices import Devices, find_devices
-from tfsent.errors import RunError
+from tfsent.errors import Preempted, RunError
 from tfsent.fit import fit
 from tfsent.frozen import freeze
 from tfsent.keeper import Keeper, Progress
@@ -48,7 +50,7 @@ def train(
             replaced is back in its place.
     """
     devices = find_devices(config.train)
-    with runs.new_run(run, overwrite=overwrite) if devices.is_chief else contextlib.nullcontext():
+    with runs.new_run(run, overwrite=overwrite) if devices.is_chief else contextlib.nullcontext(), sigterm_ends(run):
         return _train(config, run, devices, None, report)
 
 
@@ -67,14 +69,15 @@ def resume(run: Path, config: Config | None = None) -> bool:
     Raises:
         RunError: nothing to go on with, or recipe or data are not what they were.
     """
-    with runs.unfinished_run(run):
-        began_with = load_config(run / "config.yaml")
-        found = checkpoint.newest(run / "checkpoints", say)
+    began_with = load_config(runs.require_unfinished(run) / "config.yaml")
+    devices = find_devices(began_with.train)
+    with runs.unfinished_run(run) if devices.is_chief else contextlib.nullcontext(), sigterm_ends(run):
+        found = checkpoint.newest(run / "checkpoints", say, remove=devices.is_chief)
         recipe = found.state["belongs_to"]["recipe"]
         for other in (began_with, config or began_with):
             checkpoint.require_same(recipe, other.model_dump(mode="json"), "The recipe")
         say(f"Going on from {run}/checkpoints/step-{found.step:08d}.")
-        return _train(began_with, run, find_devices(began_with.train), found)
+        return _train(began_with, run, devices, found)
 
 
 def _train(
@@ -84,24 +87,31 @@ def _train(
     resumed: checkpoint.Checkpoint | None,
     report: Callable[[int, float], None] | None = None,
 ) -> bool:
-    material = prepare(config, devices)
-    environment = {**runs.environment(), "devices": str(devices)}
-    belongs_to = {"recipe": config.model_dump(mode="json"), **material.origin, "environment": environment}
+    # What `auto` was found to mean decides batches and bits: it stays, whatever would be found now.
+    settled = resumed.state["belongs_to"]["settled"] if resumed else {}
+    material = prepare(config.model_copy(update={"train": config.train.model_copy(update=settled)}), devices)
+    plan = material.plan()
+    belongs_to = {
+        "recipe": config.model_dump(mode="json"),
+        **material.origin,
+        "plan": {"epochs": plan.epochs, "steps": plan.steps},
+        "settled": {"jit_compile": material.jit, "precision": material.precision},
+        "environment": {**runs.environment(), "devices": str(devices)},
+    }
     if resumed is not None:
         checkpoint.require_same_origin(resumed.state["belongs_to"], belongs_to, say)
-    plan = material.plan()
     describe(material, plan)
     if resumed is None and devices.is_chief:
-        _write_origin(run, material)
+        _write_origin(run, config, material)
     progress = Progress(**resumed.state["progress"]) if resumed else Progress()
     # Here, so that nothing above, such as an encoder that is new, can change what is drawn.
     keras.utils.set_random_seed(config.train.seed)
     with devices.scope():
         model = material.model()
-        learner, feed, validation = _what_learns(material, model, plan, lambda: (progress.epoch, progress.step))
+        learner, feed, validation = what_learns(material, model, plan, lambda: (progress.epoch, progress.step))
         material.compile(learner, plan.steps * plan.epochs)
         if devices.is_chief:
-            _require_space(run, 4 * model.count_params())
+            _require_space(run, model, learner, config.train)
         keeper = Keeper(
             run,
             config.train,
@@ -116,13 +126,34 @@ def _train(
         watch = Watch(plan, progress, config.train, *material.without_looking())
         interrupted = fit(learner, feed, validation, keeper, watch)
     if devices.is_chief:
+        runs.forget_model(run, say)
         save_model(run, model, material)
         if not interrupted:
             shutil.rmtree(run / "checkpoints", ignore_errors=True)
     return interrupted
 
 
-def _what_learns(
+@contextlib.contextmanager
+def sigterm_ends(run: Path) -> Iterator[None]:
+    """Outside of `fit`, which writes a checkpoint first, SIGTERM ends a training at once and in order.
+
+    Raises:
+        Preempted: it came.
+    """
+
+    def handler(number: int, frame: Any) -> None:
+        signal.signal(number, previous)
+        way = f"go on with: tfsent train --resume {run}" if runs.has_checkpoint(run) else "nothing was learnt yet"
+        raise Preempted(f"SIGTERM came; {way}")
+
+    previous = signal.signal(signal.SIGTERM, handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def what_learns(
     material: Material, model: keras.Model, plan: BatchPlan, position: Callable[[], tuple[int, int]]
 ) -> tuple[keras.Model, Feed, Feed]:
     """The whole classifier, or its head alone; what it reads to learn, and to choose by."""
@@ -131,9 +162,9 @@ def _what_learns(
     return model, material.feed(plan, position), material.validation_feed()
 
 
-def _write_origin(run: Path, material: Material) -> None:
+def _write_origin(run: Path, config: Config, material: Material) -> None:
     """What a run is made of, before it is made."""
-    runs.write_text(run / "config.yaml", material.config.to_yaml())
+    runs.write_text(run / "config.yaml", config.to_yaml())
     runs.write_json(run / "environment.json", runs.environment())
     runs.write_json(run / "data.json", material.origin)
     save_reviews(material.splits.validation, run / "heldout" / "validation.jsonl.gz")
@@ -149,12 +180,15 @@ def save_model(run: Path, model: keras.Model, material: Material) -> None:
         runs.write_labels(folder, material.splits.train.label_names)
 
 
-def _require_space(run: Path, model_bytes: int) -> None:
+def _require_space(run: Path, model: keras.Model, learner: keras.Model, config: TrainConfig) -> None:
     """Better to learn before an hour of training than after it that the model does not fit on the disk."""
-    # Two checkpoints, each with the weights, the best weights and AdamW's two moments; and the model.
-    needed, free = 9 * model_bytes + SPARE_BYTES, shutil.disk_usage(run).free
-    if free < needed:
+    # Two checkpoints, each with the weights, the best weights, AdamW's two moments and more; and the model.
+    copies = 4 + (config.ema_momentum > 0) + (config.accumulation_steps > 1)
+    needed = 4 * (2 * copies * learner.count_params() + model.count_params()) + SPARE_BYTES
+    there = sum(path.stat().st_size for path in (run / "checkpoints").rglob("*") if path.is_file())
+    free = shutil.disk_usage(run).free
+    if free + there < needed:  # new checkpoints take the place of those that are there
         raise RunError(
-            f"The disk of {run} has {free / 1e6:,.0f} MB free, and the run needs about {needed / 1e6:,.0f} MB. "
-            "Free some, or choose another --run-dir."
+            f"The disk of {run} has {free / 1e6:,.0f} MB free, and the run needs about {(needed - there) / 1e6:,.0f} "
+            f"MB. Free some{', and go on with --resume' if there else ', or choose another --run-dir'}."
         )

@@ -27,7 +27,7 @@ from tfsent.checkpoint import require_same
 from tfsent.config import Config, load_config
 from tfsent.console import say
 from tfsent.devices import find_devices
-from tfsent.errors import ConfigError, Interrupted, Preempted, TrainingError, first_line
+from tfsent.errors import ConfigError, Interrupted, Preempted, RunError, TrainingError, first_line
 from tfsent.train import train
 
 SPACE: dict[str, Any] = {
@@ -56,16 +56,23 @@ def tune(config: Config, folder: Path, trials: int, fixed: Sequence[str] = ()) -
         `trials`, each with `settings`, `state`, `validation_accuracy` (None when it failed), and `best`.
 
     Raises:
-        ConfigError: Optuna is not installed, or the folder is no folder of trials.
-        RunError: the folder is of another recipe.
+        ConfigError: Optuna is not installed, all is fixed, or the folder is no folder of trials.
+        RunError: the folder is of another recipe, other settings were fixed, or another process is at work in it.
         Interrupted: the user pressed Ctrl-C; the same command goes on.
         TrainingError: no trial came to an end.
     """
     optuna = _optuna()
     find_devices(config.train)  # what is not here is told before anything is made
     space = {name: values for name, values in SPACE.items() if name not in fixed}
+    if not space:
+        raise ConfigError(f"Nothing is left to look for: --set fixes all of {', '.join(SPACE)}. Leave one of them out.")
     _begin(config, folder)
-    study = _open(config, folder, optuna)
+    with runs.in_use(folder):
+        return _tune(config, folder, trials, space, optuna)
+
+
+def _tune(config: Config, folder: Path, trials: int, space: dict[str, Any], optuna: Any) -> dict[str, Any]:
+    study = _open(config, folder, space, optuna)
     _requeue(study, optuna)
     while len(_ended(study, optuna)) < trials:
         trial = study.ask(_distributions(space, optuna))
@@ -92,7 +99,7 @@ def _begin(config: Config, folder: Path) -> None:
     runs.write_text(recipe, config.to_yaml())
 
 
-def _open(config: Config, folder: Path, optuna: Any) -> Any:
+def _open(config: Config, folder: Path, space: dict[str, Any], optuna: Any) -> Any:
     journal = folder / "study.journal"
     try:
         storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(journal)))
@@ -105,6 +112,13 @@ def _open(config: Config, folder: Path, optuna: Any) -> Any:
         )
     except (ValueError, KeyError) as error:
         raise ConfigError(f"{journal} is damaged ({first_line(error)}). Remove {folder} to begin anew.") from error
+    searched = study.user_attrs.get("searched", list(space))
+    if searched != list(space):
+        raise RunError(
+            f"{folder} looks for {', '.join(searched)}, and this command for {', '.join(space)}: --set fixes what it "
+            "names. Expected the same --set as before, or another --dir."
+        )
+    study.set_user_attr("searched", searched)
     # With the seed alone, a sampler that goes on would draw the first trials again.
     seed = config.train.seed + len(study.get_trials())
     study.sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=5)

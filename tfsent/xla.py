@@ -35,8 +35,9 @@ def choose_jit(wanted: bool | str, devices: Devices, step: Callable[[bool], Call
     if len(devices.names) > 1:
         if wanted is True:
             raise ConfigError(
-                "train.jit_compile is true, and TensorFlow's MirroredStrategy does not work with it. Leave it at auto, "
-                "or set train.backend=jax."
+                "train.jit_compile is true, or auto found so on the one GPU this training began on, and TensorFlow's "
+                "MirroredStrategy does not work with it. Leave it at auto, go on with one GPU, or set "
+                "train.backend=jax."
             )
         return False
     if isinstance(wanted, bool):
