@@ -238,19 +238,32 @@ def test_an_op_that_is_not_allowed_fails_as_on_a_server(run, tmp_path):
         verify.verify_savedmodel(tmp_path / "custom", truth_of(run), BudgetConfig())
 
 
-def test_the_serving_process_has_no_keras_in_it():
+def test_the_serving_process_has_no_keras_in_it(run, tmp_path):
+    (tmp_path / "texts.json").write_text(json.dumps(["good film"]))
     script = verify.Path(verify.__file__).with_name("_serving_process.py")
+    words = [str(run / "export/serving/1"), str(tmp_path / "texts.json"), str(tmp_path / "out.npz")]
     code = f"""
 import runpy, sys
 space = runpy.run_path({str(script)!r})
-for name in space["BARRED"]:
-    sys.modules[name] = None
-import tensorflow as tf
-loaded = [n for n in sys.modules if n.split(".")[0] in space["BARRED"] and sys.modules[n] is not None]
+space["main"](*{words!r})
+barred = ("keras", "tf_keras", "keras_hub", "tensorflow_text", "tfsent")
+loaded = [n for n in sys.modules if n.split(".")[0] in barred and sys.modules[n] is not None]
 sys.exit(repr(loaded) if loaded else 0)
 """
-    done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-500:]
+    assert np.load(tmp_path / "out.npz")["probabilities"].shape == (1, 2)
+
+
+def test_no_code_beside_a_run_is_run(run, tmp_path, monkeypatch):
+    """What somebody puts into a folder to be downloaded."""
+    for name in ("tempfile", "tensorflow", "numpy"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('run!')")
+    monkeypatch.chdir(tmp_path)
+    assert verify.verify_savedmodel(run / "export/serving/1", truth_of(run), BudgetConfig()).passed
+    from tfsent import tflite
+
+    tflite.write_tflite(KerasPredictor(run), tmp_path / "mobile")
 
 
 def test_a_failing_converter_is_a_clear_error(run, tmp_path, monkeypatch):
@@ -290,10 +303,17 @@ def test_budgets_are_held(tmp_path, artifact, change, faults):
     assert parity.latency_ms == pytest.approx(2)
 
 
+def flip(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
 @pytest.mark.parametrize(
     ("spoil", "path", "error", "message"),
     [
         (lambda r: (r / "model/model.keras").write_bytes(b"PK"), "", ArtifactError, "model.keras cannot be read"),
+        (lambda r: flip(r / "model/model.keras"), "", ArtifactError, "model.keras cannot be read: Bad CRC-32"),
         (lambda r: (r / "model/labels.txt").unlink(), "", ArtifactError, "has no labels.txt"),
         (lambda r: (r / "model/vocab.txt").unlink(), "", ArtifactError, "Cannot read the text specification"),
         (lambda r: (r / "model/model.keras").unlink(), "", RunError, "holds no model"),

@@ -124,6 +124,8 @@ def test_tokens_are_shown_with_their_places(tiny_run, tiny_encoder):
         (["predict", "{tmp}", "text"], "cannot be opened: it is a folder. Expected a run directory"),
         (["predict", "{tmp}/none", "text"], "There is nothing at"),
         (["predict", "{tmp}", "text", " "], "Text 2 is blank. Expected a review."),
+        (["predict", "{tmp}", "na\udcefve"], "Text 1 is not UTF-8. Expected a review in UTF-8."),
+        (["data", "{tmp}/my.CSV"], "data.train: there is nothing at"),
         (["predict", "{tmp}"], "predict takes texts, or --file FILE, or - for standard input"),
         (["predict", "{tmp}", "text", "--file", "x"], "Give one of them."),
         (["predict", "{tmp}", "--file", "{tmp}/none.txt"], "No such file or directory: "),
@@ -144,6 +146,7 @@ def test_predict_prints_a_table_json_lines_or_csv(tiny_run, tmp_path):
     texts = ["great superb lovely film", "awful dull, poor film"]
     table = call("predict", tiny_run, *texts)
     assert all(word in table for word in (*texts, "positive", "negative"))
+    assert "good [/sarcasm] :thumbs_up:" in call("predict", tiny_run, "good [/sarcasm] :thumbs_up:")
     objects = [json.loads(line) for line in call("predict", tiny_run, *texts, "--json").splitlines()]
     assert [o["label"] for o in objects] == ["positive", "negative"]
     assert [o["text"] for o in objects] == texts

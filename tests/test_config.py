@@ -55,6 +55,11 @@ def test_a_config_cannot_be_changed():
         Config().train.epochs = 3
 
 
+@pytest.mark.parametrize("folder", ["2024-06-01", "2020-13-45"])
+def test_a_folder_may_be_called_like_a_day(folder):
+    assert load_config("smoke", [f"data.dir={folder}"]).data.dir == folder
+
+
 def test_every_fault_is_reported_at_once(recipe):
     path = recipe("train:\n  epoch: 2\n  dropout: 3\ntext:\n  max_tokens: many\n  truncation: middle\nencodr: x\n")
     with pytest.raises(ConfigError) as caught:
@@ -98,6 +103,7 @@ def test_every_fault_is_reported_at_once(recipe):
         ("train.class_weight={a: 0}", "train.class_weight: expected balanced, or a weight above 0 for each label"),
         ("model.hidden_units=64", "model.hidden_units: Input should be a list, such as [64]. Received: 64."),
         ("train.devices=0", "train.devices: Expected auto, cpu, gpu, gpu:0,1 or tpu. Received: 0."),
+        ("data.dir=!!int x", "--set data.dir=!!int x: the value is not valid YAML: invalid literal for int"),
         ("train=3", "train: Input should be a section with keys. Received: 3."),
         ("train.epochs", "--set expects section.key=value"),
         (".epochs=1", "--set expects section.key=value"),

@@ -13,6 +13,13 @@ def test_a_table_in_a_pipe_keeps_words_whole_and_ends_no_line_in_spaces(capsys):
     assert [line for line in lines if line != line.rstrip()] == []
 
 
+def test_what_a_reader_wrote_is_shown_as_it_is(capsys):
+    texts = ["Loved it. [/sarcasm]", "[i]Great[/i] :thumbs_up: film", "[red]3[/red]"]
+    print_table("[b]A title", ("text", "[label]"), [(text, "[pos]") for text in texts])
+    out = capsys.readouterr().out
+    assert all(part in out for part in (*texts, "[b]A title", "[label]", "[pos]"))
+
+
 def lines_of(monkeypatch, capsys, meter, seconds):
     """What a meter says when each of its steps takes so many seconds."""
     now = 0.0

@@ -9,12 +9,13 @@ from conftest import tiny_texts, write_tfds
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tfsent import sources
+from tfsent import data, sources
 from tfsent.config import DataConfig
-from tfsent.data import Reviews, collect, load_reviews, load_splits, save_reviews, split, split_by_group
+from tfsent.data import Reviews, collect, load_reviews, load_splits, save_reviews
 from tfsent.errors import DataError
 from tfsent.files import Faults, Row
 from tfsent.sources import IMDB_LABELS
+from tfsent.splitting import split, split_by_group
 
 
 def reviews_of(labels, names=("negative", "positive")):
@@ -171,7 +172,8 @@ def test_damaged_reviews_are_refused(tmp_path):
     path = tmp_path / "reviews.jsonl.gz"
     save_reviews(reviews_of([0, 1] * 200), path)
     whole = path.read_bytes()
-    for content in (b"", whole[: len(whole) // 2], gzip.compress(b"{"), gzip.compress(b"")):
+    flipped = [whole[:i] + bytes([whole[i] ^ 0xFF]) + whole[i + 1 :] for i in range(40, len(whole), 7)]
+    for content in (b"", whole[: len(whole) // 2], gzip.compress(b"{"), gzip.compress(b""), *flipped):
         path.write_bytes(content)
         with pytest.raises(DataError, match="Cannot read the reviews in"):
             load_reviews(path)
@@ -212,6 +214,9 @@ def test_labels_found_are_sorted_and_numbers_as_numbers():
     assert (words.label_names, words.labels.tolist(), list(words.texts)) == (("neg", "pos"), [1, 0, 1], ["x", "y", "z"])
     stars = gather(rows_of(("x", "10"), ("y", "9"), ("z", "10")))
     assert (stars.label_names, stars.labels.tolist()) == (("9", "10"), [1, 0, 1])
+    floats = gather(rows_of(("x", "10.0"), ("y", "9.5")))
+    assert floats.label_names == ("9.5", "10.0")
+    assert gather(rows_of(("x", "nan"), ("y", "1"))).label_names == ("1", "nan")
     fixed = gather(rows_of(("x", "pos"), ("y", "neg")), labels=("pos", "neutral", "neg"))
     assert (fixed.label_names, fixed.labels.tolist()) == (("pos", "neutral", "neg"), [0, 2])
 
@@ -220,12 +225,13 @@ def test_labels_found_are_sorted_and_numbers_as_numbers():
     ("rows", "message"),
     [
         ([("a", ""), ("b", "x"), ("c", "  ")], "2 faulty rows:\n  f.csv, line 2: no label\n  f.csv, line 4: no label"),
+        ([("a", "neg\nneg"), ("b", "pos")], "f.csv, line 2: a label of several lines, 'neg\\nneg'"),
         ([("a", "neg"), ("b", "po")], "f.csv, line 3: unknown label 'po'; the labels are 'neg', 'pos'"),
     ],
 )
 def test_missing_and_unknown_labels_name_their_rows(rows, message):
     with pytest.raises(DataError) as caught:
-        gather(rows_of(*rows), labels=None if rows[0][1] == "" else ("neg", "pos"))
+        gather(rows_of(*rows), labels=("neg", "pos") if rows[0][1] == "neg" else None)
     assert message in str(caught.value)
 
 
@@ -238,6 +244,8 @@ def test_label_columns_that_are_none_are_refused():
         DataError, match="200 different labels in 200 rows, such as '0'. Is data.label the right column"
     ):
         gather(rows_of(*((f"t{i}", str(i)) for i in range(200))))
+    names = tuple(map(str, range(200)))  # what the recipe or train says is right
+    assert len(gather(rows_of(*((f"t{i}", str(i)) for i in range(200))), labels=names)) == 200
 
 
 def test_rows_without_text_are_left_out_and_that_is_said():
@@ -245,6 +253,12 @@ def test_rows_without_text_are_left_out_and_that_is_said():
     found = gather(rows_of(("", "x"), (" \n", "x"), ("a", "x"), ("b", "y")), say=said.append)
     assert list(found.texts) == ["a", "b"]
     assert said == ["2 rows without text are left out, such as f.csv, line 2."]
+
+
+def test_half_a_character_is_left_out_of_what_is_kept():
+    """JSON may hold one, and no file that is UTF-8 can."""
+    found = gather(rows_of(("nice \ud83d", "x\ud83d"), ("\ud83d", "x"), ("b", "y")))
+    assert (list(found.texts), found.label_names, found.empty_rows) == (["nice ", "b"], ("x", "y"), 1)
 
 
 def test_a_row_without_its_group_is_a_fault():
@@ -262,6 +276,23 @@ def test_no_group_is_on_both_sides(pairs, seed):
     chosen, rest = split_by_group(reviews, len(reviews) // 5, np.random.default_rng(seed), "key")
     assert sorted([*chosen, *rest]) == list(range(len(reviews)))
     assert not set(groups[chosen]) & set(groups[rest])
+
+
+@pytest.mark.parametrize("share", [0.05, 0.2, 0.4, 0.5, 0.75, 0.9, 1.0])
+def test_with_groups_as_many_are_held_out_as_were_asked_for(share):
+    groups = np.arange(900) // 9
+    reviews = Reviews(tuple(map(str, range(900))), np.arange(900) % 2, ("a", "b"), "made up", groups)
+    chosen, rest = split_by_group(reviews, round(share * 900), np.random.default_rng(0), "key")
+    assert abs(len(chosen) - share * 900) <= 0.06 * 900
+    assert len(chosen) + len(rest) == 900
+    with pytest.raises(DataError, match="key asks for 901 reviews and only 900 are left"):
+        split_by_group(reviews, 901, np.random.default_rng(0), "key")
+
+
+def test_with_groups_too_few_of_every_class_are_told():
+    reviews = Reviews(tuple(map(str, range(15))), np.arange(15) % 3, ("a", "b", "c"), "made up", np.arange(15))
+    with pytest.raises(DataError, match="key asks for 2 of 15 reviews, and no class has as many as 8. Ask for more"):
+        split_by_group(reviews, 2, np.random.default_rng(0), "key")
 
 
 def write_csv(path, rows, header=("text", "label", "film")):
@@ -288,6 +319,9 @@ def test_own_files_are_split_by_group_and_labels_hold_for_all_parts(tmp_path):
     shared = write_csv(tmp_path / "shared.csv", [("x", "good", "film 3"), ("y", "bad", "new")])
     with pytest.raises(DataError, match="1 of the 2 test reviews in .*shared.csv are of a film that train has too"):
         load_splits(DataConfig(source="csv", train=(train,), test=(shared,), group="film"))
+    for train_too in ([train, test], [str(tmp_path / "*.csv")]):
+        with pytest.raises(DataError, match="test.csv is in data.train and in data.test. Expected every file in one"):
+            load_splits(DataConfig(source="csv", train=train_too, test=(test,)))
     with pytest.raises(DataError, match="they are of 2 groups only: none is that small"):
         load_splits(DataConfig(source="csv", train=(write_csv(tmp_path / "two.csv", rows[:20]),), group="film"))
 
@@ -302,6 +336,15 @@ def test_any_text_set_of_tensorflow_datasets_by_name(tiny_reviews):
         load_splits(config.model_copy(update={"text": "txt"}))
     with pytest.raises(DataError, match="has no glue folder"):
         load_splits(config.model_copy(update={"source": "tfds:glue/sst2"}))
+
+
+def test_a_validation_split_of_its_own_is_as_large_as_was_asked_for(monkeypatch):
+    """`tfds:glue/sst2` has one."""
+    parts = {"train": reviews_of([0, 1] * 50), "validation": reviews_of([0, 1] * 30)}
+    monkeypatch.setattr(data, "load_parts", lambda *_: parts)
+    splits = load_splits(DataConfig(source="tfds:glue/sst2", validation_examples=20, test_examples=10))
+    assert [len(part) for part in vars(splits).values()] == [90, 20, 10]
+    assert splits.validation.origin == "20 reviews drawn from the made up"
 
 
 def test_a_test_split_that_keeps_its_labels_to_itself_is_left_alone(tmp_path):

@@ -125,6 +125,14 @@ def test_a_keras_hub_preset_computes_what_keras_hub_computes(tmp_path, kind, siz
     assert encoder.provenance["format"] == "keras-hub"
 
 
+def test_a_folder_named_as_a_preset_of_the_hub_is_the_folder(tmp_path, monkeypatch):
+    sizes = {"hidden_dim": 8, "max_sequence_length": 20}
+    write_preset(tmp_path / "bert_tiny_en_uncased", "Bert", vocabulary_size=len(VOCABULARY), **sizes)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("kagglehub.model_download", lambda *_, **__: pytest.fail("asked the hub"))
+    assert load_encoder("path:bert_tiny_en_uncased").vocabulary == tuple(VOCABULARY)
+
+
 def test_a_preset_of_another_family_is_refused(tmp_path):
     (tmp_path / "config.json").write_text('{"registered_name": "keras_hub>RobertaBackbone"}')
     with pytest.raises(EncoderError, match="is a KerasHub preset of RobertaBackbone. Expected BERT, DistilBERT or"):

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tfsent import files
+from tfsent import files, packed
 from tfsent.config import DataConfig
 from tfsent.errors import DataError
 from tfsent.files import Faults, Row, find_files, read_files
@@ -82,11 +82,30 @@ def test_parquet_gives_the_same_rows_and_numbers_are_labels(tmp_path):
     rows = read(tmp_path / "a.parquet", "parquet", group="film")
     assert [row[:3] for row in rows] == [(t, n, g) for t, n, g in zip(texts, "1100", ("7", "7", "8", ""), strict=True)]
     pyarrow.parquet.write_table(pyarrow.table({"text": ["a", None], "label": [0, 1]}), tmp_path / "b.parquet")
-    with pytest.raises(DataError, match=r"b.parquet, row 2: no text; received None"):
-        read(tmp_path / "b.parquet", "parquet")
+    assert plain(read(tmp_path / "b.parquet", "parquet")) == [("a", "0"), ("", "1")]
+    pyarrow.parquet.write_table(pyarrow.table({"text": [1, 2], "label": [0, 1]}), tmp_path / "d.parquet")
+    with pytest.raises(DataError, match=r"d.parquet, row 1: no text; received 1"):
+        read(tmp_path / "d.parquet", "parquet")
     write(tmp_path / "c.parquet", b"PAR1 not really")
     with pytest.raises(DataError, match="c.parquet cannot be read as Parquet"):
         read(tmp_path / "c.parquet", "parquet")
+
+
+def test_labels_and_groups_are_words_whatever_a_column_became(tmp_path):
+    """pandas turns a column of whole numbers with a gap in it into one of floats."""
+    lines = [{"text": "a", "label": label, "film": label} for label in (1, 1.0, 0.5, None, float("nan"), "x")]
+    write(tmp_path / "a.jsonl", "\n".join(map(json.dumps, lines)).encode())
+    rows = read(tmp_path / "a.jsonl", "jsonl", group="film")
+    assert [row.label for row in rows] == [row.group for row in rows] == ["1", "1", "0.5", "", "", "x"]
+    table = pyarrow.table({"text": ["a", "b", "c"], "label": [1.0, None, float("nan")]})
+    pyarrow.parquet.write_table(table, tmp_path / "a.parquet")
+    assert [row.label for row in read(tmp_path / "a.parquet", "parquet")] == ["1", "", ""]
+
+
+def test_rows_without_text_and_columns_without_name_stop_nothing(tmp_path):
+    path = write(tmp_path / "a.jsonl", b'{"text": null, "label": 1}\n{"text": "a", "label": 0}\n')
+    assert plain(read(path, "jsonl")) == [("", "1"), ("a", "0")]
+    assert plain(read(write(tmp_path / "excel.csv", b"text,label,,\na,b,,\n"))) == [("a", "b")]
 
 
 def test_a_folder_per_class_is_read_as_it_comes(tmp_path):
@@ -99,11 +118,30 @@ def test_a_folder_per_class_is_read_as_it_comes(tmp_path):
         ("good", "pos"),
         ("who knows", "unsup"),
     ]
+    write(tmp_path / "aclImdb" / "train" / "urls_pos.txt", b"http://www.imdb.com/")
+    write(tmp_path / "aclImdb" / "imdbEr.txt", b"0.5")
     with zipfile.ZipFile(tmp_path / "acl.zip", "w") as archive:
         for file in sorted((tmp_path / "aclImdb").rglob("*.*")):
             archive.write(file, file.relative_to(tmp_path))
     assert sorted(plain(read(tmp_path / "acl.zip", "folder"))) == sorted(plain(found))
+    with zipfile.ZipFile(tmp_path / "top.zip", "w") as archive:
+        archive.writestr("pos/1.txt", "good")
+        archive.writestr("neg/1.txt", "bad")
+        archive.writestr("notes.txt", "of mine")
+    assert plain(read(tmp_path / "top.zip", "folder")) == [("good", "pos"), ("bad", "neg")]
+    with zipfile.ZipFile(tmp_path / "acl.zip", "a") as archive:
+        archive.writestr("aclImdb/test/pos/0.txt", "never to be learnt from")
+    with pytest.raises(DataError, match="acl.zip has folders with .txt files in aclImdb/test, aclImdb/train. Expected"):
+        read(tmp_path / "acl.zip", "folder")
+    with zipfile.ZipFile(tmp_path / "flat.zip", "w") as archive:
+        archive.writestr("1.txt", "good")
+    with pytest.raises(DataError, match="flat.zip has no folder with .txt files in it"):
+        read(tmp_path / "flat.zip", "folder")
+    (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="has no folder with .txt files in it"):
+        read(tmp_path / "empty", "folder")
+    write(tmp_path / "aclImdb" / "test" / "pos" / "0.txt", b"never to be learnt from")
+    with pytest.raises(DataError, match="aclImdb has folders with .txt files in test, train. Expected one place with"):
         read(tmp_path / "aclImdb", "folder")
     with pytest.raises(DataError, match="is no folder"):
         read(write(tmp_path / "a.csv", b""), "folder")
@@ -120,7 +158,10 @@ def test_several_files_globs_and_members_of_a_zip(tmp_path):
             archive.write(tmp_path / f"part{i}.csv", f"data/part{i}.csv")
         archive.writestr("__MACOSX/data/._part0.csv", b"\x00\x05\x16\x07")
         archive.writestr("readme.txt", b"hello")
+        archive.writestr("./", b"")
     assert plain(read(tmp_path / "all.zip")) == GOOD
+    config = DataConfig(source="csv", train=[str(tmp_path / "part0.csv"), str(tmp_path / "*.csv")])
+    assert [p.name for p in find_files(config.train, "train")] == [f"part{i}.csv" for i in range(4)]
     write(tmp_path / "odd[1].csv", csv_bytes(GOOD))
     assert plain(read(tmp_path / "odd[1].csv")) == GOOD
 
@@ -136,6 +177,11 @@ def test_several_files_globs_and_members_of_a_zip(tmp_path):
         ),
         ("a.csv", b"text,sentiment\n", "no column 'label'. It has: 'text', 'sentiment'. Name yours with data.label"),
         ("a.csv", b"text,label,text\n", "two columns called 'text'"),
+        (
+            "a.tsv",
+            b'text\tlabel\n"I loved it\t1\nIt was great\t1\nsaid she"\t1\nbad\t0\n',
+            "1 faulty rows:\n  .*a.tsv, line 2: a quote at the start of a field runs over tabs and lines",
+        ),
         (
             "a.csv",
             b"text,label\na,b\nc\nd,e,f\n",
@@ -156,10 +202,11 @@ def test_several_files_globs_and_members_of_a_zip(tmp_path):
         ("a.csv.gz", b"not gzip", "a.csv.gz is damaged"),
         ("a.csv.gz", gzip.compress(csv_bytes(GOOD * 99))[:-20], "a.csv.gz is damaged"),
         ("a.zip", b"PK not zip", "a.zip is not a zip file"),
+        ("a.parquet.gz", gzip.compress(b"PAR1"), "a.parquet.gz: Parquet is packed inside, .* Unpack it first"),
     ],
 )
 def test_a_faulty_file_is_named_with_its_line(tmp_path, name, content, message):
-    source = "jsonl" if "jsonl" in name else "csv"
+    source = name.split(".")[1].replace("zip", "csv")
     with pytest.raises(DataError, match=message):
         read(write(tmp_path / name, content), source)
 
@@ -208,11 +255,15 @@ def test_a_zip_without_such_files_or_with_a_damaged_one(tmp_path):
     (tmp_path / "b.zip").write_bytes(damaged)
     with pytest.raises(DataError, match="b.zip is damaged"):
         read(tmp_path / "b.zip")
+    damaged[0] ^= 0xFF
+    (tmp_path / "b.zip").write_bytes(damaged)
+    with pytest.raises(DataError, match="b.zip: a.csv cannot be unpacked: Bad magic number"):
+        read(tmp_path / "b.zip")
 
 
 @pytest.mark.parametrize("kind", ["gz", "zip"])
 def test_an_archive_bomb_is_refused(tmp_path, monkeypatch, kind):
-    monkeypatch.setattr(files, "ALWAYS_ALLOWED", 100_000)
+    monkeypatch.setattr(packed, "ALWAYS_ALLOWED", 100_000)
     content = b"text,label\n" + b"a,b\n" * 1_000_000
     if kind == "gz":
         path = write(tmp_path / "bomb.csv.gz", gzip.compress(content))

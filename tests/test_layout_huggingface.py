@@ -146,6 +146,22 @@ def test_a_vocabulary_may_be_in_tokenizer_json(folder):
     assert (encoder.vocabulary, encoder.lowercase) == (tuple(VOCABULARY), True)
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "strange"),
+    [
+        ("tokenizer_config.json", {"tokenize_chinese_chars": False}, "tokenize_chinese_chars=False"),
+        ("tokenizer_config.json", {"word_tokenizer_type": "mecab"}, "word_tokenizer_type='mecab'"),
+        ("tokenizer_config.json", {"do_basic_tokenize": False}, "do_basic_tokenize=False"),
+        ("tokenizer.json", {"normalizer": {"type": "Lowercase"}}, "type='Lowercase'"),
+        ("tokenizer.json", {"normalizer": {"type": "BertNormalizer", "clean_text": False}}, "clean_text=False"),
+    ],
+)
+def test_settings_under_which_ids_are_others_are_refused(folder, name, content, strange):
+    (folder / name).write_text(json.dumps(content))
+    with pytest.raises(EncoderError, match=f"its tokenizer has {strange}, which changes ids. Expected a tokenizer as"):
+        load_encoder(f"path:{folder}")
+
+
 def test_a_vocabulary_of_another_kind_is_refused(folder):
     (folder / "vocab.txt").unlink()
     (folder / "tokenizer.json").write_text(tokenizer_json(model={"type": "BPE", "vocab": {}}))

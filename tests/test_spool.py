@@ -33,10 +33,10 @@ def check_rows(rows, random):
 
 def test_texts_are_a_sequence_of_strings():
     spool = Spool()
-    for text in ("a", "日本", "", "\ud800"):
-        spool.append(text.encode("utf-8", "surrogatepass"))
+    for text in ("a", "日本", "", "☃"):
+        spool.append(text.encode("utf-8"))
     texts = Texts(spool)
-    assert list(texts) == ["a", "日本", "", "\ud800"]
+    assert list(texts) == ["a", "日本", "", "☃"]
     assert list(texts[1:3]) == ["日本", ""]
     assert list(texts.take(np.array([3, 0])).take(np.array([1]))) == ["a"]
 

@@ -85,7 +85,7 @@ def _exact(parts: Mapping[str, Reviews]) -> dict[str, Any]:
     seen: dict[bytes, dict[str, Counter[int]]] = defaultdict(lambda: defaultdict(Counter))
     for name, part in parts.items():
         for text, label in zip(part.texts, part.labels.tolist(), strict=True):
-            digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=12).digest()
+            digest = hashlib.blake2b(text.encode("utf-8"), digest_size=12).digest()
             seen[digest][name][label] += 1
     again = {name: sum(here[name].total() - 1 for here in seen.values() if name in here) for name in parts}
     conflicts = sum(len(set().union(*here.values())) > 1 for here in seen.values())
@@ -145,7 +145,7 @@ def _shingles(text: str) -> np.ndarray:
 
 @cache
 def _word(word: str) -> int:
-    return zlib.crc32(word.encode("utf-8", "surrogatepass")) + 1
+    return zlib.crc32(word.encode("utf-8")) + 1
 
 
 def _candidates(shingles: Sequence[np.ndarray]) -> set[tuple[int, int]]:

@@ -17,9 +17,10 @@ import numpy as np
 from tfsent import runs
 from tfsent.config import BudgetConfig, ExportConfig
 from tfsent.console import Meter, say
-from tfsent.data import Reviews, load_reviews, split
+from tfsent.data import Reviews, load_reviews
 from tfsent.predictors import KerasPredictor
 from tfsent.savedmodel import write_savedmodel
+from tfsent.splitting import split
 from tfsent.tflite import PRECISIONS, write_tflite
 from tfsent.verify import Parity, Truth, report, verify_savedmodel, verify_tflite
 

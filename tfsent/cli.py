@@ -299,8 +299,11 @@ def _read_texts(texts: tuple[str, ...], file: Path | None) -> list[str]:
     if bool(texts) == bool(file):
         raise DataError("predict takes texts, or --file FILE, or - for standard input. Give one of them.")
     if file is None and texts != ("-",):
-        if blank := [i for i, text in enumerate(texts, 1) if not text.strip()]:
-            raise DataError(f"Text {blank[0]} is blank. Expected a review.")
+        for number, text in enumerate(texts, 1):
+            if not text.strip():
+                raise DataError(f"Text {number} is blank. Expected a review.")
+            if any("\ud800" <= char <= "\udfff" for char in text):  # how Python hands on what it cannot decode
+                raise DataError(f"Text {number} is not UTF-8. Expected a review in UTF-8.")
         return list(texts)
     name = str(file or "standard input")
     raw = file.read_bytes() if file else sys.stdin.buffer.read()

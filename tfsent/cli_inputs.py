@@ -34,7 +34,7 @@ def resolve_config(recipe: str, overrides: tuple[str, ...]) -> Config:
 @click.option("--png", type=click.Path(path_type=Path), help="Draw classes and lengths into this file.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
 def data_command(source: str, overrides: tuple[str, ...], png: Path | None, as_json: bool) -> None:
-    """Show what is in the data of RECIPE, or in a FILE: .csv, .tsv, .jsonl, .parquet (also .gz, .zip), or a folder.
+    """Show what is in the data of RECIPE, or in a FILE: .csv, .tsv, .jsonl (also as .gz, .zip), .parquet, or a folder.
 
     Rows, class balance, lengths and what each text.max_tokens would cut, repeated and nearly repeated texts, texts with
     two labels, texts that train and test share, scripts. Lengths are in tokens of the recipe's encoder.

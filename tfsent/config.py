@@ -236,7 +236,7 @@ class _Loader(yaml.SafeLoader):
 
 
 _Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:bool"]
+    first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith((":bool", ":timestamp"))]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 _Loader.add_implicit_resolver(
@@ -278,7 +278,7 @@ def source_of(path: str) -> str | None:
         return None
     if Path(path).is_dir():
         return "folder"
-    suffixes = Path(path).suffixes[-2:]
+    suffixes = Path(path.lower()).suffixes[-2:]
     kinds = [suffix[1:] for suffix in suffixes if suffix[1:] in FILE_SOURCES]
     if kinds:
         return kinds[-1]
@@ -311,7 +311,7 @@ def load_config(recipe: str | Path, overrides: Sequence[str] = ()) -> Config:
     path = find_recipe(str(recipe))
     try:
         tree = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError) as error:
         raise ConfigError(f"{path} is not valid YAML: {error}") from error
     tree = {} if tree is None else tree
     if not isinstance(tree, dict):
@@ -343,7 +343,7 @@ def _apply(tree: dict[str, Any], override: str) -> None:
         tree = inner
     try:
         tree[last] = yaml.load(value, Loader=_Loader)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:
         raise ConfigError(f"--set {override}: the value is not valid YAML: {error}") from error
 
 

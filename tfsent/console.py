@@ -79,7 +79,9 @@ def print_table(title: str, header: Sequence[str], rows: Iterable[Sequence[objec
     for row in rows:
         table.add_row(*(str(cell) for cell in row))
     # Into a pipe or a file a table is as wide as it needs to be; on a terminal it folds.
-    console = Console(width=None if sys.stdout.isatty() else 160)
+    width = None if sys.stdout.isatty() else 160
+    # What stands in a cell is a reader's text, and no markup.
+    console = Console(width=width, markup=False, emoji=False, highlight=False)
     with console.capture() as drawn:
         console.print(table)
     print("\n".join(line.rstrip() for line in drawn.get().splitlines()))

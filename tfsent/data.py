@@ -15,6 +15,7 @@ import gzip
 import hashlib
 import json
 import time
+import zlib
 from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -26,8 +27,9 @@ from tfsent import runs, sources
 from tfsent.config import DataConfig
 from tfsent.console import QUIET_SECONDS
 from tfsent.errors import DataError
-from tfsent.files import Faults, Row
+from tfsent.files import Faults, Row, find_files
 from tfsent.sources import Part, Say
+from tfsent.splitting import split, split_by_group
 from tfsent.spool import Spool, Texts
 
 HELD_OUT_AT_MOST = 10_000
@@ -66,7 +68,7 @@ class Reviews:
         """SHA-256 over texts, labels and label names: equal if and only if the reviews are."""
         digest = hashlib.sha256("\0".join(self.label_names).encode())
         for text, label in zip(self.texts, self.labels, strict=True):
-            raw = text.encode("utf-8", "surrogatepass")
+            raw = text.encode("utf-8")
             digest.update(b"%d %d " % (label, len(raw)))
             digest.update(raw)
         return digest.hexdigest()
@@ -118,6 +120,10 @@ def load_splits(config: DataConfig, say: Say = lambda line: None) -> Splits:
         test, train = _hold_out(train, config.test_examples, rng, "data.test_examples", config)
     if "validation" in parts:
         validation = parts["validation"]
+        if config.validation_examples is not None:
+            wanted = _count(config.validation_examples, validation)
+            chosen, _ = split(validation, wanted, rng, "data.validation_examples")
+            validation = validation.take(chosen, f"{len(chosen):,} reviews drawn from the {validation.origin}")
     else:
         validation, train = _hold_out(train, config.validation_examples, rng, "data.validation_examples", config)
     if config.train_examples is not None:
@@ -140,6 +146,7 @@ def load_parts(config: DataConfig, say: Say = lambda line: None) -> dict[str, Re
     labels = config.labels
     groups: dict[str, int] | None = None if config.group is None else {}
     names: tuple[Part, ...] = ("train", "validation", "test")
+    _require_own_files(config, names)
     for name in names:
         faults = Faults()
         rows = sources.read(config, name, faults, say)
@@ -174,20 +181,24 @@ def collect(
     number = {label: i for i, label in enumerate(labels or ())}
     last = time.monotonic()
     for row in rows:
-        label = row.label.strip()
+        # JSON may hold half of a character; nothing could be made of it, on no runtime.
+        text, label, group = (word.encode("utf-8", "ignore").decode() for word in row[:3])
+        label, group = label.strip(), group.strip()
         if not label:
             faults.add(row.place, "no label")
+        elif len(label.splitlines()) > 1:
+            faults.add(row.place, f"a label of several lines, {label[:40]!r}")
         elif labels is not None and label not in number:
             faults.add(row.place, f"unknown label {label!r}; the labels are {', '.join(map(repr, labels[:20]))}")
-        elif groups is not None and not row.group.strip():
+        elif groups is not None and not group:
             faults.add(row.place, "no group")
-        elif not row.text.strip():
+        elif not text.strip():
             empty.add(row.place, "no text")
         else:
-            spool.append(row.text.encode("utf-8", "surrogatepass"))
+            spool.append(text.encode("utf-8"))
             codes.append(number.setdefault(label, len(number)))
             if groups is not None:
-                group_codes.append(groups.setdefault(row.group.strip(), len(groups)))
+                group_codes.append(groups.setdefault(group, len(groups)))
         if time.monotonic() - last > QUIET_SECONDS:
             last = time.monotonic()
             say(f"{len(spool):,} reviews read …")
@@ -195,7 +206,7 @@ def collect(
     if empty.count:
         say(f"{empty.count:,} rows without text are left out, such as {empty.shown[0].removesuffix(': no text')}.")
     names = tuple(number) if labels is not None else _sorted_labels(number)
-    _require_labels(names, len(spool), origin)
+    _require_labels(names, len(spool), origin, found=labels is None)
     order = np.array([names.index(label) for label in number], np.int32)
     reviews_labels = order[np.frombuffer(codes, np.int32)] if len(codes) else np.zeros(0, np.int32)
     numbers = None if groups is None else np.array(group_codes, np.int32)
@@ -203,18 +214,20 @@ def collect(
 
 
 def _sorted_labels(found: Iterable[str]) -> tuple[str, ...]:
+    words = sorted(found)
     try:
-        return tuple(sorted(found, key=int))
+        numbers = {word: float(word) for word in words}
     except ValueError:
-        return tuple(sorted(found))
+        return tuple(words)
+    return tuple(sorted(words, key=numbers.__getitem__)) if np.isfinite([*numbers.values()]).all() else tuple(words)
 
 
-def _require_labels(names: Sequence[str], rows: int, origin: str) -> None:
+def _require_labels(names: Sequence[str], rows: int, origin: str, *, found: bool) -> None:
     if rows == 0:
         raise DataError(f"There are no reviews in the {origin}.")
     if len(names) < 2:
         raise DataError(f"The {origin} have one class only, {names[0]!r}. Expected at least two.")
-    if len(names) > max(SUSPICIOUS_CLASSES, rows // 5):
+    if found and len(names) > max(SUSPICIOUS_CLASSES, rows // 5):
         raise DataError(
             f"The {origin} have {len(names):,} different labels in {rows:,} rows, such as {names[0]!r}. Is data.label "
             "the right column?"
@@ -250,6 +263,19 @@ def _hold_out(
     return reviews.take(chosen, origin), reviews.take(rest)
 
 
+def _require_own_files(config: DataConfig, names: Iterable[Part]) -> None:
+    """No file may be learnt from and reported on."""
+    part_of: dict[Path, str] = {}
+    for name in names:
+        for path in find_files(getattr(config, name) or (), name):
+            other = part_of.setdefault(path.resolve(), name)
+            if other != name:
+                raise DataError(
+                    f"{path} is in data.{other} and in data.{name}. Expected every file in one of them; a glob takes "
+                    "all that it fits."
+                )
+
+
 def _require_apart(parts: dict[str, Reviews], config: DataConfig) -> None:
     """No group of train may come again in files of their own."""
     train = parts["train"].groups
@@ -265,43 +291,6 @@ def _require_apart(parts: dict[str, Reviews], config: DataConfig) -> None:
                 f"(such as {part.texts[int(np.argmax(shared))][:60]!r}). Take them out of one, or leave data.{name} "
                 "out and let tfsent split by group."
             )
-
-
-def split(reviews: Reviews, count: int, rng: np.random.Generator, key: str) -> tuple[np.ndarray, np.ndarray]:
-    """Draw `count` rows so that every class keeps its share; give the rows drawn and the rest, both shuffled.
-
-    Raises:
-        DataError: there are fewer reviews than that.
-    """
-    if count > len(reviews):
-        raise DataError(f"{key} asks for {count:,} reviews and only {len(reviews):,} are left ({reviews.origin}).")
-    # Rows in an order that spreads each class evenly over [0, 1): any prefix then holds every class in proportion.
-    position = np.empty(len(reviews))
-    for label in range(len(reviews.label_names)):
-        rows = rng.permutation(np.flatnonzero(reviews.labels == label))
-        position[rows] = (np.arange(len(rows)) + 0.5) / max(len(rows), 1)
-    order = np.argsort(position, kind="stable")
-    return rng.permutation(order[:count]), rng.permutation(order[count:])
-
-
-def split_by_group(reviews: Reviews, count: int, rng: np.random.Generator, key: str) -> tuple[np.ndarray, np.ndarray]:
-    """Draw about `count` rows, whole groups only, classes as nearly in proportion as the groups allow.
-
-    Raises:
-        DataError: there are too few groups.
-    """
-    from sklearn.model_selection import StratifiedGroupKFold
-
-    assert reviews.groups is not None
-    folds, there = max(2, round(len(reviews) / max(count, 1))), len(np.unique(reviews.groups))
-    if there < folds:
-        raise DataError(
-            f"{key} asks for {count:,} of {len(reviews):,} reviews, and they are of {there:,} groups only: none is "
-            "that small. Ask for more, or leave data.group out."
-        )
-    fold = StratifiedGroupKFold(folds, shuffle=True, random_state=int(rng.integers(2**31)))
-    rest, chosen = next(fold.split(np.zeros(len(reviews)), reviews.labels, reviews.groups))
-    return rng.permutation(chosen), rng.permutation(rest)
 
 
 def _require_classes(reviews: Reviews, name: str) -> None:
@@ -333,7 +322,7 @@ def load_reviews(path: Path) -> Reviews:
         with gzip.open(path, "rt", encoding="utf-8") as lines:
             head = json.loads(next(lines))
             rows = [json.loads(line) for line in lines]
-    except (OSError, EOFError, StopIteration, ValueError) as error:
+    except (OSError, EOFError, StopIteration, ValueError, zlib.error) as error:
         raise DataError(f"Cannot read the reviews in {path}: {error or 'the file is empty'}.") from error
     labels = np.array([row["label"] for row in rows], np.int32)
     return Reviews(tuple(row["text"] for row in rows), labels, tuple(head["label_names"]), head["origin"])

@@ -198,10 +198,11 @@ def _from_preset(folder: Path, registered: str) -> _Found:
             f"{folder} is a KerasHub preset of {kind}. Expected BERT, DistilBERT or ELECTRA, such as "
             "keras:bert_small_en_uncased."
         )
+    place = str(folder.resolve())  # a relative name might be that of a preset on Kaggle
     tokenizer_class = getattr(keras_hub.models, kind.replace("Backbone", "Tokenizer"))
     try:
-        loaded = getattr(keras_hub.models, kind).from_preset(str(folder), dtype="float32")
-        tokenizer = tokenizer_class.from_preset(str(folder))
+        loaded = getattr(keras_hub.models, kind).from_preset(place, dtype="float32")
+        tokenizer = tokenizer_class.from_preset(place)
     except Exception as error:
         # KerasHub, h5py and Keras each raise their own kinds.
         raise EncoderError(f"{folder} could not be loaded as a KerasHub preset: {first_line(error)}") from error

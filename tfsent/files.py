@@ -9,34 +9,22 @@ from __future__ import annotations
 import csv
 import difflib
 import glob
-import gzip
 import json
-import zipfile
-import zlib
-from collections.abc import Callable, Iterable, Iterator
+import math
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from tfsent.config import DataConfig
 from tfsent.errors import DataError, first_line
+from tfsent.packed import Stream, in_class_folders, members, open_streams
 
 SHOWN = 10
 """Faults that are spelt out; the others are counted."""
 MAX_LINE = 64 << 20
 """Bytes of one line of a file: beyond, something is not what it says it is."""
-MAX_RATIO = 200
-"""How many times its packed size a file may unpack to; text comes to 3 to 10, a bomb to 1,000."""
-ALWAYS_ALLOWED = 100 << 20
-"""Bytes a packed file may unpack to whatever its ratio."""
 UNLABELLED_FOLDER = "unsup"
 """aclImdb keeps reviews without a label in it."""
-
-
-class _Stream(Protocol):
-    """What is read: a file, or something that unpacks one."""
-
-    def readline(self, limit: int, /) -> bytes: ...
-    def read(self, limit: int, /) -> bytes: ...
 
 
 class Row(NamedTuple):
@@ -76,15 +64,15 @@ def find_files(patterns: Iterable[str], part: str) -> list[Path]:
     Raises:
         DataError: a pattern names none.
     """
-    found: list[Path] = []
+    found: dict[Path, Path] = {}  # two patterns may name one file: it is read once
     for pattern in patterns:
         expanded = str(Path(pattern).expanduser())
         # A file may have a bracket in its name.
         matches = [expanded] if Path(expanded).exists() else sorted(glob.glob(expanded, recursive=True))  # noqa: PTH207 - absolute patterns too
         if not matches:
             raise DataError(f"data.{part}: there is nothing at {pattern!r}. Expected a file, a folder, or a glob.")
-        found += map(Path, matches)
-    return found
+        found |= {Path(match).resolve(): Path(match) for match in matches if Path(match).resolve() not in found}
+    return list(found.values())
 
 
 def read_files(paths: Iterable[Path], config: DataConfig, faults: Faults) -> Iterator[Row]:
@@ -98,71 +86,7 @@ def read_files(paths: Iterable[Path], config: DataConfig, faults: Faults) -> Ite
     return (row for path in paths for row in reader(path, config, faults))
 
 
-def _open(path: Path, config: DataConfig) -> Iterator[tuple[str, _Stream]]:
-    """The streams a file stands for: itself, what is in the gzip, or each member of the zip, with their names."""
-    if path.is_dir():
-        raise DataError(
-            f"{path} is a folder. Expected a {config.source} file, or a glob such as {path}/*.{config.source}."
-        )
-    if path.suffix == ".zip":
-        yield from _members(path, f".{config.source}")
-    elif path.suffix == ".gz":
-        with gzip.open(path, "rb") as stream:
-            yield str(path), _Guarded(stream, path.name, path.stat().st_size)
-    else:
-        with path.open("rb") as stream:
-            yield str(path), stream
-
-
-def _members(path: Path, suffix: str) -> Iterator[tuple[str, _Stream]]:
-    """The members of a zip whose names end so, as streams."""
-    try:
-        archive = zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, OSError) as error:
-        raise DataError(f"{path} is not a zip file: {error}.") from error
-    with archive:
-        found = False
-        for info in archive.infolist():
-            name = PurePosixPath(info.filename.replace("\\", "/"))
-            # Nothing is written to disk, but who packs such names wants something else than to be read.
-            if name.is_absolute() or ".." in name.parts or ":" in name.parts[0]:
-                raise DataError(f"{path} holds a member {info.filename!r} that points outside the archive. Refused.")
-            if info.is_dir() or name.suffix != suffix or name.parts[0] == "__MACOSX":
-                continue
-            found = True
-            if info.flag_bits & 1:
-                raise DataError(f"{path} is encrypted. Expected a zip without a password.")
-            with archive.open(info) as stream:
-                yield f"{path}:{name}", _Guarded(stream, str(path), info.compress_size)
-        if not found:
-            raise DataError(f"{path} holds no {suffix} file.")
-
-
-class _Guarded:
-    """A stream that unpacks, and stops when it has grown beyond reason."""
-
-    def __init__(self, stream: _Stream, name: str, packed: int):
-        self.stream, self.name = stream, name
-        self.left = max(packed * MAX_RATIO, ALWAYS_ALLOWED)
-
-    def readline(self, limit: int, /) -> bytes:
-        return self._counted(lambda: self.stream.readline(limit))
-
-    def read(self, limit: int, /) -> bytes:
-        return self._counted(lambda: self.stream.read(limit))
-
-    def _counted(self, read: Callable[[], bytes]) -> bytes:
-        try:
-            data = read()
-        except (OSError, EOFError, zlib.error, zipfile.BadZipFile) as error:
-            raise DataError(f"{self.name} is damaged: {error}.") from error
-        self.left -= len(data)
-        if self.left < 0:
-            raise DataError(f"{self.name} unpacks to more than {MAX_RATIO} times its size. Refused as an archive bomb.")
-        return data
-
-
-def _lines(name: str, stream: _Stream, config: DataConfig, faults: Faults) -> Iterator[str]:
+def _lines(name: str, stream: Stream, config: DataConfig, faults: Faults) -> Iterator[str]:
     """Decoded lines with their line ends, without a byte order mark. Only the line feed ends one."""
     number = 0
     while raw := stream.readline(MAX_LINE):
@@ -191,7 +115,7 @@ def _decode(raw: bytes, place: str, config: DataConfig, faults: Faults) -> str:
 
 def _csv(path: Path, config: DataConfig, faults: Faults) -> Iterator[Row]:
     csv.field_size_limit(MAX_LINE)
-    for name, stream in _open(path, config):
+    for name, stream in open_streams(path, config.source):
         lines = _lines(name, stream, config, faults)
         reader = csv.reader(lines, delimiter="\t" if config.source == "tsv" else ",", strict=True)
         start = 1
@@ -208,6 +132,12 @@ def _csv(path: Path, config: DataConfig, faults: Faults) -> Iterator[Row]:
                 if len(fields) != len(header):
                     faults.add(place, f"{len(fields)} fields, and the header has {len(header)}; is a quote missing?")
                     continue
+                if any("\t" in field and "\n" in field for field in fields):
+                    # A line feed alone is how pandas writes texts of several lines.
+                    faults.add(
+                        place, "a quote at the start of a field runs over tabs and lines; double it, and quote all"
+                    )
+                    continue
                 text, label, *group = (fields[column] for column in columns)
                 yield Row(text, label, "".join(group), place)
         except csv.Error as error:
@@ -216,9 +146,9 @@ def _csv(path: Path, config: DataConfig, faults: Faults) -> Iterator[Row]:
 
 def find_columns(name: str, header: list[str], config: DataConfig) -> list[int]:
     """Where text, label and perhaps group stand in a header."""
-    if twice := [column for column in header if header.count(column) > 1]:
-        raise DataError(f"{name} has two columns called {twice[0]!r}.")
     keys = {"data.text": config.text, "data.label": config.label, "data.group": config.group}
+    if twice := [column for column in keys.values() if column is not None and header.count(column) > 1]:
+        raise DataError(f"{name} has two columns called {twice[0]!r}.")
     for key, column in keys.items():
         if column is not None and column not in header:
             close = difflib.get_close_matches(column, header, n=1)
@@ -231,7 +161,7 @@ def find_columns(name: str, header: list[str], config: DataConfig) -> list[int]:
 
 
 def _jsonl(path: Path, config: DataConfig, faults: Faults) -> Iterator[Row]:
-    for name, stream in _open(path, config):
+    for name, stream in open_streams(path, config.source):
         for number, line in enumerate(_lines(name, stream, config, faults), 1):
             if not line.strip():
                 continue
@@ -243,15 +173,24 @@ def _jsonl(path: Path, config: DataConfig, faults: Faults) -> Iterator[Row]:
                 continue
             if not isinstance(fields, dict):
                 faults.add(place, f"expected an object such as {{{config.text!r}: …}}, received {line.strip()[:40]!r}")
-            elif not isinstance(fields.get(config.text), str):
+            elif not isinstance(fields.get(config.text, 0), str | None):
                 faults.add(place, f"{config.text!r} is no string; received {fields.get(config.text)!r:.40}")
             else:
                 yield _row(fields, config, place)
 
 
 def _row(fields: dict[str, Any], config: DataConfig, place: str) -> Row:
-    label, group = fields.get(config.label), fields.get(config.group) if config.group else ""
-    return Row(fields[config.text], "" if label is None else str(label), "" if group is None else str(group), place)
+    label, group = _word(fields.get(config.label)), _word(fields.get(config.group)) if config.group else ""
+    return Row(fields[config.text] or "", label, group, place)
+
+
+def _word(value: object) -> str:
+    """A label or group as a word; 1.0 is 1, for a column of numbers with a gap in it becomes one of floats."""
+    if isinstance(value, float):
+        if math.isnan(value):
+            return ""
+        value = int(value) if value.is_integer() else value
+    return "" if value is None else str(value)
 
 
 def _parquet(path: Path, config: DataConfig, faults: Faults) -> Iterator[Row]:
@@ -260,6 +199,8 @@ def _parquet(path: Path, config: DataConfig, faults: Faults) -> Iterator[Row]:
 
     if path.is_dir():
         raise DataError(f"{path} is a folder. Expected a Parquet file, or a glob such as {path}/*.parquet.")
+    if path.suffix.lower() in (".gz", ".zip"):
+        raise DataError(f"{path}: Parquet is packed inside, and read from its end. Unpack it first.")
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
             header = file.schema_arrow.names
@@ -268,7 +209,7 @@ def _parquet(path: Path, config: DataConfig, faults: Faults) -> Iterator[Row]:
             for batch in file.iter_batches(batch_size=1024, columns=names):
                 for fields in batch.to_pylist():
                     number += 1
-                    if isinstance(fields[config.text], str):
+                    if isinstance(fields[config.text], str | None):
                         yield _row(fields, config, f"{path}, row {number}")
                     else:
                         faults.add(f"{path}, row {number}", f"no text; received {fields[config.text]!r:.40}")
@@ -277,7 +218,7 @@ def _parquet(path: Path, config: DataConfig, faults: Faults) -> Iterator[Row]:
 
 
 def _folder(path: Path, config: DataConfig, faults: Faults) -> Iterator[Row]:
-    """A folder per class, or a zip of one. `data.labels` says which folders; without it, all but `unsup`."""
+    """A folder per class, or a zip with one. `data.labels` says which folders; without it, all but `unsup`."""
     for label, name, stream in _class_files(path):
         if label == UNLABELLED_FOLDER if config.labels is None else label not in config.labels:
             continue
@@ -287,18 +228,14 @@ def _folder(path: Path, config: DataConfig, faults: Faults) -> Iterator[Row]:
         yield Row(_decode(raw.removeprefix(b"\xef\xbb\xbf"), name, config, faults), label, "", name)
 
 
-def _class_files(path: Path) -> Iterator[tuple[str, str, _Stream]]:
-    if path.suffix == ".zip":
-        for name, stream in _members(path, ".txt"):
-            yield PurePosixPath(name).parent.name, name, stream
+def _class_files(path: Path) -> Iterator[tuple[str, str, Stream]]:
+    if path.suffix.lower() == ".zip":
+        for name, stream in members(path, ".txt", classes=True):
+            yield name.parent.name, f"{path}:{name}", stream
     elif path.is_dir():
-        files = sorted(path.glob("*/*.txt"))
-        if not files:
-            raise DataError(
-                f"{path} has no folder with .txt files in it. Expected a folder per class, as aclImdb/train has."
-            )
-        for file in files:
-            with file.open("rb") as stream:
-                yield file.parent.name, str(file), stream
+        names = [PurePosixPath(file.relative_to(path)) for file in sorted(path.rglob("*.txt"))]
+        for name in in_class_folders(path, names):
+            with (path / name).open("rb") as stream:
+                yield name.parent.name, str(path / name), stream
     else:
         raise DataError(f"{path} is no folder. Expected a folder per class, or a .zip of one.")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
@@ -129,6 +130,22 @@ def from_torch(arrays: dict[str, np.ndarray], kind: str) -> Iterable[tuple[str, 
         yield name, np.asarray(array, np.float32)
 
 
+def _strange_setting(config: dict[str, Any], normalizer: dict[str, Any]) -> str | None:
+    """A setting of a tokenizer under which BERT's would give other ids."""
+    expected = {
+        "tokenize_chinese_chars": (True, config),
+        "do_basic_tokenize": (True, config),
+        "word_tokenizer_type": ("basic", config),
+        "handle_chinese_chars": (True, normalizer),
+        "clean_text": (True, normalizer),
+        "type": ("BertNormalizer", normalizer),
+    }
+    strange = (
+        f"{key}={where[key]!r}" for key, (value, where) in expected.items() if where.get(key) not in (None, value)
+    )
+    return next(strange, None)
+
+
 def _tokenizer(folder: Path) -> tuple[tuple[str, ...], bool | None, tuple[str, ...]]:
     """Vocabulary and casing, from vocab.txt and tokenizer_config.json, else from tokenizer.json."""
     plain, fast, settings = (folder / n for n in ("vocab.txt", "tokenizer.json", "tokenizer_config.json"))
@@ -141,6 +158,11 @@ def _tokenizer(folder: Path) -> tuple[tuple[str, ...], bool | None, tuple[str, .
         raise EncoderError(
             f"{folder}: its tokenizer has lowercase={lowercase} and strip_accents={accents}. Expected both or neither, "
             "as in BERT: tfsent's text graph and phones strip accents exactly where they lower-case."
+        )
+    if strange := _strange_setting(config, normalizer):
+        raise EncoderError(
+            f"{folder}: its tokenizer has {strange}, which changes ids. Expected a tokenizer as BERT's: tfsent's text "
+            "graph and phones know no other."
         )
     if not plain.is_file() and model.get("model", {}).get("type") != "WordPiece":
         raise EncoderError(

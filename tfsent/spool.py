@@ -129,7 +129,7 @@ class Texts(Sequence[str]):
     def __getitem__(self, index: int | slice) -> str | Sequence[str]:
         if isinstance(index, slice):
             return Texts(self.spool, self.rows[index])
-        return self.spool[int(self.rows[index])].decode("utf-8", "surrogatepass")
+        return self.spool[int(self.rows[index])].decode("utf-8")
 
     def take(self, rows: np.ndarray) -> Texts:
         """The texts at these places, in this order."""

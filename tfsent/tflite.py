@@ -40,7 +40,7 @@ def write_tflite(predictor: KerasPredictor, folder: Path) -> None:
         _write_fixed_length(predictor, source)
         for precision in PRECISIONS:
             target = folder / f"model-{precision}.tflite"
-            command = [sys.executable, "-m", "tfsent.tflite", str(source), str(target), precision]
+            command = [sys.executable, "-P", "-m", "tfsent.tflite", str(source), str(target), precision]
             done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
             if done.returncode or not target.is_file():
                 lines = [line for line in done.stderr.splitlines() if line.strip()]

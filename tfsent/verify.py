@@ -112,8 +112,8 @@ def verify_savedmodel(folder: Path, truth: Truth, budget: BudgetConfig) -> Parit
     with tempfile.TemporaryDirectory() as scratch:
         texts, out = Path(scratch) / "texts.json", Path(scratch) / "out.npz"
         texts.write_text(json.dumps(truth.reviews.texts), encoding="utf-8")
-        # -I: isolated from the user's environment and from the folder it is started in.
-        command = [sys.executable, "-I", str(runner), str(folder.resolve()), str(texts), str(out)]
+        # -P: no module beside the script, or in the folder this was started in, takes the place of another.
+        command = [sys.executable, "-P", str(runner), str(folder.resolve()), str(texts), str(out)]
         environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
         done = subprocess.run(
             command, capture_output=True, text=True, errors="replace", env=environment, cwd=scratch, check=False
