@@ -36,6 +36,8 @@ OPTIONS = {
     "layer_decay 0.9": ("train.layer_decay=0.9",),
     "layer_decay 0.95": ("train.layer_decay=0.95",),
     "ema 0.98": ("train.ema_momentum=0.98",),
+    # tfsent drops out no attention weights: do the hidden states want more of it instead?
+    "encoder_dropout 0.2": ("model.encoder_dropout=0.2",),
     "label_smoothing 0.1": ("train.label_smoothing=0.1",),
     "accumulation 2 × 2,048": ("train.batch_tokens=2048", "train.accumulation_steps=2"),
 }
