@@ -58,18 +58,18 @@ def members(path: Path, suffix: str, *, classes: bool = False) -> Iterator[tuple
     except (zipfile.BadZipFile, OSError) as error:
         raise DataError(f"{path} is not a zip file: {error}.") from error
     with archive:
-        members = dict(_named_members(path, archive, suffix))
-        if not members:
+        found = dict(_named_members(path, archive, suffix))
+        if not found:
             raise DataError(f"{path} holds no {suffix} file.")
-        for name in in_class_folders(path, list(members)) if classes else members:
-            if members[name].flag_bits & 1:
+        for name in in_class_folders(path, list(found)) if classes else found:
+            if found[name].flag_bits & 1:
                 raise DataError(f"{path} is encrypted. Expected a zip without a password.")
             try:
-                stream = archive.open(members[name])
+                stream = archive.open(found[name])
             except (zipfile.BadZipFile, NotImplementedError, OSError) as error:
                 raise DataError(f"{path}: {name} cannot be unpacked: {error}.") from error
             with stream:
-                yield name, _Guarded(stream, str(path), members[name].compress_size)
+                yield name, _Guarded(stream, str(path), found[name].compress_size)
 
 
 def _named_members(

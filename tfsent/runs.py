@@ -218,7 +218,7 @@ def has_model(path: Path) -> bool:
     return (path / "model" / "model.keras").is_file()
 
 
-def forget_model(path: Path, say: Callable[[str], None]) -> None:
+def forget_reports(path: Path, say: Callable[[str], None]) -> None:
     """Take away what was measured and exported of a model that was interrupted, before another takes its place."""
     if not has_model(path):
         return

@@ -50,7 +50,7 @@ def train(
             replaced is back in its place.
     """
     devices = find_devices(config.train)
-    with runs.new_run(run, overwrite=overwrite) if devices.is_chief else contextlib.nullcontext(), sigterm_ends(run):
+    with runs.new_run(run, overwrite=overwrite) if devices.is_chief else contextlib.nullcontext(), _sigterm_ends(run):
         return _train(config, run, devices, None, report)
 
 
@@ -71,7 +71,7 @@ def resume(run: Path, config: Config | None = None) -> bool:
     """
     began_with = load_config(runs.require_unfinished(run) / "config.yaml")
     devices = find_devices(began_with.train)
-    with runs.unfinished_run(run) if devices.is_chief else contextlib.nullcontext(), sigterm_ends(run):
+    with runs.unfinished_run(run) if devices.is_chief else contextlib.nullcontext(), _sigterm_ends(run):
         found = checkpoint.newest(run / "checkpoints", say, remove=devices.is_chief)
         recipe = found.state["belongs_to"]["recipe"]
         for other in (began_with, config or began_with):
@@ -126,7 +126,7 @@ def _train(
         watch = Watch(plan, progress, config.train, *material.without_looking())
         interrupted = fit(learner, feed, validation, keeper, watch)
     if devices.is_chief:
-        runs.forget_model(run, say)
+        runs.forget_reports(run, say)
         save_model(run, model, material)
         if not interrupted:
             shutil.rmtree(run / "checkpoints", ignore_errors=True)
@@ -134,7 +134,7 @@ def _train(
 
 
 @contextlib.contextmanager
-def sigterm_ends(run: Path) -> Iterator[None]:
+def _sigterm_ends(run: Path) -> Iterator[None]:
     """Outside of `fit`, which writes a checkpoint first, SIGTERM ends a training at once and in order.
 
     Raises:
