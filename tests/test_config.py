@@ -55,6 +55,10 @@ def test_a_config_cannot_be_changed():
         Config().train.epochs = 3
 
 
+def test_a_glob_needs_no_quotes_of_yaml():
+    assert load_config("imdb", ["data.source=csv", "data.train=*.csv"]).data.train == ("*.csv",)
+
+
 @pytest.mark.parametrize("folder", ["2024-06-01", "2020-13-45"])
 def test_a_folder_may_be_called_like_a_day(folder):
     assert load_config("smoke", [f"data.dir={folder}"]).data.dir == folder

@@ -342,7 +342,8 @@ def _apply(tree: dict[str, Any], override: str) -> None:
             raise ConfigError(f"--set {override}: {section!r} is a value and not a section.")
         tree = inner
     try:
-        tree[last] = yaml.load(value, Loader=_Loader)
+        # `*.csv` is a glob here; to YAML it would be an alias, and in one value there is nothing to point at.
+        tree[last] = value if value.startswith("*") else yaml.load(value, Loader=_Loader)
     except (yaml.YAMLError, ValueError) as error:
         raise ConfigError(f"--set {override}: the value is not valid YAML: {error}") from error
 
