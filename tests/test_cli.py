@@ -118,6 +118,7 @@ def test_tokens_are_shown_with_their_places(tiny_run, tiny_encoder):
         (["train", "imdb", "--set", "data.dir=/nowhere", "--run-dir", "{tmp}/run"], "has no imdb_reviews folder"),
         (["config", "check", "{tmp}/none.yaml"], "No recipe file at"),
         (["recipes", "cp", "none"], "No recipe is called 'none'"),
+        (["recipes", "cp", "imdb", "{tmp}/none/"], "/none/ does not exist. Make the folder first, or name a file."),
         (["evaluate", "{tmp}/none"], "No run at"),
         (["evaluate", "{tmp}"], "is not a run of tfsent"),
         (["export", "{tmp}"], "is not a run of tfsent"),

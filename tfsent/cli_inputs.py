@@ -195,19 +195,20 @@ def recipes_ls() -> None:
 
 @recipes.command("cp")
 @click.argument("name")
-@click.argument("target", required=False, type=click.Path(path_type=Path))
-def recipes_cp(name: str, target: Path | None) -> None:
+@click.argument("target", metavar="[TARGET]", default="", type=click.Path())
+def recipes_cp(name: str, target: str) -> None:
     """Copy the recipe NAME to TARGET (default: NAME.yaml here), to change it."""
     from tfsent.config import find_recipe
     from tfsent.runs import write_text
 
     source = find_recipe(name)
-    target = target or Path(source.name)
-    target = target / source.name if target.is_dir() else target
-    if target.exists():
-        raise ConfigError(f"{target} exists already. Name another target.")
-    write_text(target, source.read_text(encoding="utf-8"))
-    click.echo(f"Wrote {target}. Next: tfsent train {target}")
+    if target.endswith("/") and not Path(target).is_dir():
+        raise ConfigError(f"{target} does not exist. Make the folder first, or name a file.")
+    path = Path(target) / source.name if Path(target).is_dir() else Path(target)
+    if path.exists():
+        raise ConfigError(f"{path} exists already. Name another target.")
+    write_text(path, source.read_text(encoding="utf-8"))
+    click.echo(f"Wrote {path}. Next: tfsent train {path}")
 
 
 @click.group("config")
