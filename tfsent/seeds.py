@@ -77,7 +77,8 @@ def _train_one(config: Config, run: Path, overwrite: bool) -> None:
     if begun and not same and not overwrite:
         raise RunError(f"{run} is of another recipe. Pass --overwrite to replace it, or choose another --run-dir.")
     if same and not runs.has_checkpoint(run):
-        return  # it is finished
+        say(f"{run} is finished.")
+        return
     try:
         # What was killed before its first checkpoint left a folder with nothing in it to lose.
         interrupted = resume(run, config) if same else train(config, run, overwrite=run.exists())
