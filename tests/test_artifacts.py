@@ -312,7 +312,7 @@ def flip(path):
 @pytest.mark.parametrize(
     ("spoil", "path", "error", "message"),
     [
-        (lambda r: (r / "model/model.keras").write_bytes(b"PK"), "", ArtifactError, "model.keras cannot be read"),
+        (lambda r: (r / "model/model.keras").write_bytes(b"PK"), "", ArtifactError, "cannot be read: it is damaged"),
         (lambda r: flip(r / "model/model.keras"), "", ArtifactError, "model.keras cannot be read: Bad CRC-32"),
         (lambda r: (r / "model/labels.txt").unlink(), "", ArtifactError, "has no labels.txt"),
         (lambda r: (r / "model/vocab.txt").unlink(), "", ArtifactError, "Cannot read the text specification"),
@@ -338,6 +338,7 @@ def flip(path):
         (lambda r: None, "heldout", ArtifactError, "cannot be opened: it is a folder. Expected a run directory"),
         (lambda r: None, "config.yaml", ArtifactError, "cannot be opened: it is a file"),
         (lambda r: None, "nowhere", ArtifactError, "There is nothing at .*nowhere. Expected a run directory"),
+        (lambda r: None, "export", ArtifactError, r"export holds several models. Name one, in .*serving or .*mobile\."),
         (lambda r: None, "export/mobile", ArtifactError, "holds several models. Name one: .*model-int8.tflite"),
     ],
 )

@@ -116,6 +116,14 @@ def test_tokens_are_shown_with_their_places(tiny_run, tiny_encoder):
         (["train", "smoke", "--set", "train.epoch=1"], "train.epoch: unknown key. Did you mean 'epochs'?"),
         (["train", "smoke", "--set", "train.epochs=two"], "train.epochs: Input should be a valid integer"),
         (["train", "imdb", "--set", "data.dir=/nowhere", "--run-dir", "{tmp}/run"], "has no imdb_reviews folder"),
+        (["train", "smoke", "--set", "train.epochs=two"], "smoke, with --set train.epochs=two, is not a valid recipe"),
+        (
+            ["train", "my.csv"],
+            "my.csv is data and no recipe. To learn from it: tfsent train imdb --set data.source=csv",
+        ),
+        (["train", "smoke", "--run-dir", ".", "--overwrite"], ". is a folder tfsent works in and cannot be a run."),
+        (["train", "smoke", "--run-dir", "..", "--overwrite"], ".. is a folder tfsent works in and cannot be a run."),
+        (["train", "smoke", "--seeds", "1,2", "--set", "train.seed=4"], "--seeds says which seeds: --set train.seed"),
         (["config", "check", "{tmp}/none.yaml"], "No recipe file at"),
         (["recipes", "cp", "none"], "No recipe is called 'none'"),
         (["recipes", "cp", "imdb", "{tmp}/none/"], "/none/ does not exist. Make the folder first, or name a file."),
@@ -129,6 +137,9 @@ def test_tokens_are_shown_with_their_places(tiny_run, tiny_encoder):
         (["data", "{tmp}/my.CSV"], "data.train: there is nothing at"),
         (["predict", "{tmp}"], "predict takes texts, or --file FILE, or - for standard input"),
         (["predict", "{tmp}", "text", "--file", "x"], "Give one of them."),
+        (["predict", "{tmp}", "text", "--file", "-"], "Give one of them."),
+        (["predict", "{tmp}", "--file", "my.csv"], "my.csv holds more than texts, by its name. Expected a file with"),
+        (["predict", "{tmp}", "text", "--csv", "--json"], "--json and --csv are two ways to print the same."),
         (["predict", "{tmp}", "--file", "{tmp}/none.txt"], "No such file or directory: "),
     ],
 )
@@ -159,9 +170,10 @@ def test_predict_prints_a_table_json_lines_or_csv(tiny_run, tmp_path):
     assert call("predict", tiny_run, "--file", file, "--json") == call("predict", tiny_run, *texts, "--json")
 
 
-def test_predict_reads_standard_input(tiny_run):
+@pytest.mark.parametrize("words", [["-"], ["--file", "-"]])
+def test_predict_reads_standard_input(tiny_run, words):
     done = subprocess.run(
-        [sys.executable, "-m", "tfsent", "predict", str(tiny_run), "-", "--json"],
+        [sys.executable, "-m", "tfsent", "predict", str(tiny_run), *words, "--json"],
         input="great superb lovely film\n",
         capture_output=True,
         text=True,
@@ -170,6 +182,14 @@ def test_predict_reads_standard_input(tiny_run):
     )
     assert json.loads(done.stdout)["label"] == "positive"
     assert done.stderr == "", "TensorFlow's start-up noise reached the user"
+
+
+def test_blank_lines_are_left_out_and_that_is_said(tiny_run, tmp_path):
+    file = tmp_path / "reviews.txt"
+    file.write_text("great film\n\n \ndull film\n")
+    result = CliRunner().invoke(main, ["predict", str(tiny_run), "--file", str(file), "--csv"])
+    assert len(result.stdout.splitlines()) == 3
+    assert "2 blank lines are left out." in result.stderr
 
 
 @pytest.mark.parametrize(

@@ -102,7 +102,8 @@ def test_every_fault_is_reported_at_once(recipe):
         ("data.train=my.csv", "data: source imdb-wheel has its own reviews; data.train is for csv, tsv, jsonl"),
         ("data.group=film", "data: source imdb-wheel has no columns, so data.group cannot name one"),
         ("data.labels=[a, a]", "data.labels: the label 'a' stands there twice"),
-        ("data.labels=[a]", "data.labels"),
+        ("data.labels=[a]", "data.labels: Expected at least 2 of them. Received: ['a']."),
+        ("epochs=1", "epochs: unknown key. Did you mean 'train.epochs'?"),
         ("train.class_weight=heavy", "train.class_weight: expected balanced, or a weight above 0 for each label"),
         ("train.class_weight={a: 0}", "train.class_weight: expected balanced, or a weight above 0 for each label"),
         ("model.hidden_units=64", "model.hidden_units: Input should be a list, such as [64]. Received: 64."),
@@ -119,6 +120,15 @@ def test_a_bad_override_is_named(setting, message):
     with pytest.raises(ConfigError, match=".*") as caught:
         load_config("quickstart", [setting])
     assert message in str(caught.value)
+    assert ".." not in str(caught.value)
+
+
+def test_a_file_that_is_no_recipe_is_not_printed_whole(tmp_path):
+    path = tmp_path / "recipe.yaml"
+    path.write_text("- word\n" * 999)
+    with pytest.raises(ConfigError, match="expected sections such as `train:`. Received: .'word', 'word', ") as caught:
+        load_config(path)
+    assert len(str(caught.value)) < 300
 
 
 def test_an_unknown_recipe_is_told_with_the_nearest_one():

@@ -224,6 +224,9 @@ def test_label_columns_that_are_none_are_refused():
         DataError, match="200 different labels in 200 rows, such as '0'. Is data.label the right column"
     ):
         gather(rows_of(*((f"t{i}", str(i)) for i in range(200))))
+    with pytest.raises(DataError, match="labels that differ in nothing but case: 'Pos', 'pos'. Make them one; or name"):
+        gather(rows_of(("a", "pos"), ("b", "Pos"), ("c", "neg")))
+    assert gather(rows_of(("a", "pos"), ("b", "Pos")), labels=("Pos", "pos")).label_names == ("Pos", "pos")
     names = tuple(map(str, range(200)))  # what the recipe or train says is right
     assert len(gather(rows_of(*((f"t{i}", str(i)) for i in range(200))), labels=names)) == 200
 

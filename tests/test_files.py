@@ -5,6 +5,7 @@ import gzip
 import io
 import json
 import zipfile
+from pathlib import Path
 
 import pyarrow
 import pyarrow.parquet
@@ -175,12 +176,13 @@ def test_several_files_globs_and_members_of_a_zip(tmp_path):
             b"txt,label\n",
             "no column 'text'. Did you mean 'txt'. It has: 'txt', 'label'. Name yours with data.text",
         ),
+        ("a.csv", b"text;label\n", "no column 'text'. Its columns are divided by ';': save it with commas, or as .tsv"),
         ("a.csv", b"text,sentiment\n", "no column 'label'. It has: 'text', 'sentiment'. Name yours with data.label"),
         ("a.csv", b"text,label,text\n", "two columns called 'text'"),
         (
             "a.tsv",
             b'text\tlabel\n"I loved it\t1\nIt was great\t1\nsaid she"\t1\nbad\t0\n',
-            "1 faulty rows:\n  .*a.tsv, line 2: a quote at the start of a field runs over tabs and lines",
+            "1 faulty row:\n  .*a.tsv, line 2: a quote at the start of a field runs over tabs and lines",
         ),
         (
             "a.csv",
@@ -231,6 +233,8 @@ def test_nothing_at_a_path_and_a_folder_for_a_file(tmp_path):
         DataError, match="data.train: there is nothing at '.*none.csv'. Expected a file, a folder, or a g"
     ):
         read(tmp_path / "none.csv")
+    with pytest.raises(DataError, match=f"nothing at 'none.csv', seen from {Path.cwd()}. Expected a file"):
+        read(Path("none.csv"))
     with pytest.raises(DataError, match="is a folder. Expected a csv file, or a glob such as"):
         read(tmp_path)
 

@@ -37,7 +37,7 @@ def test_the_suggestion_is_where_the_loss_falls_fastest_the_lag_taken_off():
         (np.full(100, 0.7), "The loss never fell between the rates 1e-06 and 1e-02. Look at the labels"),
         (np.linspace(0.7, 3, 100), "The loss never fell"),
         (np.r_[np.linspace(0.7, 0.3, 12), np.full(60, 0.29)], "falls fastest at the very start of the sweep"),
-        (np.linspace(0.7, 0.1, 12), "The sweep has only 12 batches; expected 20 at least"),
+        (np.linspace(0.7, 0.1, 12), "The sweep has only 12 batches; expected 50 at least"),
     ],
 )
 def test_a_sweep_that_shows_nothing_says_so(losses, message):
@@ -58,12 +58,12 @@ def test_a_tiny_model_is_swept_from_the_command_line(tiny_settings, tmp_path):
 
 
 def test_with_a_frozen_encoder_the_head_alone_is_swept(tiny_settings, monkeypatch):
-    settings = [*tiny_settings, "train.batch_tokens=96", "train.freeze_encoder=true", "train.epochs=2"]
+    settings = [*tiny_settings, "train.batch_tokens=96", "train.freeze_encoder=true", "train.epochs=8"]
     swept = []
     monkeypatch.setattr("keras.Model.train_on_batch", lambda self, *_, **__: swept.append(self) or {"loss": 1.0})
     with pytest.raises(TrainingError, match="The loss never fell"):
-        find_rate(load_config("smoke", settings), 30)
-    assert [model.name for model in swept] == ["head"] * 30
+        find_rate(load_config("smoke", settings), 60)
+    assert [model.name for model in swept] == ["head"] * 60
 
 
 @pytest.mark.parametrize("name", ["sweep.pdf", "folder.png"])

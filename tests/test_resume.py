@@ -22,6 +22,7 @@ from tfsent.console import say
 from tfsent.errors import Preempted, RunError
 from tfsent.keeper import Keeper, Progress, StoppedError
 from tfsent.predictors import KerasPredictor
+from tfsent.signals import Asked
 
 # One thread: sums over several come in the order in which the threads finish.
 ALONE = {**os.environ, "TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
@@ -126,7 +127,7 @@ def flip(path):
 def test_a_damaged_checkpoint_is_passed_over_and_that_is_said(copy, capsys, monkeypatch, damage, said):
     damage(copy / "checkpoints" / "step-00000005")
     went_on = []
-    monkeypatch.setattr(trainer, "_train", lambda config, run, devices, resumed: went_on.append(resumed.step))
+    monkeypatch.setattr(trainer, "_train", lambda config, run, devices, asked, resumed: went_on.append(resumed.step))
     trainer.resume(copy)
     assert went_on == [4]
     assert [path.name for path in (copy / "checkpoints").iterdir()] == ["step-00000004"]
@@ -259,7 +260,7 @@ def test_data_and_encoder_that_changed_are_refused(copy, monkeypatch):
         return type(splits)(**{**vars(splits), "train": splits.validation})
 
     monkeypatch.setattr(prepare, "load_splits", fewer)
-    with pytest.raises(RunError, match="The data changed since training began, .*train.fingerprint was "):
+    with pytest.raises(RunError, match="The data changed since training began, .*: train has .* reviews and had "):
         trainer.resume(copy)
     monkeypatch.undo()
     encoder = prepare.load_encoder
@@ -339,12 +340,14 @@ def test_a_signal_ends_training_and_it_goes_on_later(tiny_settings, uninterrupte
     assert f"tfsent train --resume {run}" in errors
     assert (run / "model").exists() == (number == signal.SIGINT)
     if number == signal.SIGINT:  # what a person may make of it in between
+        command = [sys.executable, "-m", "tfsent", "evaluate", str(run)]
+        done = subprocess.run(command, env=ALONE, check=True, capture_output=True, text=True)
+        assert f"{run} was interrupted; this is its model as it was then. To go on: tfsent train --res" in done.stderr
         (run / "export").mkdir()
-        (run / "metrics.json").write_text("{}")
     command = [sys.executable, "-m", "tfsent", "train", "--resume", str(run)]
     done = subprocess.run(command, env=ALONE, check=True, capture_output=True, text=True)
     assert_same_model(run, uninterrupted)
-    removed = "export, metrics.json: of the model as it was when interrupted, and removed."
+    removed = "export, metrics.json, predictions.csv: of the model as it was when interrupted, and removed."
     assert (removed in done.stderr) == (number == signal.SIGINT)
     assert not (run / "export").exists()
     assert not (run / "metrics.json").exists()
@@ -390,7 +393,7 @@ def test_averages_and_half_done_updates_are_in_the_checkpoint(tiny_settings, tmp
 def test_a_signal_that_comes_while_processes_agree_is_not_lost(tmp_path):
     """Seen on a slow machine: what they had agreed on, nothing, overwrote it."""
     plan = BatchPlan(np.array([4]), 64)
-    keeper = Keeper(tmp_path, TrainConfig(), plan, Progress(), writes=False)
+    keeper = Keeper(tmp_path, TrainConfig(), plan, Progress(), Asked(), writes=False)
 
     def agree(number):
         keeper.asked.by = signal.SIGTERM

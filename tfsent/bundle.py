@@ -43,6 +43,7 @@ def export(run: Path, config: ExportConfig, targets: Sequence[str] = TARGETS) ->
         RunError: no finished run is there, or it cannot be written to.
     """
     predictor = KerasPredictor(runs.require_run(run))
+    runs.say_if_interrupted(run, say)
     reviews = load_reviews(run / "heldout" / "test.jsonl.gz")
     rows, _ = split(reviews, min(config.verify_examples, len(reviews)), np.random.default_rng(0), "verify_examples")
     truth = _ask_trained_model(predictor, reviews.take(rows))

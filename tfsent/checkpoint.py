@@ -133,15 +133,33 @@ def require_same_origin(old: dict[str, Any], new: dict[str, Any], say: Callable[
     Raises:
         RunError: naming what differs.
     """
-    require_same(old["splits"], new["splits"], "The data")
+    _require_same_data(old["splits"], new["splits"])
     require_same(old["encoder"]["files"], new["encoder"]["files"], "The encoder")
     require_same(old["plan"], new["plan"], "The batch plan")
     if differences := list(_differences(old["environment"], json.loads(json.dumps(new["environment"])), "")):
         say(f"Other software or machine than before, so the last bits may differ: {'; '.join(differences)}.")
 
 
-def require_same(expected: Any, received: Any, what: str) -> None:
-    """Nothing may differ between what training began with and what it is to go on with.
+def _require_same_data(old: dict[str, Any], new: dict[str, Any]) -> None:
+    """As `require_same`, in numbers of reviews: fingerprints say nothing to a person."""
+    changes = [
+        f"{name} has {new[name]['reviews']:,} reviews and had {part['reviews']:,}"
+        if new[name]["reviews"] != part["reviews"]
+        else f"{name} has as many reviews as before, {part['reviews']:,}, and not the same ones"
+        for name, part in old.items()
+        if new[name]["fingerprint"] != part["fingerprint"]
+    ]
+    if changes:
+        raise RunError(
+            f"The data changed since training began, so it cannot go on exactly: {'; '.join(changes)}. Expected the "
+            "same again; or begin anew, with --overwrite or in another place."
+        )
+
+
+def require_same(
+    expected: Any, received: Any, what: str, else_do: str = "begin anew, with --overwrite or in another place"
+) -> None:
+    """Nothing may differ between what was begun with and what it is to go on with.
 
     Raises:
         RunError: naming what differs.
@@ -149,7 +167,7 @@ def require_same(expected: Any, received: Any, what: str) -> None:
     if differences := list(_differences(expected, json.loads(json.dumps(received)), "")):
         raise RunError(
             f"{what} changed since training began, so it cannot go on exactly: {'; '.join(differences)}. Expected the "
-            "same again; or begin anew, with --overwrite or in another place."
+            f"same again; or {else_do}."
         )
 
 

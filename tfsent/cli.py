@@ -114,6 +114,8 @@ def train(
         )
     if recipe is None and overrides:
         raise ConfigError("--resume goes on by the recipe training began with: --set does not go with it.")
+    if seeds is not None and any(override.partition("=")[0].strip() == "train.seed" for override in overrides):
+        raise ConfigError("--seeds says which seeds: --set train.seed does not go with it.")
     numbers = _seeds(seeds) if seeds is not None else []
     config = resolve_config(recipe, overrides) if recipe is not None else None
     if resume is not None:
@@ -159,9 +161,9 @@ def evaluate(run: Path, split: str, as_json: bool) -> None:
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("texts", nargs=-1, metavar="[TEXT]... | -")
 @click.option("--file", "file", type=click.Path(path_type=Path), help="A file of UTF-8 text, one review a line.")
-@click.option("--json", "style", flag_value="json", help="One JSON object a line.")
-@click.option("--csv", "style", flag_value="csv", help="CSV with a header.")
-def predict(model: Path, texts: tuple[str, ...], file: Path | None, style: str | None) -> None:
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@click.option("--csv", "as_csv", is_flag=True, help="CSV with a header.")
+def predict(model: Path, texts: tuple[str, ...], file: Path | None, as_json: bool, as_csv: bool) -> None:
     """Classify texts with MODEL: a run, a SavedModel folder or a .tflite file.
 
     Texts are arguments, or lines of --file, or lines of standard input (`-`). Blank lines are skipped.
@@ -170,6 +172,8 @@ def predict(model: Path, texts: tuple[str, ...], file: Path | None, style: str |
       tfsent predict runs/quickstart "Loved every minute." "A waste of time."
       tfsent predict runs/quickstart/export/mobile/model-int8.tflite --file reviews.txt --csv > out.csv
     """
+    if as_json and as_csv:
+        raise ConfigError("--json and --csv are two ways to print the same. Give one of them.")
     rows = _read_texts(texts, file)
     import tfsent
     from tfsent import tables
@@ -177,9 +181,9 @@ def predict(model: Path, texts: tuple[str, ...], file: Path | None, style: str |
     predictor = tfsent.load(model)
     chunks = (predictor.predict(rows[i : i + CHUNK]) for i in range(0, len(rows), CHUNK))
     predictions = (prediction for chunk in chunks for prediction in chunk)
-    if style == "json":
+    if as_json:
         tables.print_json(predictions)
-    elif style == "csv":
+    elif as_csv:
         tables.print_csv(predictions, predictor.label_names)
     else:
         tables.print_predictions(predictions)
@@ -294,20 +298,31 @@ def _read_texts(texts: tuple[str, ...], file: Path | None) -> list[str]:
     """Arguments, lines of a file, or lines of standard input.
 
     Raises:
-        DataError: none or several of them, no text at all, or bytes that are not UTF-8.
+        DataError: none or several of them, a table, no text at all, or bytes that are not UTF-8.
     """
+    from tfsent.config import source_of
+
     if bool(texts) == bool(file):
         raise DataError("predict takes texts, or --file FILE, or - for standard input. Give one of them.")
-    if file is None and texts != ("-",):
-        for number, text in enumerate(texts, 1):
-            if not text.strip():
-                raise DataError(f"Text {number} is blank. Expected a review.")
-            if any("\ud800" <= char <= "\udfff" for char in text):  # how Python hands on what it cannot decode
-                raise DataError(f"Text {number} is not UTF-8. Expected a review in UTF-8.")
-        return list(texts)
-    name = str(file or "standard input")
-    raw = file.read_bytes() if file else sys.stdin.buffer.read()
-    lines = raw.removeprefix(b"\xef\xbb\xbf").split(b"\n")
+    if str(file) == "-":
+        texts, file = ("-",), None
+    if file is None and texts == ("-",):
+        return _read_lines("standard input", sys.stdin.buffer.read())
+    if file is not None:
+        if source_of(str(file)):
+            raise DataError(f"{file} holds more than texts, by its name. Expected a file with one review a line.")
+        return _read_lines(str(file), file.read_bytes())
+    for number, text in enumerate(texts, 1):
+        if not text.strip():
+            raise DataError(f"Text {number} is blank. Expected a review.")
+        if any("\ud800" <= char <= "\udfff" for char in text):  # how Python hands on what it cannot decode
+            raise DataError(f"Text {number} is not UTF-8. Expected a review in UTF-8.")
+    return list(texts)
+
+
+def _read_lines(name: str, raw: bytes) -> list[str]:
+    """Those that are not blank; how many are is said."""
+    lines = raw.removeprefix(b"\xef\xbb\xbf").removesuffix(b"\n").split(b"\n")
     rows = []
     for number, line in enumerate(lines, 1):
         try:
@@ -321,4 +336,6 @@ def _read_texts(texts: tuple[str, ...], file: Path | None) -> list[str]:
             rows.append(row)
     if not rows:
         raise DataError(f"{name} holds no text. Expected one review a line.")
+    if blank := len(lines) - len(rows):
+        click.echo(f"{blank:,} blank line{'s are' if blank > 1 else ' is'} left out.", err=True)
     return rows

@@ -14,7 +14,7 @@ from tfsent.errors import ConfigError
 @click.command("lr-find", short_help="Sweep the learning rate and suggest one.")
 @click.argument("recipe")
 @set_option
-@click.option("--steps", type=click.IntRange(20), default=100, show_default=True, help="Batches to sweep over.")
+@click.option("--steps", type=click.IntRange(50), default=100, show_default=True, help="Batches to sweep over.")
 @click.option("--png", type=click.Path(path_type=Path), help="Where to draw it.  [default: lr-find-RECIPE.png]")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def lr_find(recipe: str, overrides: tuple[str, ...], steps: int, png: Path | None, as_json: bool) -> None:

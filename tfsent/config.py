@@ -265,6 +265,11 @@ def find_recipe(name: str) -> Path:
     if name in known:
         return known[name]
     path = Path(name)
+    if (kind := source_of(name)) is not None:
+        raise ConfigError(
+            f"{name} is data and no recipe. To learn from it: tfsent train imdb --set data.source={kind} --set "
+            f"data.train={name}"
+        )
     if path.is_file():
         return path
     if path.suffix in (".yaml", ".yml") or "/" in name:
@@ -315,7 +320,7 @@ def load_config(recipe: str | Path, overrides: Sequence[str] = ()) -> Config:
         raise ConfigError(f"{path} is not valid YAML: {error}") from error
     tree = {} if tree is None else tree
     if not isinstance(tree, dict):
-        raise ConfigError(f"{path}: expected sections such as `train:`. Received: {tree!r}.")
+        raise ConfigError(f"{path}: expected sections such as `train:`. Received: {_shown(tree)}.")
     # `train:` with every key commented out is an empty section, not a fault.
     tree = {key: {} if value is None and _is_section(key) else value for key, value in tree.items()}
     for override in overrides:
@@ -324,7 +329,8 @@ def load_config(recipe: str | Path, overrides: Sequence[str] = ()) -> Config:
         return Config.model_validate(tree)
     except pydantic.ValidationError as error:
         faults = "\n".join(f"  {_fault(details)}" for details in error.errors())
-        raise ConfigError(f"{path} is not a valid recipe:\n{faults}") from None
+        changed = f", with {' '.join(f'--set {override}' for override in overrides)}," if overrides else ""
+        raise ConfigError(f"{recipe}{changed} is not a valid recipe:\n{faults}") from None
 
 
 def _is_section(key: Any) -> bool:
@@ -350,18 +356,33 @@ def _apply(tree: dict[str, Any], override: str) -> None:
 
 def _fault(details: Any) -> str:
     where = ".".join(str(part) for part in details["loc"])
+    if details["type"] == "extra_forbidden" and (key := _elsewhere(where)):
+        return f"{where}: unknown key. Did you mean {key!r}?"
     if details["type"] == "extra_forbidden":
         return f"{where}: unknown key.{_did_you_mean(str(details['loc'][-1]), _siblings(details['loc']))}"
     if details["type"] == "value_error":
         # A whole section is no use to read; the error names its keys.
-        received = "" if isinstance(details["input"], dict) else f" Received: {details['input']!r}."
-        return (
-            f"{where}: {details['ctx']['error']}{'' if str(details['ctx']['error']).endswith('?') else '.'}{received}"
-        )
+        received = "" if isinstance(details["input"], dict) else f" Received: {_shown(details['input'])}."
+        said = str(details["ctx"]["error"])
+        return f"{where}: {said}{'' if said.endswith(('?', '.')) else '.'}{received}"
     words = {"tuple_type": "Input should be a list, such as [64]", "model_type": "Input should be a section with keys"}
+    if details["type"] == "too_short":
+        words["too_short"] = f"Expected at least {details['ctx']['min_length']} of them"
     if where == "train.devices":
         words["string_pattern_mismatch"] = words["string_type"] = "Expected auto, cpu, gpu, gpu:0,1 or tpu"
-    return f"{where}: {words.get(details['type'], details['msg'])}. Received: {details['input']!r}."
+    return f"{where}: {words.get(details['type'], details['msg'])}. Received: {_shown(details['input'])}."
+
+
+def _shown(value: Any) -> str:
+    """As much of what was received as a person reads."""
+    shown = repr(value)
+    return shown if len(shown) <= 100 else f"{shown[:99]}…"
+
+
+def _elsewhere(key: str) -> str | None:
+    """`train.epochs` for `epochs`: the section was forgotten."""
+    sections = {name: field.annotation for name, field in Config.model_fields.items() if _is_section(name)}
+    return next((f"{name}.{key}" for name, section in sections.items() if key in _keys(section)), None)
 
 
 def _siblings(location: tuple[int | str, ...]) -> list[str]:
@@ -371,6 +392,10 @@ def _siblings(location: tuple[int | str, ...]) -> list[str]:
         annotation = section.model_fields[str(part)].annotation
         candidates = [annotation, *get_args(annotation)]
         section = next(c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel))
+    return _keys(section)
+
+
+def _keys(section: Any) -> list[str]:
     return list(section.model_fields)
 
 

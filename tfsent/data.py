@@ -17,6 +17,7 @@ import json
 import time
 import zlib
 from array import array
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -204,7 +205,8 @@ def collect(
             say(f"{len(spool):,} reviews read …")
     faults.raise_if_any()
     if empty.count:
-        say(f"{empty.count:,} rows without text are left out, such as {empty.shown[0].removesuffix(': no text')}.")
+        rows_are = "row without text is" if empty.count == 1 else "rows without text are"
+        say(f"{empty.count:,} {rows_are} left out, such as {empty.shown[0].removesuffix(': no text')}.")
     names = tuple(number) if labels is not None else _sorted_labels(number)
     _require_labels(names, len(spool), origin, found=labels is None)
     order = np.array([names.index(label) for label in number], np.int32)
@@ -227,6 +229,13 @@ def _require_labels(names: Sequence[str], rows: int, origin: str, *, found: bool
         raise DataError(f"There are no reviews in the {origin}.")
     if len(names) < 2:
         raise DataError(f"The {origin} have one class only, {names[0]!r}. Expected at least two.")
+    alike = Counter(name.casefold() for name in names)
+    if found and max(alike.values()) > 1:
+        same = [name for name in names if alike[name.casefold()] > 1]
+        raise DataError(
+            f"The {origin} have labels that differ in nothing but case: {', '.join(map(repr, same[:6]))}. Make them "
+            "one; or name all labels in data.labels, if they are different classes."
+        )
     if found and len(names) > max(SUSPICIOUS_CLASSES, rows // 5):
         raise DataError(
             f"The {origin} have {len(names):,} different labels in {rows:,} rows, such as {names[0]!r}. Is data.label "

@@ -11,7 +11,7 @@ from scipy import stats
 from sklearn import metrics as sk
 
 from tfsent import runs
-from tfsent.console import Meter
+from tfsent.console import Meter, say
 from tfsent.data import Reviews, load_reviews
 from tfsent.predictors import KerasPredictor
 
@@ -31,6 +31,7 @@ def evaluate(run: Path, split: str = "test") -> dict[str, Any]:
         DataError: its held-out reviews are damaged.
     """
     predictor = KerasPredictor(runs.require_run(run))
+    runs.say_if_interrupted(run, say)
     reviews = load_reviews(run / "heldout" / f"{split}.jsonl.gz")
     with Meter(f"evaluating {split}", len(reviews)) as meter:
         probabilities = predictor.probabilities(reviews.texts, meter.advance)

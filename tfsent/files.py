@@ -55,7 +55,9 @@ class Faults:
         """Raises DataError with the faults noted so far, if there are any."""
         if self.count:
             more = f"\n  … and {self.count - len(self.shown):,} more" if self.count > len(self.shown) else ""
-            raise DataError(f"{self.count:,} faulty rows:\n  " + "\n  ".join(self.shown) + more)
+            raise DataError(
+                f"{self.count:,} faulty row{'s' if self.count > 1 else ''}:\n  " + "\n  ".join(self.shown) + more
+            )
 
 
 def find_files(patterns: Iterable[str], part: str) -> list[Path]:
@@ -70,7 +72,10 @@ def find_files(patterns: Iterable[str], part: str) -> list[Path]:
         # A file may have a bracket in its name.
         matches = [expanded] if Path(expanded).exists() else sorted(glob.glob(expanded, recursive=True))  # noqa: PTH207 - absolute patterns too
         if not matches:
-            raise DataError(f"data.{part}: there is nothing at {pattern!r}. Expected a file, a folder, or a glob.")
+            where = "" if Path(expanded).is_absolute() else f", seen from {Path.cwd()}"
+            raise DataError(
+                f"data.{part}: there is nothing at {pattern!r}{where}. Expected a file, a folder, or a glob."
+            )
         found |= {Path(match).resolve(): Path(match) for match in matches if Path(match).resolve() not in found}
     return list(found.values())
 
@@ -153,6 +158,8 @@ def find_columns(name: str, header: list[str], config: DataConfig) -> list[int]:
         if column is not None and column not in header:
             close = difflib.get_close_matches(column, header, n=1)
             hint = f" Did you mean {close[0]!r}?" if close else ""
+            if len(header) == 1 and (other := next((mark for mark in ";\t|" if mark in header[0]), None)):
+                hint = f" Its columns are divided by {other!r}: save it with commas, or as .tsv with tabs."
             raise DataError(
                 f"{name} has no column {column!r}.{hint} It has: {', '.join(map(repr, header[:20]))}. Name yours with "
                 f"{key}."

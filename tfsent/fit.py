@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import importlib.util
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import keras
@@ -18,7 +16,8 @@ import keras
 from tfsent.batching import Feed
 from tfsent.console import say
 from tfsent.errors import Preempted, RunError, TrainingError
-from tfsent.keeper import Asked, Keeper, StoppedError
+from tfsent.keeper import Keeper, StoppedError
+from tfsent.signals import Asked, after_the_step
 from tfsent.watch import Watch
 
 
@@ -44,14 +43,13 @@ def fit(model: keras.Model, feed: Feed, validation: Feed, keeper: Keeper, watch:
     read = _reader(feed)
     read_validation = _reader(validation)
     callbacks = [watch, keeper, *_board(keeper)]
-    with _signals() as asked:
-        keeper.asked = asked
+    with after_the_step(keeper.asked):
         try:
             if keeper.resumed is not None:
                 _build(model, read_validation())
             if progress.step == plan.steps:
                 _finish_epoch(model, read_validation(), keeper, watch)
-            while progress.epoch < plan.epochs and not keeper.is_enough():
+            while not keeper.is_done():
                 model.fit(
                     read(),
                     initial_epoch=progress.epoch,
@@ -62,9 +60,11 @@ def fit(model: keras.Model, feed: Feed, validation: Feed, keeper: Keeper, watch:
                     shuffle=False,
                     verbose=0,
                 )
+            if watch.config.guards:
+                watch.guard.see_end(keeper.best_epoch)
         except StoppedError:
             keeper.average(model)
-            return _stopped(asked, keeper)
+            return _stopped(keeper.asked, keeper)
         except Preempted:  # a second SIGTERM, before the step was done
             raise
         except TrainingError as error:
@@ -75,6 +75,7 @@ def fit(model: keras.Model, feed: Feed, validation: Feed, keeper: Keeper, watch:
             raise _explained(error, keeper) from error
         finally:
             watch.close()
+    say(keeper.verdict())
     keeper.restore_best(model)
     return False
 
@@ -125,24 +126,3 @@ def _explained(error: Exception, keeper: Keeper) -> Exception:
         f"The device ran out of memory. Lower train.batch_tokens (now {keeper.config.batch_tokens}); "
         "train.accumulation_steps makes up for it."
     )
-
-
-@contextmanager
-def _signals() -> Iterator[Asked]:
-    """Ctrl-C and SIGTERM end training after the step at hand; a second Ctrl-C ends the process at once."""
-    asked = Asked()
-
-    def handler(number: int, frame: Any) -> None:
-        signal.signal(number, previous[number])
-        asked.by = number
-        if number == signal.SIGINT:
-            say("Finishing this step. Ctrl-C again quits at once.")
-        else:
-            say("SIGTERM: finishing this step.")
-
-    previous: dict[int, Any] = {n: signal.signal(n, handler) for n in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield asked
-    finally:
-        for number, old in previous.items():
-            signal.signal(number, old)

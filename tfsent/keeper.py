@@ -17,6 +17,7 @@ from tfsent import checkpoint, runs
 from tfsent.batching import BatchPlan
 from tfsent.config import TrainConfig
 from tfsent.errors import RunError
+from tfsent.signals import Asked
 
 
 @dataclass
@@ -28,6 +29,8 @@ class Progress:
     """Steps done in this epoch."""
     best: float | None = None
     """The best validation accuracy so far."""
+    best_loss: float | None = None
+    """The validation loss of the same epoch."""
     waited: int = 0
     """Epochs since."""
     logs: dict[str, float] = field(default_factory=dict)
@@ -39,13 +42,6 @@ class Progress:
     def remembered(self) -> dict[str, Any]:
         """For a checkpoint's state.json."""
         return asdict(self)
-
-
-@dataclass
-class Asked:
-    """Which signal asked training to stop."""
-
-    by: int = 0
 
 
 class StoppedError(Exception):
@@ -60,6 +56,7 @@ class Keeper(keras.callbacks.Callback):
         config: early stopping, and how often to save.
         plan: gives the steps an epoch.
         progress: changed as training goes on.
+        asked: whether a signal asked training to stop.
         resumed: the checkpoint to go on from; `progress` is its.
         belongs_to: kept in every checkpoint, to tell whether a later one may go on from it.
         writes: false in all processes but one.
@@ -73,6 +70,7 @@ class Keeper(keras.callbacks.Callback):
         config: TrainConfig,
         plan: BatchPlan,
         progress: Progress,
+        asked: Asked,
         resumed: checkpoint.Checkpoint | None = None,
         belongs_to: dict[str, Any] | None = None,
         *,
@@ -82,10 +80,9 @@ class Keeper(keras.callbacks.Callback):
     ):
         super().__init__()
         self.run, self.config, self.plan, self.progress = run, config, plan, progress
-        self.resumed, self.belongs_to = resumed, belongs_to or {}
+        self.asked, self.resumed, self.belongs_to = asked, resumed, belongs_to or {}
         self.writes, self.agree, self.report = writes, agree, report
         self.best_weights = _group(resumed.arrays, "best") if resumed else []
-        self.asked = Asked()
         self.saved = time.monotonic()
         self.raw: list[np.ndarray] = []
 
@@ -138,10 +135,15 @@ class Keeper(keras.callbacks.Callback):
         """Compare with the best, write the history, save."""
         progress = self.progress
         progress.history.append({"epoch": epoch, **{name: float(value) for name, value in (logs or {}).items()}})
-        accuracy = progress.history[-1]["val_accuracy"]
+        accuracy, loss = (progress.history[-1][name] for name in ("val_accuracy", "val_loss"))
         progress.waited += 1
-        if progress.best is None or accuracy > progress.best:
-            progress.best, progress.waited = accuracy, 0
+        # Few reviews often give one accuracy twice: the loss tells then which is the better one.
+        if (
+            progress.best is None
+            or progress.best_loss is None
+            or (accuracy, -loss) > (progress.best, -progress.best_loss)
+        ):
+            progress.best, progress.best_loss, progress.waited = accuracy, loss, 0
             means = {id(variable): mean for variable, mean in _averages(self.model)}
             kept = [means.get(id(weight), weight) for weight in self.model.weights]
             self.best_weights = [keras.ops.convert_to_numpy(weight) for weight in kept]
@@ -150,13 +152,31 @@ class Keeper(keras.callbacks.Callback):
             self.report(epoch, accuracy)
         if self.writes:
             runs.write_text(self.run / "history.csv", _csv(progress.history))
-        if progress.epoch < self.plan.epochs and not self.is_enough():
+        if not self.is_done():
             self.save()
             self.stop_if_asked()
 
-    def is_enough(self) -> bool:
-        """Whether validation has not got better for as many epochs as the recipe waits."""
+    def is_done(self) -> bool:
+        """Whether all epochs are done, or validation has not got better for as many as the recipe waits."""
+        return self.progress.epoch >= self.plan.epochs or self._has_waited()
+
+    def _has_waited(self) -> bool:
         return self.progress.waited >= self.config.early_stopping_patience
+
+    @property
+    def best_epoch(self) -> dict[str, float]:
+        """What was measured in the epoch whose weights are kept."""
+        return self.progress.history[-1 - self.progress.waited]
+
+    def verdict(self) -> str:
+        """Which weights are kept, and why no more epochs followed."""
+        kept = f"The weights of epoch {self.best_epoch['epoch'] + 1:.0f} of {self.plan.epochs} are kept."
+        if self.progress.epoch >= self.plan.epochs or not self._has_waited():
+            return kept
+        return (
+            f"Validation got no better for {self.progress.waited} epochs (train.early_stopping_patience), so training "
+            f"ends after epoch {self.progress.epoch}. {kept}"
+        )
 
     def has_learnt(self, majority: float) -> bool:
         """Whether there are weights that are better than naming the largest class, whose share is `majority`."""

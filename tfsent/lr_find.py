@@ -25,6 +25,8 @@ SMOOTHING = 0.9
 """Of the moving average of the losses, which batches make jump."""
 LAG = round(SMOOTHING / (1 - SMOOTHING))
 """Batches by which such an average is behind."""
+FEWEST = 50
+"""Batches: with fewer, the rate rises faster than the moving average follows."""
 BROKEN = 2.0
 """Times the lowest loss: from there on it only gets worse."""
 
@@ -123,12 +125,12 @@ def suggest(rates: np.ndarray, smoothed: np.ndarray) -> float:
         smoothed: the loss at each.
 
     Raises:
-        TrainingError: fewer than 20 batches, or the loss never fell, or at once.
+        TrainingError: fewer than `FEWEST` batches, or the loss never fell, or at once.
     """
-    if len(rates) < 20:
+    if len(rates) < FEWEST:
         raise TrainingError(
-            f"The sweep has only {len(rates)} batches; expected 20 at least. Use more reviews (data.train_examples), "
-            "more epochs or smaller batches (train.batch_tokens)."
+            f"The sweep has only {len(rates)} batches; expected {FEWEST} at least. Use more reviews "
+            "(data.train_examples), more epochs or smaller batches (train.batch_tokens)."
         )
     lowest = int(smoothed.argmin())
     slopes = np.gradient(smoothed)[: lowest + 1]

@@ -88,7 +88,9 @@ def load_classifier(path: Path) -> keras.Model:
     try:
         return keras.saving.load_model(path, compile=False, safe_mode=True)
     except (OSError, ValueError, TypeError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-        raise ArtifactError(f"{path} cannot be read: {first_line(error)}") from error
+        # Keras says of half an archive that there is no file.
+        why = first_line(error) if zipfile.is_zipfile(path) else "it is damaged, or no file that Keras wrote"
+        raise ArtifactError(f"{path} cannot be read: {why}") from error
 
 
 def as_float32(model: keras.Model) -> keras.Model:

@@ -201,6 +201,8 @@ def _opener(path: Path) -> Callable[[Path], Predictor]:
         raise ArtifactError(f"There is nothing at {path}. {expected}.")
     if path.is_dir() and (files := sorted(path.glob("*.tflite"))):
         raise ArtifactError(f"{path} holds several models. Name one: {', '.join(map(str, files))}.")
+    if exported := [path / place for place in ("serving", "mobile") if (path / place).is_dir()]:
+        raise ArtifactError(f"{path} holds several models. Name one, in {' or '.join(map(str, exported))}.")
     raise ArtifactError(f"{path} cannot be opened: it is {'a folder' if path.is_dir() else 'a file'}. {expected}.")
 
 

@@ -152,7 +152,7 @@ def describe(material: Material, plan: BatchPlan) -> None:
     share = float(np.mean(over > 0))
     if text.truncation == "windows":
         say(f"{share:.1%} of the reviews are longer than {room} tokens and make {len(tokens):,} windows in all.")
-    else:
+    elif share:
         say(
             f"{share:.1%} of the reviews are cut to {room} tokens ({text.truncation}); "
             f"{over.sum() / max(tokens.review_lengths.sum(), 1):.1%} of all tokens are lost."

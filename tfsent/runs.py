@@ -102,6 +102,8 @@ def require_free(path: Path, overwrite: bool) -> None:
     Raises:
         RunError: there is one (and `overwrite` is false), or something that is none.
     """
+    if path.name in ("", ".."):
+        raise RunError(f"{path} is a folder tfsent works in and cannot be a run. Name one of its own with --run-dir.")
     if not path.exists():
         return
     if not overwrite:
@@ -146,8 +148,8 @@ def new_run(path: Path, *, overwrite: bool) -> Iterator[Path]:
         RunError: it exists (and `overwrite` is false), is not a run (and `overwrite` is true), another process trains
             in it, or it cannot be made.
     """
-    previous = path.with_name(f".{path.name}.previous")
     require_free(path, overwrite)
+    previous = path.with_name(f".{path.name}.previous")
     if path.exists():
         with in_use(path):
             pass  # nobody trains in what is to be replaced
@@ -205,6 +207,7 @@ def unfinished_run(path: Path) -> Iterator[Path]:
             yield path
     finally:
         if has_model(path):
+            path = path.resolve()
             shutil.rmtree(path.with_name(f".{path.name}.previous"), ignore_errors=True)
 
 
@@ -244,6 +247,12 @@ def require_run(path: str | Path) -> Path:
         way = f"Go on with: tfsent train --resume {path}" if has_checkpoint(path) else "Train again with --overwrite."
         raise RunError(f"{path} holds no model: its training did not finish. {way}")
     return path
+
+
+def say_if_interrupted(path: Path, say: Callable[[str], None]) -> None:
+    """A model that was saved when training was interrupted looks like any other."""
+    if has_checkpoint(path):
+        say(f"{path} was interrupted; this is its model as it was then. To go on: tfsent train --resume {path}")
 
 
 def environment() -> dict[str, Any]:

@@ -15,6 +15,7 @@ from tfsent.config import Config, load_config
 from tfsent.console import say
 from tfsent.devices import find_devices
 from tfsent.errors import Interrupted, Preempted, RunError
+from tfsent.signals import at_once
 from tfsent.train import resume, train
 
 
@@ -42,9 +43,11 @@ def train_seeds(config: Config, run: Path, seeds: Sequence[int], *, overwrite: b
     runs.require_free(run, overwrite)
     folder = run.with_name(f"{run.name}.seeds")
     folder.mkdir(parents=True, exist_ok=True)
-    with runs.in_use(folder):
+    with runs.in_use(folder), at_once(lambda: "SIGTERM came. The same command goes on.") as asked:
         found = []
         for number, seed in enumerate(seeds, 1):
+            if asked.by:
+                raise Interrupted("Training was interrupted. The same command goes on.")
             say(f"Seed {seed} ({number} of {len(seeds)})")
             _train_one(_with_seed(config, seed), folder / str(seed), overwrite)
             found.append({"seed": seed, **_best_epoch(folder / str(seed))})
@@ -91,6 +94,6 @@ def _train_one(config: Config, run: Path, overwrite: bool) -> None:
 def _best_epoch(run: Path) -> dict[str, Any]:
     with (run / "history.csv").open(newline="", encoding="utf-8") as handle:
         rows = list(csv.DictReader(handle))
-    accuracies = [float(row["val_accuracy"]) for row in rows]
-    best = max(accuracies)
-    return {"validation_accuracy": best, "epochs": len(rows), "best_epoch": 1 + accuracies.index(best)}
+    found = [(float(row["val_accuracy"]), -float(row["val_loss"])) for row in rows]
+    best = max(found)
+    return {"validation_accuracy": best[0], "epochs": len(rows), "best_epoch": 1 + found.index(best)}

@@ -18,8 +18,7 @@ def split(reviews: Reviews, count: int, rng: np.random.Generator, key: str) -> t
     Raises:
         DataError: there are fewer reviews than that.
     """
-    if count > len(reviews):
-        raise DataError(f"{key} asks for {count:,} reviews and only {len(reviews):,} are left ({reviews.origin}).")
+    _require_enough(reviews, count, key)
     # Rows in an order that spreads each class evenly over [0, 1): any prefix then holds every class in proportion.
     position = np.empty(len(reviews))
     for label in range(len(reviews.label_names)):
@@ -27,6 +26,14 @@ def split(reviews: Reviews, count: int, rng: np.random.Generator, key: str) -> t
         position[rows] = (np.arange(len(rows)) + 0.5) / max(len(rows), 1)
     order = np.argsort(position, kind="stable")
     return rng.permutation(order[:count]), rng.permutation(order[count:])
+
+
+def _require_enough(reviews: Reviews, count: int, key: str) -> None:
+    if count > len(reviews):
+        raise DataError(
+            f"{key} asks for {count:,} reviews and only {len(reviews):,} are left ({reviews.origin}). Ask for fewer, "
+            f"or for a share of them such as 0.1; --set {key}=null takes what there is for it by default."
+        )
 
 
 def split_by_group(reviews: Reviews, count: int, rng: np.random.Generator, key: str) -> tuple[np.ndarray, np.ndarray]:
@@ -38,8 +45,7 @@ def split_by_group(reviews: Reviews, count: int, rng: np.random.Generator, key: 
     from sklearn.model_selection import StratifiedGroupKFold
 
     assert reviews.groups is not None
-    if count > len(reviews):
-        raise DataError(f"{key} asks for {count:,} reviews and only {len(reviews):,} are left ({reviews.origin}).")
+    _require_enough(reviews, count, key)
     share, there = max(count, 1) / len(reviews), len(np.unique(reviews.groups))
     folds = round(1 / share) if share < 1 / 3 else min(10, there)
     if there < max(folds, 2):

@@ -35,6 +35,7 @@ def print_audit(result: dict[str, Any]) -> None:
         (f"{f'≤ {n}':<8}{'█' * round(20 * count / widest)}", f"{count:,}", *cut.get(n, ("", ""))) for n, count in bars
     ]
     title = f"Tokens of train, with [CLS] and [SEP]: mean {tokens['mean']:.0f}, median {tokens['quantiles']['50%']}"
+    click.echo()
     print_table(title, ("tokens", "reviews", "longer (cut)", "tokens lost"), lengths)
     found = result["duplicates"]
     twice = [(f"repeated in {name}", f"{count:,}") for name, count in found["repeated_in"].items()]
@@ -46,8 +47,10 @@ def print_audit(result: dict[str, Any]) -> None:
     near = near or [("nearly the same", "0 pairs")]
     near.append(("compared to find those", f"{found['compared']:,} texts"))
     both = [("with two labels", f"{found['texts_with_two_labels']:,}")]
+    click.echo()
     print_table("Texts more than once", ("texts", "count"), [*twice, *both, *shared, *near])
     scripts = [(name, f"{share:.2%}") for name, share in result["scripts"].items() if share >= 0.0001]
+    click.echo()
     print_table("Scripts of train", ("script", "of all letters"), scripts)
 
 
@@ -184,8 +187,9 @@ def print_seeds(result: dict[str, Any], run: Path) -> None:
 
 
 def print_sweep(result: dict[str, Any], recipe: str, png: Path) -> None:
-    """Every tenth rate with its loss, and the suggestion."""
-    rows = list(zip(result["rates"], result["smoothed"], strict=True))[::10]
+    """Some ten rates with their losses, and the suggestion."""
+    rows = list(zip(result["rates"], result["smoothed"], strict=True))
+    rows = rows[:: max(1, len(rows) // 10)]
     print_table("", ["learning rate", "loss"], [(f"{rate:.1e}", f"{loss:.4f}") for rate, loss in rows])
     print(f"suggestion: {result['suggestion']:.1e}; the plot is in {png}")
     print(f"Next: tfsent train {recipe} --set train.learning_rate={result['suggestion']:.1e}")

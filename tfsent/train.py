@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import keras
 
@@ -17,12 +15,13 @@ from tfsent.config import Config, TrainConfig, load_config
 from tfsent.console import say
 from tfsent.data import save_reviews
 from tfsent.devices import Devices, find_devices
-from tfsent.errors import Preempted, RunError
+from tfsent.errors import RunError
 from tfsent.fit import fit
 from tfsent.frozen import freeze
 from tfsent.keeper import Keeper, Progress
 from tfsent.model import as_float32
 from tfsent.prepare import Material, describe, prepare
+from tfsent.signals import Asked, at_once
 from tfsent.vocabulary import write_text_files
 from tfsent.watch import Watch
 
@@ -50,8 +49,9 @@ def train(
             replaced is back in its place.
     """
     devices = find_devices(config.train)
-    with runs.new_run(run, overwrite=overwrite) if devices.is_chief else contextlib.nullcontext(), _sigterm_ends(run):
-        return _train(config, run, devices, None, report)
+    own = runs.new_run(run, overwrite=overwrite) if devices.is_chief else contextlib.nullcontext()
+    with own, at_once(lambda: _way_on(run)) as asked:
+        return _train(config, run, devices, asked, report=report)
 
 
 def resume(run: Path, config: Config | None = None) -> bool:
@@ -71,20 +71,26 @@ def resume(run: Path, config: Config | None = None) -> bool:
     """
     began_with = load_config(runs.require_unfinished(run) / "config.yaml")
     devices = find_devices(began_with.train)
-    with runs.unfinished_run(run) if devices.is_chief else contextlib.nullcontext(), _sigterm_ends(run):
+    own = runs.unfinished_run(run) if devices.is_chief else contextlib.nullcontext()
+    with own, at_once(lambda: _way_on(run)) as asked:
         found = checkpoint.newest(run / "checkpoints", say, remove=devices.is_chief)
         recipe = found.state["belongs_to"]["recipe"]
         for other in (began_with, config or began_with):
             checkpoint.require_same(recipe, other.model_dump(mode="json"), "The recipe")
-        say(f"Going on from {run}/checkpoints/step-{found.step:08d}.")
-        return _train(began_with, run, devices, found)
+        return _train(began_with, run, devices, asked, found)
+
+
+def _way_on(run: Path) -> str:
+    way = f"go on with: tfsent train --resume {run}" if runs.has_checkpoint(run) else "nothing was learnt yet"
+    return f"SIGTERM came; {way}"
 
 
 def _train(
     config: Config,
     run: Path,
     devices: Devices,
-    resumed: checkpoint.Checkpoint | None,
+    asked: Asked,
+    resumed: checkpoint.Checkpoint | None = None,
     report: Callable[[int, float], None] | None = None,
 ) -> bool:
     # What `auto` was found to mean decides batches and bits: it stays, whatever would be found now.
@@ -100,6 +106,7 @@ def _train(
     }
     if resumed is not None:
         checkpoint.require_same_origin(resumed.state["belongs_to"], belongs_to, say)
+        say(f"Going on from {run}/checkpoints/step-{resumed.step:08d}.")
     describe(material, plan)
     if resumed is None and devices.is_chief:
         _write_origin(run, config, material)
@@ -117,6 +124,7 @@ def _train(
             config.train,
             plan,
             progress,
+            asked,
             resumed,
             belongs_to,
             writes=devices.is_chief,
@@ -131,26 +139,6 @@ def _train(
         if not interrupted:
             shutil.rmtree(run / "checkpoints", ignore_errors=True)
     return interrupted
-
-
-@contextlib.contextmanager
-def _sigterm_ends(run: Path) -> Iterator[None]:
-    """Outside of `fit`, which writes a checkpoint first, SIGTERM ends a training at once and in order.
-
-    Raises:
-        Preempted: it came.
-    """
-
-    def handler(number: int, frame: Any) -> None:
-        signal.signal(number, previous)
-        way = f"go on with: tfsent train --resume {run}" if runs.has_checkpoint(run) else "nothing was learnt yet"
-        raise Preempted(f"SIGTERM came; {way}")
-
-    previous = signal.signal(signal.SIGTERM, handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, previous)
 
 
 def what_learns(

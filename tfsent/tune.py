@@ -28,6 +28,7 @@ from tfsent.config import Config, load_config
 from tfsent.console import say
 from tfsent.devices import find_devices
 from tfsent.errors import ConfigError, Interrupted, Preempted, RunError, TrainingError, first_line
+from tfsent.signals import Asked, at_once
 from tfsent.train import train
 
 SPACE: dict[str, Any] = {
@@ -67,16 +68,20 @@ def tune(config: Config, folder: Path, trials: int, fixed: Sequence[str] = ()) -
     if not space:
         raise ConfigError(f"Nothing is left to look for: --set fixes all of {', '.join(SPACE)}. Leave one of them out.")
     _begin(config, folder)
-    with runs.in_use(folder):
-        return _tune(config, folder, trials, space, optuna)
+    with runs.in_use(folder), at_once(lambda: "SIGTERM came. The same command goes on.") as asked:
+        return _tune(config, folder, trials, space, asked, optuna)
 
 
-def _tune(config: Config, folder: Path, trials: int, space: dict[str, Any], optuna: Any) -> dict[str, Any]:
+def _tune(
+    config: Config, folder: Path, trials: int, space: dict[str, Any], asked: Asked, optuna: Any
+) -> dict[str, Any]:
     study = _open(config, folder, space, optuna)
     _requeue(study, optuna)
     while len(_ended(study, optuna)) < trials:
+        if asked.by:
+            raise Interrupted("Tuning was interrupted. The same command goes on.")
         trial = study.ask(_distributions(space, optuna))
-        say(f"Trial {len(_ended(study, optuna)) + 1} of {trials}: {_words(trial.params)}")
+        say(f"Trial {len(_ended(study, optuna)) + 1} of {trials}: {_words(_rounded(trial.params))}")
         _try(study, trial, config, folder / "trial", optuna)
         _write(_result(study, optuna), config, folder)
     result = _result(study, optuna)
@@ -93,7 +98,10 @@ def _begin(config: Config, folder: Path) -> None:
         raise ConfigError(f"{folder} is there and holds no trials of tfsent. Expected a new --dir, or one to go on in.")
     if recipe.is_file():
         require_same(
-            load_config(recipe).model_dump(mode="json"), config.model_dump(mode="json"), f"The recipe of {folder}"
+            load_config(recipe).model_dump(mode="json"),
+            config.model_dump(mode="json"),
+            f"The recipe of {folder}",
+            "choose another --dir",
         )
         return
     runs.write_text(recipe, config.to_yaml())
@@ -172,7 +180,7 @@ def _try(study: Any, trial: Any, config: Config, run: Path, optuna: Any) -> None
 
     shutil.rmtree(run, ignore_errors=True)
     try:
-        interrupted = train(with_settings(config, trial.params), run, report=report)
+        interrupted = train(with_settings(config, _rounded(trial.params)), run, report=report)
         if interrupted:
             raise Interrupted("Tuning was interrupted. The same command goes on.")
         study.tell(trial, max(reported))
@@ -191,6 +199,11 @@ def _try(study: Any, trial: Any, config: Config, run: Path, optuna: Any) -> None
         keras.backend.clear_session()
 
 
+def _rounded(settings: dict[str, Any]) -> dict[str, Any]:
+    """Three digits are what a person wants to read, and more than a rate needs."""
+    return {name: float(f"{value:.3g}") if isinstance(value, float) else value for name, value in settings.items()}
+
+
 def with_settings(config: Config, settings: dict[str, Any]) -> Config:
     """The recipe with some keys, such as `train.epochs`, replaced."""
     tree = config.model_dump(mode="json")
@@ -206,7 +219,7 @@ def _result(study: Any, optuna: Any) -> dict[str, Any]:
         best = max(trial.intermediate_values.values(), default=None)
         found.append(
             {
-                "settings": trial.params,
+                "settings": _rounded(trial.params),
                 "state": trial.state.name.lower(),
                 "epochs": len(trial.intermediate_values),
                 "validation_accuracy": best,

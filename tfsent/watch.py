@@ -84,6 +84,26 @@ class Guard:
                 "want: train.guards=false."
             )
 
+    def see_end(self, best: dict[str, float]) -> None:
+        """Look at the best epoch when all is done: fewer batches than a guard wants to see may have come to nothing.
+
+        Args:
+            best: `val_loss`, `val_accuracy` and `val_largest_share` of it.
+
+        Raises:
+            TrainingError: what was learnt is worse than nothing.
+        """
+        accuracy, loss = best["val_accuracy"], best["val_loss"]
+        if accuracy > self.majority or loss <= 0.98 * self.chance:
+            return
+        found = (
+            f"The best validation accuracy is {accuracy:.2%}, at a loss of {loss:.3f}; a model that looks at no text "
+            f"has {self.majority:.2%} and {self.chance:.3f}. {_CURES}, or there are too few steps (train.epochs)"
+        )
+        if best["val_largest_share"] > ALONE and loss > 2 * self.chance:
+            raise TrainingError(f"{found}. If this is what you want: train.guards=false.")
+        say(f"Careful, nothing was learnt. {found}. Look at the labels, too (`tfsent data`).")
+
 
 class Watch(keras.callbacks.Callback):
     """Shows loss, accuracy, tokens a second and the time left; asks the guard after every step.

@@ -1,0 +1,46 @@
+"""Signals between the steps of a training, and where there are none."""
+
+import os
+import signal
+
+import pytest
+
+from tfsent.errors import Preempted
+from tfsent.signals import Asked, after_the_step, at_once
+
+
+def send(number):
+    os.kill(os.getpid(), number)
+
+
+def test_where_there_is_no_step_to_finish_a_signal_ends_it_at_once():
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt), at_once(lambda: ""):
+        send(signal.SIGINT)
+    with pytest.raises(Preempted, match="because"), at_once(lambda: "because"):
+        send(signal.SIGTERM)
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_what_a_destructor_swallows_is_remembered(number):
+    """Seen with --seeds: Python dropped the KeyboardInterrupt, and the next seed was trained to its end."""
+
+    class Closing:
+        def __del__(self):
+            send(number)
+
+    with at_once(lambda: "") as asked:
+        closing = Closing()
+        del closing
+        assert asked.by == number
+
+
+def test_a_step_is_finished_and_a_second_signal_does_not_wait(capsys):
+    asked = Asked()
+    with pytest.raises(KeyboardInterrupt), after_the_step(asked):
+        send(signal.SIGINT)
+        assert asked.by == signal.SIGINT
+        send(signal.SIGINT)
+    assert "Finishing this step. Ctrl-C again quits at once." in capsys.readouterr().err
