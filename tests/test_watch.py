@@ -60,16 +60,19 @@ def test_a_model_that_names_one_class_alone_is_stopped_if_its_loss_says_no_more(
 
 def test_what_was_too_short_for_a_guard_is_looked_at_when_it_is_done(capsys):
     guard = Guard(CHANCE, 0.6, 10)
-    guard.see_end({"val_accuracy": 0.61, "val_loss": 2.0, "val_largest_share": 0.9})  # sure of itself, and of use
-    guard.see_end({"val_accuracy": 0.6, "val_loss": 0.5, "val_largest_share": 0.9})
+    guard.see_end({"val_accuracy": 0.61, "val_loss": 2.0})  # sure of itself, and of use
+    guard.see_end({"val_accuracy": 0.6, "val_loss": 0.5})
     assert not capsys.readouterr().err
-    guard.see_end({"val_accuracy": 0.4, "val_loss": 2.0, "val_largest_share": 0.9})
+    guard.see_end({"val_accuracy": 0.4, "val_loss": 2.0})
     said = capsys.readouterr().err
     assert (
-        "Careful, nothing was learnt. The best validation accuracy is 40.00%, at a loss of 2.000; a model that" in said
+        "Careful: Nothing was learnt. The best validation accuracy is 40.00%, at a loss of 2.000; a model that" in said
     )
-    with pytest.raises(TrainingError, match=r"has 60.00% and 0.693. .* or there are too few steps \(train.epochs\)"):
-        guard.see_end({"val_accuracy": 0.4, "val_loss": 35.0, "val_largest_share": 1.0})
+    with pytest.raises(
+        TrainingError,
+        match=r"61.00%, at a loss of 35.000; .* has 60.00% and 0.693. .* or there are too few steps \(train.epochs\)",
+    ):
+        guard.see_end({"val_accuracy": 0.61, "val_loss": 35.0})
 
 
 def test_a_rate_far_too_high_is_told_and_leaves_no_run(tiny_settings, tmp_path, capsys):

@@ -60,8 +60,6 @@ def fit(model: keras.Model, feed: Feed, validation: Feed, keeper: Keeper, watch:
                     shuffle=False,
                     verbose=0,
                 )
-            if watch.config.guards:
-                watch.guard.see_end(keeper.best_epoch)
         except StoppedError:
             keeper.average(model)
             return _stopped(keeper.asked, keeper)
@@ -75,6 +73,8 @@ def fit(model: keras.Model, feed: Feed, validation: Feed, keeper: Keeper, watch:
             raise _explained(error, keeper) from error
         finally:
             watch.close()
+    if watch.config.guards:
+        watch.guard.see_end(keeper.best_epoch)
     say(keeper.verdict())
     keeper.restore_best(model)
     return False

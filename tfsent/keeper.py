@@ -180,7 +180,7 @@ class Keeper(keras.callbacks.Callback):
 
     def has_learnt(self, majority: float) -> bool:
         """Whether there are weights that are better than naming the largest class, whose share is `majority`."""
-        return bool(self.best_weights) and (self.progress.best or 0.0) > majority
+        return bool(self.best_weights) and (self.progress.best or 0.0) > majority + 1e-6
 
     def save(self) -> None:
         """Write a checkpoint."""

@@ -21,6 +21,8 @@ WINDOW = 100
 """Batches over which a guard looks back: fewer are luck."""
 ALONE = 0.999
 """From this share of the reviews on, a class stands alone."""
+HOPELESS = 5.0
+"""Times the loss of a model that looks at no text: no model that is merely too sure of itself has that."""
 _CURES = (
     "Usually the learning rate is too high (train.learning_rate; try a third of it) or the warm-up too short "
     "(train.warmup_fraction)"
@@ -88,21 +90,22 @@ class Guard:
         """Look at the best epoch when all is done: fewer batches than a guard wants to see may have come to nothing.
 
         Args:
-            best: `val_loss`, `val_accuracy` and `val_largest_share` of it.
+            best: `val_loss` and `val_accuracy` of it.
 
         Raises:
-            TrainingError: what was learnt is worse than nothing.
+            TrainingError: the loss is that of a training that exploded.
         """
         accuracy, loss = best["val_accuracy"], best["val_loss"]
-        if accuracy > self.majority or loss <= 0.98 * self.chance:
+        exploded = loss > HOPELESS * self.chance
+        if not exploded and (accuracy > self.majority + 1e-6 or loss <= 0.98 * self.chance):
             return
         found = (
-            f"The best validation accuracy is {accuracy:.2%}, at a loss of {loss:.3f}; a model that looks at no text "
+            f"Nothing was learnt. The best validation accuracy is {accuracy:.2%}, at a loss of {loss:.3f}; a model that looks at no text "
             f"has {self.majority:.2%} and {self.chance:.3f}. {_CURES}, or there are too few steps (train.epochs)"
         )
-        if best["val_largest_share"] > ALONE and loss > 2 * self.chance:
+        if exploded:
             raise TrainingError(f"{found}. If this is what you want: train.guards=false.")
-        say(f"Careful, nothing was learnt. {found}. Look at the labels, too (`tfsent data`).")
+        say(f"Careful: {found}. Look at the labels, too (`tfsent data`).")
 
 
 class Watch(keras.callbacks.Callback):
