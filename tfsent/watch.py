@@ -100,8 +100,9 @@ class Guard:
         if not exploded and (accuracy > self.majority + 1e-6 or loss <= 0.98 * self.chance):
             return
         found = (
-            f"Nothing was learnt. The best validation accuracy is {accuracy:.2%}, at a loss of {loss:.3f}; a model that looks at no text "
-            f"has {self.majority:.2%} and {self.chance:.3f}. {_CURES}, or there are too few steps (train.epochs)"
+            f"Nothing was learnt. The best validation accuracy is {accuracy:.2%}, at a loss of {loss:.3f}; a model "
+            f"that looks at no text has {self.majority:.2%} and {self.chance:.3f}. {_CURES}, or there are too few steps "
+            "(train.epochs)"
         )
         if exploded:
             raise TrainingError(f"{found}. If this is what you want: train.guards=false.")
