@@ -101,8 +101,8 @@ class Guard:
             return
         found = (
             f"Nothing was learnt. The best validation accuracy is {accuracy:.2%}, at a loss of {loss:.3f}; a model "
-            f"that looks at no text has {self.majority:.2%} and {self.chance:.3f}. {_CURES}, or there are too few steps "
-            "(train.epochs)"
+            f"that looks at no text has {self.majority:.2%} and {self.chance:.3f}. {_CURES}, or there are too few "
+            "steps (train.epochs)"
         )
         if exploded:
             raise TrainingError(f"{found}. If this is what you want: train.guards=false.")
