@@ -75,7 +75,8 @@ def fit(model: keras.Model, feed: Feed, validation: Feed, keeper: Keeper, watch:
             watch.close()
     if watch.config.guards:
         watch.guard.see_end(keeper.best_epoch)
-    say(keeper.verdict())
+    if plan.epochs > 1:
+        say(keeper.verdict())
     keeper.restore_best(model)
     return False
 
