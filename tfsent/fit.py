@@ -75,8 +75,7 @@ def fit(model: keras.Model, feed: Feed, validation: Feed, keeper: Keeper, watch:
             watch.close()
     if watch.config.guards:
         watch.guard.see_end(keeper.best_epoch)
-    if plan.epochs > 1:
-        say(keeper.verdict())
+    say(keeper.verdict())
     keeper.restore_best(model)
     return False
 
