@@ -5,8 +5,8 @@
 2,000 IMDb reviews at 96 tokens to learn from, 4,000 to validate on (the same for all), three epochs; the test reviews
 are not looked at. Two run at a time, a thread each, which is faster on two cores than one with both. Goes on where it
 was ended. Prints mean, standard deviation and the difference from the plain recipe seed by seed, and writes
-results/training_options.json. Class weights have a task of their own: 1,900 positive and 200 negative reviews to learn
-from, as many of one as of the other to validate on, so that accuracy is the mean of the two recalls.
+results/training_options.json. Class weights have a task of their own: 2,000 reviews of which one in ten or eleven is
+negative to learn from, as many of one as of the other to validate on, so that accuracy is the mean of the two recalls.
 """
 
 from __future__ import annotations
