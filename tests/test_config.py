@@ -2,6 +2,8 @@
 
 import pydantic
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tfsent import config
 from tfsent.config import Config, load_config
@@ -27,6 +29,15 @@ def test_every_shipped_recipe_is_valid_and_says_what_it_is_for(name):
 def test_the_resolved_recipe_reads_back_as_itself(tmp_path):
     resolved = load_config("quickstart", ["train.seed=7", "model.hidden_units=[16, 8]"])
     path = tmp_path / "config.yaml"
+    path.write_text(resolved.to_yaml(), encoding="utf-8")
+    assert load_config(path) == resolved
+
+
+@given(st.lists(st.one_of(st.text(min_size=1), st.from_regex(r"[-+]?\.?\d+\.?\d*[eE]\d+", fullmatch=True)), min_size=2))
+def test_any_label_survives_the_resolved_recipe(tmp_path_factory, labels):
+    """Seen with the label 7E5, which came back as a number."""
+    resolved = Config(data={"labels": sorted(set(labels)) if len(set(labels)) > 1 else ["7E5", "no"]})
+    path = tmp_path_factory.getbasetemp() / "config.yaml"
     path.write_text(resolved.to_yaml(), encoding="utf-8")
     assert load_config(path) == resolved
 

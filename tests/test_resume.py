@@ -362,9 +362,14 @@ def test_a_training_ended_in_its_validation_goes_on_with_it(tiny_settings, unint
     progress = json.loads((newest / "state.json").read_text())["progress"]
     assert (progress["epoch"], progress["history"]) == (0, [])
     assert progress["logs"]["loss"] > 0
+    # Killed once more: what was found in the validation is not looked for again.
+    said = run_killed("step", 1, "train", "--resume", run).stderr
+    assert "epoch 1/3: loss" in said
+    newest = max((run / "checkpoints").iterdir())
+    assert len(json.loads((newest / "state.json").read_text())["progress"]["history"]) == 1
     done = run_killed("never", 1, "train", "--resume", run)
     assert done.returncode == 0
-    assert all(f"epoch {epoch}/3: loss" in done.stderr for epoch in (1, 2, 3))
+    assert [f"epoch {epoch}/3: loss" in done.stderr for epoch in (1, 2, 3)] == [False, True, True]
     assert_same_model(run, uninterrupted)
 
 

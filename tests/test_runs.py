@@ -104,6 +104,51 @@ def test_a_killed_replacement_does_not_cost_the_run_it_was_to_replace(tmp_path):
     assert (run / "model" / "model.keras").read_text() == "old"
 
 
+def test_an_interrupted_replacement_does_not_cost_the_run_it_was_to_replace(tmp_path):
+    """Ctrl-C saves the model as it is then, which after ten steps is worth nothing."""
+    run = tmp_path / "run"
+    with runs.new_run(run, overwrite=False):
+        fill(run, "old")
+    for _ in range(2):
+        with runs.new_run(run, overwrite=True):
+            fill(run, "half")
+            (run / "checkpoints" / "step-00000010").mkdir(parents=True)
+        assert (runs.replaced_by(run) / "model" / "model.keras").read_text() == "old"
+    with runs.unfinished_run(run):
+        pass  # interrupted again
+    assert runs.replaced_by(run).exists()
+    with runs.unfinished_run(run):
+        runs.finish(run)
+    assert (run / "model" / "model.keras").read_text() == "half"
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+    assert sorted(path.name for path in run.iterdir()) == ["config.yaml", "model"]
+
+
+def test_killed_while_its_checkpoints_go_a_run_is_finished(tmp_path):
+    run = tmp_path / "run"
+    run.mkdir()
+    fill(run)
+    for step in (1, 2):
+        (run / "checkpoints" / f"step-0000000{step}").mkdir(parents=True)
+    killed = (
+        "import os, shutil, signal; from pathlib import Path; from tfsent import runs\n"
+        "shutil.rmtree = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)\n"
+        f"runs.finish(Path({str(run)!r}))"
+    )
+    assert subprocess.run([sys.executable, "-c", killed], check=False).returncode == -signal.SIGKILL
+    assert runs.is_finished(run)
+    with pytest.raises(RunError, match="is finished: there is nothing to go on from"):
+        runs.require_unfinished(run)
+
+
+def test_what_a_kill_left_of_a_model_goes_when_training_goes_on(tmp_path):
+    (tmp_path / "config.yaml").write_text("")
+    (tmp_path / "checkpoints" / "step-00000010").mkdir(parents=True)
+    (tmp_path / ".model.k1x2" / "model").mkdir(parents=True)
+    with runs.unfinished_run(tmp_path):
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoints", "config.yaml"]
+
+
 def test_overwrite_does_not_delete_what_is_no_run(tmp_path):
     precious = tmp_path / "thesis"
     precious.mkdir()

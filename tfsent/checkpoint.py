@@ -34,7 +34,7 @@ class Checkpoint:
     """What was read back."""
 
     step: int
-    """Steps done since training began."""
+    """Steps done since training began, each validation counted as one."""
     arrays: dict[str, np.ndarray]
     state: dict[str, Any]
 

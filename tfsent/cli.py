@@ -130,6 +130,7 @@ def train(
     if interrupted:
         raise Interrupted(
             f"Training was interrupted. The model as it was then is in {run}. To go on: tfsent train --resume {run}"
+            + _what_it_replaces(run)
         )
     click.echo(f"The model is in {run}. Next: tfsent evaluate {run}")
 
@@ -253,6 +254,14 @@ def _train(config: Config, run: Path, overwrite: bool) -> bool:
     from tfsent import train as trainer
 
     return trainer.train(config, run, overwrite=overwrite)
+
+
+def _what_it_replaces(run: Path) -> str:
+    from tfsent.runs import replaced_by
+
+    if not (previous := replaced_by(run)).exists():
+        return ""
+    return f"\nThe run it is to replace is kept until it is finished: {previous}"
 
 
 def _resume(run: Path, config: Config | None) -> bool:

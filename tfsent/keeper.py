@@ -29,7 +29,7 @@ class Progress:
     """Steps done in this epoch."""
     best: float | None = None
     """The best validation accuracy so far."""
-    best_loss: float | None = None
+    best_loss: float = 0.0
     """The validation loss of the same epoch."""
     waited: int = 0
     """Epochs since."""
@@ -37,11 +37,6 @@ class Progress:
     """Loss and accuracy of an epoch whose steps are done and whose validation is not."""
     history: list[dict[str, float]] = field(default_factory=list)
     """One entry an epoch."""
-
-    @property
-    def remembered(self) -> dict[str, Any]:
-        """For a checkpoint's state.json."""
-        return asdict(self)
 
 
 class StoppedError(Exception):
@@ -117,7 +112,8 @@ class Keeper(keras.callbacks.Callback):
     def average(self, model: keras.Model) -> None:
         """Put the moving averages in the place of the weights, where the recipe wants them."""
         for variable, mean in _averages(model):
-            variable.assign(mean)
+            # A copy: on JAX both would be one array, and the next step gives away that of the weights.
+            variable.assign(keras.ops.copy(mean))
 
     def on_test_batch_end(self, batch: int, logs: Any = None) -> None:
         """Who is asked to stop cannot wait for the end of a validation."""
@@ -134,15 +130,11 @@ class Keeper(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Compare with the best, write the history, save."""
         progress = self.progress
-        progress.history.append({"epoch": epoch, **{name: float(value) for name, value in (logs or {}).items()}})
+        progress.history.append({"epoch": epoch + 1, **{name: float(value) for name, value in (logs or {}).items()}})
         accuracy, loss = (progress.history[-1][name] for name in ("val_accuracy", "val_loss"))
         progress.waited += 1
         # Few reviews often give one accuracy twice: the loss tells then which is the better one.
-        if (
-            progress.best is None
-            or progress.best_loss is None
-            or (accuracy, -loss) > (progress.best, -progress.best_loss)
-        ):
+        if progress.best is None or (accuracy, -loss) > (progress.best, -progress.best_loss):
             progress.best, progress.best_loss, progress.waited = accuracy, loss, 0
             means = {id(variable): mean for variable, mean in _averages(self.model)}
             kept = [means.get(id(weight), weight) for weight in self.model.weights]
@@ -170,7 +162,7 @@ class Keeper(keras.callbacks.Callback):
 
     def verdict(self) -> str:
         """Which weights are kept, and why no more epochs followed."""
-        kept = f"The weights of epoch {self.best_epoch['epoch'] + 1:.0f} of {self.plan.epochs} are kept."
+        kept = f"The weights of epoch {self.best_epoch['epoch']:.0f} of {self.plan.epochs} are kept."
         if self.progress.epoch >= self.plan.epochs or not self._has_waited():
             return kept
         return (
@@ -191,8 +183,9 @@ class Keeper(keras.callbacks.Callback):
         self.on_test_end()  # should this be in the middle of one
         progress, arrays = self.progress, snapshot(self.model)
         arrays |= {f"best/{i:04d}": weight for i, weight in enumerate(self.best_weights)}
-        step = progress.epoch * self.plan.steps + progress.step
-        state = {"progress": progress.remembered, "belongs_to": self.belongs_to}
+        # A validation counts as a step: what is known after it must not find the place of what was known before.
+        step = progress.epoch * (self.plan.steps + 1) + progress.step
+        state = {"progress": asdict(progress), "belongs_to": self.belongs_to}
         checkpoint.save(self.run / "checkpoints", step, arrays, state)
         self.saved = time.monotonic()
 

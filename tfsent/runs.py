@@ -142,20 +142,22 @@ def in_use(folder: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def new_run(path: Path, *, overwrite: bool) -> Iterator[Path]:
-    """Make a run directory; take it away again, and put back what it replaced, when no model came of it.
+    """Make a run directory; take it away again, and put back what it replaced, when nothing came of it.
+
+    What it replaces is kept until it is finished: a training that was only interrupted may have learnt next to nothing.
 
     Raises:
         RunError: it exists (and `overwrite` is false), is not a run (and `overwrite` is true), another process trains
             in it, or it cannot be made.
     """
     require_free(path, overwrite)
-    previous = path.with_name(f".{path.name}.previous")
+    previous = replaced_by(path)
     if path.exists():
         with in_use(path):
             pass  # nobody trains in what is to be replaced
     try:
-        if path.exists() and previous.exists() and not has_model(path):
-            # A replacement that was killed stands before the run it was to replace: that one is kept.
+        if path.exists() and previous.exists() and not is_finished(path):
+            # A replacement that was ended stands before the run it was to replace: that one is kept.
             shutil.rmtree(path)
         elif path.exists():
             shutil.rmtree(previous, ignore_errors=True)
@@ -167,9 +169,9 @@ def new_run(path: Path, *, overwrite: bool) -> Iterator[Path]:
         with in_use(path):
             yield path
     finally:
-        if has_model(path):
+        if is_finished(path):
             shutil.rmtree(previous, ignore_errors=True)
-        elif not has_checkpoint(path):
+        elif not has_model(path) and not has_checkpoint(path):
             shutil.rmtree(path, ignore_errors=True)
             if previous.exists():
                 previous.rename(path)
@@ -196,7 +198,7 @@ def require_unfinished(path: Path) -> Path:
 
 @contextlib.contextmanager
 def unfinished_run(path: Path) -> Iterator[Path]:
-    """A run directory to go on in; what it was to replace goes when it has a model.
+    """A run directory to go on in; what it was to replace goes when it is finished.
 
     Raises:
         RunError: it is no run, has nothing to go on from, or another process trains in it.
@@ -204,11 +206,34 @@ def unfinished_run(path: Path) -> Iterator[Path]:
     require_unfinished(path)
     try:
         with in_use(path):
+            for half in path.glob(".model.*"):  # killed while the model was written
+                shutil.rmtree(half)
             yield path
     finally:
-        if has_model(path):
-            path = path.resolve()
-            shutil.rmtree(path.with_name(f".{path.name}.previous"), ignore_errors=True)
+        if is_finished(path):
+            shutil.rmtree(replaced_by(path), ignore_errors=True)
+
+
+def replaced_by(path: Path) -> Path:
+    """Where the run lies that this one replaces, until it is finished."""
+    path = path.absolute()  # the name of `.` is none
+    return path.with_name(f".{path.name}.previous")
+
+
+def finish(path: Path) -> None:
+    """There is a model, and nothing is left to go on with.
+
+    The checkpoints lose their name first: killed while they go, the run is finished all the same.
+    """
+    gone = path / ".checkpoints"
+    with contextlib.suppress(FileNotFoundError):  # a short training writes none
+        (path / "checkpoints").rename(gone)
+    shutil.rmtree(gone, ignore_errors=True)
+
+
+def is_finished(path: Path) -> bool:
+    """Whether training came to its end."""
+    return has_model(path) and not has_checkpoint(path)
 
 
 def has_checkpoint(path: Path) -> bool:
@@ -217,7 +242,7 @@ def has_checkpoint(path: Path) -> bool:
 
 
 def has_model(path: Path) -> bool:
-    """Whether a finished model lies in the run directory."""
+    """Whether a model lies in the run directory; one whose training was interrupted may be there too."""
     return (path / "model" / "model.keras").is_file()
 
 

@@ -79,7 +79,7 @@ def _train_one(config: Config, run: Path, overwrite: bool) -> None:
     same = begun and load_config(run / "config.yaml") == config
     if begun and not same and not overwrite:
         raise RunError(f"{run} is of another recipe. Pass --overwrite to replace it, or choose another --run-dir.")
-    if same and not runs.has_checkpoint(run):
+    if same and runs.is_finished(run):
         say(f"{run} is finished.")
         return
     try:

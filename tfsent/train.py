@@ -137,7 +137,7 @@ def _train(
         runs.forget_reports(run, say)
         save_model(run, model, material)
         if not interrupted:
-            shutil.rmtree(run / "checkpoints", ignore_errors=True)
+            runs.finish(run)
     return interrupted
 
 
