@@ -31,7 +31,7 @@ def test_the_schedule_rises_then_falls_to_nothing():
     assert rates[:4] == pytest.approx([0.25, 0.5, 0.75, 1.0])
     assert rates[4:] == pytest.approx([6 / 7, 5 / 7, 4 / 7, 3 / 7, 2 / 7, 1 / 7])
     assert float(schedule(10)) == 0.0
-    assert float(WarmupDecay(1.0, 0, 2)(0)) <= 1.0
+    assert [float(WarmupDecay(1.0, 0, 2)(step)) for step in range(2)] == pytest.approx([2 / 3, 1 / 3])
 
 
 def test_biases_and_layer_norms_do_not_decay_and_all_else_does(tiny_encoder):
