@@ -55,9 +55,8 @@ def assert_same(a, b):
             assert float(value) == pytest.approx(float(other[name]), abs=2e-4), name
     ours, theirs = (KerasPredictor(run).probabilities(TEXTS) for run in (a, b))
     np.testing.assert_allclose(ours, theirs, atol=1e-4)
-    assert (
-        float(rows[0][1]["loss"]) < float(rows[0][0]["loss"]) - 1e-3
-    )  # something was learnt, and more than they may differ by
+    first, last = (float(row["loss"]) for row in rows[0])
+    assert last < first - 1e-3  # something was learnt, and more than they may differ by
 
 
 @pytest.fixture(scope="module")

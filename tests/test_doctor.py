@@ -24,7 +24,7 @@ def versions(monkeypatch):
 def test_this_machine_is_fit():
     findings = doctor.examine()
     assert not [finding for finding in findings if finding.state == "fault"]
-    assert {"python", "packages", "jax", "cpu", "cache", "disk"} <= {finding.topic for finding in findings}
+    assert {"python", "packages", "jax", "cpu", "precision", "cache", "disk"} <= {finding.topic for finding in findings}
 
 
 def test_every_declared_dependency_is_looked_at(versions):
@@ -74,6 +74,7 @@ def test_flavours_of_keras_are_told(versions, monkeypatch, tmp_path):
     findings = list(doctor._keras())
     assert [f.state for f in of("keras", findings)] == ["note", "fault", "note"]
     assert "keras-nlp 0.32.0 and keras-hub 0.31.0 are not of one release" in findings[1].found
+    assert findings[1].advice == "pip install --force-reinstall 'keras-nlp<0.33,>=0.32'"
 
 
 def test_jax_is_looked_at(versions, monkeypatch):
@@ -107,6 +108,8 @@ def test_a_tensorflow_that_does_not_load_is_a_fault(monkeypatch):
     monkeypatch.setattr(tf.config, "list_physical_devices", broken)
     (finding,) = doctor._devices()
     assert finding.found == "does not load: ImportError: libcudart.so.12: cannot open shared object file"
+    command = "pip install --force-reinstall 'tensorflow<2.22,>=2.21' 'tensorflow-text<2.22,>=2.21'"
+    assert finding.advice == command
 
 
 def test_a_gpu_that_tensorflow_does_not_see_is_told(monkeypatch):

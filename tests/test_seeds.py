@@ -1,17 +1,20 @@
 """Several seeds: mean, spread, the best one kept, and going on after a kill."""
 
 import json
+import os
 import shutil
+import signal
 import statistics
 
 import pytest
 from click.testing import CliRunner
 
-from tfsent import runs, seeds
+from tfsent import runs, seeds, tables
 from tfsent.cli import main
 from tfsent.config import load_config
-from tfsent.errors import Preempted, RunError
+from tfsent.errors import Interrupted, Preempted, RunError, TrainingError
 from tfsent.seeds import train_seeds
+from tfsent.signals import after_the_step
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +89,62 @@ def test_a_run_made_meanwhile_is_not_replaced(again, monkeypatch):
     with pytest.raises(RunError, match="exists already. Pass --overwrite"):
         train_seeds(config, run, [1, 2])
     assert len(list((run.parent / "run.seeds").iterdir())) == 2
+
+
+def test_more_seeds_take_the_best_one_along(tiny_settings, trained, tmp_path, monkeypatch):
+    """RUN is the best of 1 and 2 and no longer lies in RUN.seeds: it is finished all the same."""
+    folder, _ = trained
+    for name in ("run", "run.seeds"):
+        shutil.copytree(folder / name, tmp_path / name)
+    config = load_config("smoke", [*tiny_settings, "train.epochs=1"])
+    began = []
+    monkeypatch.setattr(seeds, "train", lambda config, run, **_: began.append(run.name) or fail())
+
+    def fail():
+        raise TrainingError("The loss became nan.")
+
+    result = train_seeds(config, tmp_path / "run", [1, 2, 3], overwrite=True)
+    assert began == ["3"]
+    before = json.loads((folder / "run" / "seeds.json").read_text())
+    assert result == {**before, "failed": [{"seed": 3, "why": "The loss became nan."}]}
+    best = result["best"]
+    assert load_config(tmp_path / "run" / "config.yaml").train.seed == best
+    assert [path.name for path in (tmp_path / "run.seeds").iterdir()] == [str(3 - best)]
+
+
+def test_a_seed_that_goes_wrong_is_told_and_the_others_count(again, monkeypatch, capsys):
+    config, run = again
+
+    def wrong(*_, **__):
+        raise TrainingError("Nothing is learnt.")
+
+    monkeypatch.setattr(seeds, "train", wrong)
+    with pytest.raises(TrainingError, match="Training went wrong with every seed; with 8: Nothing is learnt."):
+        train_seeds(config, run, [8, 9])
+    result = train_seeds(config, run, [8, 1])
+    assert result["best"] == 1
+    assert result["standard_deviation"] is None
+    assert "Seed 8 failed: Nothing is learnt." in capsys.readouterr().err
+    tables.print_seeds(result, run)
+    said = capsys.readouterr().out
+    assert "Seed 8 failed and is not counted: Nothing is learnt." in said
+    assert "standard deviation" not in said
+
+
+@pytest.mark.parametrize(("number", "error"), [(signal.SIGINT, Interrupted), (signal.SIGTERM, Preempted)])
+def test_a_signal_as_a_seed_ends_is_not_lost(again, monkeypatch, number, error):
+    config, run = again
+    real = seeds._train_one
+
+    def ended(config, run, overwrite, asked):
+        real(config, run, overwrite, asked)
+        with after_the_step(asked):
+            os.kill(os.getpid(), number)
+
+    monkeypatch.setattr(seeds, "_train_one", ended)
+    with pytest.raises(error, match="The same command goes on"):
+        train_seeds(config, run, [1, 2])
+    assert not run.exists()
 
 
 def test_one_process_at_a_time(again):

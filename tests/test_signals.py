@@ -4,7 +4,10 @@ import os
 import signal
 
 import pytest
+from click.testing import CliRunner
 
+from tfsent import devices
+from tfsent.cli import main
 from tfsent.errors import Preempted
 from tfsent.signals import Asked, after_the_step, at_once
 
@@ -35,6 +38,15 @@ def test_what_a_destructor_swallows_is_remembered(number):
         closing = Closing()
         del closing
         assert asked.by == number
+
+
+@pytest.mark.parametrize("words", [["train", "smoke"], ["tune", "smoke", "--trials", "1"]])
+def test_sigterm_while_tensorflow_loads_ends_it_in_order(words, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(devices, "load_backend", lambda config: send(signal.SIGTERM))
+    done = CliRunner().invoke(main, words)
+    assert (done.exit_code, done.stderr) == (75, "SIGTERM came before training began. Give the same command again.\n")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_step_is_finished_and_a_second_signal_does_not_wait(capsys):

@@ -3,6 +3,7 @@
 import os
 import shutil
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -78,6 +79,16 @@ def test_damaged_tokens_are_made_again_and_that_is_said(cache, capsys, name, har
     assert "is damaged" in said
     assert_same(made, load_tokens(make_reviews(), SPEC, VOCABULARY))
     assert capsys.readouterr().err == ""
+
+
+def test_what_a_killed_process_was_writing_goes_after_a_day(cache):
+    for name, age in ((".old", 2), (".new", 0)):
+        (cache / name).mkdir(parents=True)
+        (cache / name / "ids.bin").write_bytes(b"half")
+        then = time.time() - age * 86_400
+        os.utime(cache / name, (then, then))
+    load_tokens(make_reviews(), SPEC, VOCABULARY)
+    assert [path.name for path in cache.glob(".*")] == [".new"]
 
 
 def test_those_used_longest_ago_make_room(cache, monkeypatch):

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from collections import Counter
 from types import SimpleNamespace
 
 import keras
@@ -11,7 +12,8 @@ import tensorflow as tf
 
 from tfsent import optimizer, prepare
 from tfsent import train as trainer
-from tfsent.config import load_config
+from tfsent.config import TrainConfig, load_config
+from tfsent.devices import find_devices
 from tfsent.errors import ConfigError, DataError, EncoderError, RunError, TrainingError
 from tfsent.predictors import KerasPredictor
 from tfsent.train import train
@@ -119,6 +121,19 @@ def test_a_full_disk_and_a_full_device_are_told_apart(tiny_settings, tmp_path, m
     with pytest.raises(error, match=message):
         train(load_config("smoke", tiny_settings), tmp_path / "run")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_with_windows_the_guards_count_windows(tiny_csv_settings):
+    """Where the long reviews are of one class, a model that names it alone is right on most windows."""
+    settings = [*tiny_csv_settings, "text.max_tokens=6", "text.truncation=windows"]
+    material = prepare.prepare(load_config("smoke", settings), find_devices(TrainConfig()))
+    chance, majority = material.without_looking()
+    tokens, labels = material.validation_tokens, material.splits.validation.labels
+    windows = Counter(labels[owner] for owner in tokens.owner)
+    assert sum(windows.values()) == len(tokens) > len(labels)
+    assert majority == max(windows.values()) / len(tokens)
+    share = np.mean(material.splits.train.labels[material.tokens.owner])
+    assert chance == pytest.approx(-share * np.log(share) - (1 - share) * np.log(1 - share))
 
 
 def test_a_failed_replacement_puts_the_old_run_back(tiny_settings, tmp_path):

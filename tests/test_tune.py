@@ -7,15 +7,18 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
+import tensorflow as tf
 from click.testing import CliRunner
 
-from tfsent import runs
+from tfsent import prepare, runs
 from tfsent import tune as tuner
 from tfsent.cli import main
 from tfsent.config import load_config
-from tfsent.errors import ConfigError, RunError, TrainingError
+from tfsent.errors import ConfigError, Interrupted, Preempted, RunError, TrainingError
+from tfsent.signals import after_the_step
 from tfsent.tune import SPACE, tune
 
 
@@ -29,7 +32,7 @@ def scored(monkeypatch):
     """Instead of training: an accuracy that a rate of 1e-4 makes best."""
     seen = []
 
-    def train(config, run, *, report):
+    def train(config, run, *, report, asked):
         seen.append(config)
         distance = abs(config.train.learning_rate / 1e-4 - 1)
         if config.text.truncation == "tail":
@@ -109,6 +112,66 @@ def test_a_damaged_journal_is_told(config, scored, tmp_path):
     (tmp_path / "study.journal").write_text("garbage\n")
     with pytest.raises(ConfigError, match="study.journal is damaged .*. Remove .* to begin anew"):
         tune(config, tmp_path, 2)
+
+
+def test_what_a_killed_process_left_in_the_journal_costs_no_trial(config, scored, tmp_path, monkeypatch):
+    """Seen with Optuna's lock under a relative path, which is waited for for ever, and with half a line at the end."""
+    monkeypatch.chdir(tmp_path)
+    before = tune(config, Path("t"), 3)["trials"]
+    journal = Path("t") / "study.journal"
+    with journal.open("ab") as handle:
+        handle.write(b'{"op_code": 4, "worker_id"')
+    Path("t/study.journal.lock").symlink_to(journal)
+    after = tune(config, Path("t"), 4)["trials"]
+    assert after[:3] == before
+    assert len(after) == 4
+    assert all(json.loads(line) for line in journal.read_text().splitlines())
+
+
+def test_trials_of_more_epochs_are_not_ended_for_being_longer(config, tmp_path, monkeypatch):
+    """The rate falls over each training's own epochs: after the first of three it is high, and accuracy still low."""
+
+    def train(config, run, *, report, asked):
+        for epoch in range(config.train.epochs):
+            report(epoch, 0.8 + 0.1 * (epoch + 1) / config.train.epochs + 0.01 * config.train.epochs)
+        return False
+
+    monkeypatch.setattr(tuner, "train", train)
+    result = tune(config, tmp_path, 20, ["train.learning_rate", "model.dropout"])
+    longest = [entry for entry in result["trials"] if entry["settings"]["train.epochs"] == 3]
+    assert longest
+    assert {entry["state"] for entry in longest} == {"complete"}
+    assert result["best"]["settings"]["train.epochs"] == 3
+
+
+def test_a_device_without_memory_fails_the_trial_and_not_the_command(config, tmp_path, monkeypatch):
+    def full(*_):
+        raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
+
+    monkeypatch.setattr(prepare, "choose_jit", full)
+    with pytest.raises(TrainingError, match="None of the 1 trials came to an end"):
+        tune(config, tmp_path, 1)
+    assert "ran out of memory. Lower train.batch_tokens" in (tmp_path / "trials.csv").read_text()
+
+
+@pytest.mark.parametrize(("number", "error"), [(signal.SIGINT, Interrupted), (signal.SIGTERM, Preempted)])
+def test_a_signal_as_a_trial_ends_is_not_lost(config, tmp_path, monkeypatch, number, error):
+    """Between the last validation and the end of the training nothing is left to stop but what follows."""
+    begun = []
+
+    def train(config, run, *, report, asked):
+        begun.append(config)
+        report(0, 0.9)
+        with after_the_step(asked):
+            os.kill(os.getpid(), number)
+        return False
+
+    monkeypatch.setattr(tuner, "train", train)
+    with pytest.raises(error, match="The same command goes on"):
+        tune(config, tmp_path, 3)
+    assert len(begun) == 1
+    with (tmp_path / "trials.csv").open(newline="") as handle:
+        assert [row["state"] for row in csv.DictReader(handle)] == ["complete"]
 
 
 def test_devices_that_are_not_here_are_told_before_anything_is_made(tiny_settings, tmp_path):

@@ -18,6 +18,7 @@ from tfsent.errors import BudgetError, ConfigError, DataError, Interrupted, Pree
 
 if TYPE_CHECKING:
     from tfsent.config import Config
+    from tfsent.signals import Asked
 
 CHUNK = 512
 """Texts predicted at a time, so that a long file shows results as they come."""
@@ -95,8 +96,8 @@ def train(
 
     Writes a run directory with everything the other commands need. Ctrl-C ends training after the step at hand and
     saves what was learnt; a second Ctrl-C quits at once. SIGTERM writes a checkpoint and exits with 75. However a
-    training ended, --resume goes on from its newest checkpoint (train.checkpoint_minutes) and gives the weights that an
-    uninterrupted one gives.
+    training ended, --resume goes on from its newest checkpoint (train.checkpoint_minutes), as if nothing had been: on a
+    CPU with one thread the weights are bit for bit those of an uninterrupted training.
 
     \b
       tfsent train quickstart
@@ -118,15 +119,13 @@ def train(
         raise ConfigError("--seeds says which seeds: --set train.seed does not go with it.")
     numbers = _seeds(seeds) if seeds is not None else []
     config = resolve_config(recipe, overrides) if recipe is not None else None
-    if resume is not None:
-        run, interrupted = resume, _resume(resume, config)
-    else:
-        assert config is not None and recipe is not None
-        run = run_dir or Path("runs") / Path(recipe).stem
+    run = resume or run_dir or Path("runs") / Path(recipe or "").stem
+    with cli_search.signals_from_the_start() as asked:
         if numbers:
-            _train_seeds(config, run, numbers, overwrite)
+            assert config is not None
+            _train_seeds(config, run, numbers, overwrite, asked)
             return
-        interrupted = _train(config, run, overwrite)
+        interrupted = _resume(run, config, asked) if resume else _train(config, run, overwrite, asked)
     if interrupted:
         raise Interrupted(
             f"Training was interrupted. The model as it was then is in {run}. To go on: tfsent train --resume {run}"
@@ -247,13 +246,14 @@ def doctor(as_json: bool) -> None:
         raise TfsentError(f"{len(faults)} of these would keep tfsent from working.")
 
 
-def _train(config: Config, run: Path, overwrite: bool) -> bool:
+def _train(config: Config | None, run: Path, overwrite: bool, asked: Asked) -> bool:
     from tfsent.devices import load_backend
 
+    assert config is not None
     load_backend(config.train)
     from tfsent import train as trainer
 
-    return trainer.train(config, run, overwrite=overwrite)
+    return trainer.train(config, run, overwrite=overwrite, asked=asked)
 
 
 def _what_it_replaces(run: Path) -> str:
@@ -264,7 +264,7 @@ def _what_it_replaces(run: Path) -> str:
     return f"\nThe run it is to replace is kept until it is finished: {previous}"
 
 
-def _resume(run: Path, config: Config | None) -> bool:
+def _resume(run: Path, config: Config | None, asked: Asked) -> bool:
     from tfsent.config import load_config
     from tfsent.devices import load_backend
     from tfsent.runs import require_unfinished
@@ -272,10 +272,10 @@ def _resume(run: Path, config: Config | None) -> bool:
     load_backend(load_config(require_unfinished(run) / "config.yaml").train)
     from tfsent import train as trainer
 
-    return trainer.resume(run, config)
+    return trainer.resume(run, config, asked=asked)
 
 
-def _train_seeds(config: Config, run: Path, seeds: list[int], overwrite: bool) -> None:
+def _train_seeds(config: Config, run: Path, seeds: list[int], overwrite: bool, asked: Asked) -> None:
     from tfsent.devices import load_backend, require_one_process
 
     require_one_process("--seeds")
@@ -283,7 +283,7 @@ def _train_seeds(config: Config, run: Path, seeds: list[int], overwrite: bool) -
     from tfsent import tables
     from tfsent.seeds import train_seeds
 
-    tables.print_seeds(train_seeds(config, run, seeds, overwrite=overwrite), run)
+    tables.print_seeds(train_seeds(config, run, seeds, overwrite=overwrite, asked=asked), run)
 
 
 for _command in (*cli_inputs.COMMANDS, *cli_search.COMMANDS):

@@ -87,7 +87,9 @@ def _keras() -> Iterator[Finding]:
         yield Finding("keras", "note", found)
     nlp, hub = version_of("keras-nlp"), version_of("keras-hub")
     if nlp and hub and Version(nlp).release[:2] != Version(hub).release[:2]:
-        yield Finding("keras", "fault", f"keras-nlp {nlp} and keras-hub {hub} are not of one release", _reinstall())
+        yield Finding(
+            "keras", "fault", f"keras-nlp {nlp} and keras-hub {hub} are not of one release", _reinstall("keras-nlp")
+        )
     backend = os.environ.get("KERAS_BACKEND") or _keras_json()
     if backend not in (None, "tensorflow"):
         yield Finding("keras", "note", f"its backend is set to {backend}; tfsent goes by train.backend all the same")
@@ -102,12 +104,15 @@ def _devices() -> Iterator[Finding]:
         from tfsent.devices import choose_precision, find_devices
 
         gpus = tf.config.list_physical_devices("GPU")
-        precision = choose_precision("auto", find_devices(TrainConfig()))
+        devices = find_devices(TrainConfig())
+        precision = choose_precision("auto", devices)
     except Exception as error:
         # An installation may be broken in any way.
-        yield Finding("tensorflow", "fault", f"does not load: {type(error).__name__}: {error}", _reinstall())
+        advice = _reinstall("tensorflow", "tensorflow-text")
+        yield Finding("tensorflow", "fault", f"does not load: {type(error).__name__}: {error}", advice)
         return
-    yield Finding("cpu", "ok", f"{os.cpu_count()} cores; train.precision=auto is {precision}")
+    yield Finding("cpu", "ok", f"{os.cpu_count()} cores")
+    yield Finding("precision", "ok", f"train.precision=auto is {precision} on this {devices.kind}")
     for gpu in gpus:
         about = tf.config.experimental.get_device_details(gpu)
         capability = ".".join(map(str, about.get("compute_capability", ("?",))))
@@ -177,8 +182,10 @@ def _bare(requirement: Requirement) -> str:
     return f"{requirement.name}{requirement.specifier}"
 
 
-def _reinstall() -> str:
-    return "pip install --force-reinstall tfsent"
+def _reinstall(*names: str) -> str:
+    """The command that installs packages anew, in the versions that tfsent declares."""
+    declared = (Requirement(text) for text in importlib.metadata.requires("tfsent") or ())
+    return " ".join(["pip install --force-reinstall", *(f"'{_bare(r)}'" for r in declared if r.name in names)])
 
 
 def _keras_json() -> str | None:

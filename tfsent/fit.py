@@ -7,14 +7,17 @@ training gives.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import signal
+from collections.abc import Iterator
 from typing import Any
 
 import keras
 
 from tfsent.batching import Feed
 from tfsent.console import say
+from tfsent.devices import memory_explained
 from tfsent.errors import Preempted, RunError, TrainingError
 from tfsent.keeper import Keeper, StoppedError
 from tfsent.signals import Asked, after_the_step
@@ -43,7 +46,7 @@ def fit(model: keras.Model, feed: Feed, validation: Feed, keeper: Keeper, watch:
     read = _reader(feed)
     read_validation = _reader(validation)
     callbacks = [watch, keeper, *_board(keeper)]
-    with after_the_step(keeper.asked):
+    with after_the_step(keeper.asked), memory_explained(keeper.config), _disk_explained(keeper):
         try:
             if keeper.resumed is not None:
                 _build(model, read_validation())
@@ -69,8 +72,6 @@ def fit(model: keras.Model, feed: Feed, validation: Feed, keeper: Keeper, watch:
             if not keeper.has_learnt(watch.guard.majority):
                 raise
             say(f"{error} Training ends here; the weights of its best epoch are kept.")
-        except Exception as error:
-            raise _explained(error, keeper) from error
         finally:
             watch.close()
     if watch.config.guards:
@@ -116,13 +117,14 @@ def _stopped(asked: Asked, keeper: Keeper) -> bool:
     return True
 
 
-def _explained(error: Exception, keeper: Keeper) -> Exception:
-    """What the user can mend, in words; anything else as it is."""
-    if "RESOURCE_EXHAUSTED" not in str(error) and type(error).__name__ != "ResourceExhaustedError":
-        return error
-    if "No space left" in str(error):
-        return RunError(f"The disk of {keeper.run} is full. Free some, or choose another --run-dir.")
-    return TrainingError(
-        f"The device ran out of memory. Lower train.batch_tokens (now {keeper.config.batch_tokens}); "
-        "train.accumulation_steps makes up for it."
-    )
+@contextlib.contextmanager
+def _disk_explained(keeper: Keeper) -> Iterator[None]:
+    """TensorBoard's files are TensorFlow's, and so are its errors."""
+    try:
+        yield
+    except RunError:
+        raise
+    except Exception as error:
+        if "No space left" not in str(error):
+            raise
+        raise RunError(f"The disk of {keeper.run} is full. Free some, or choose another --run-dir.") from error

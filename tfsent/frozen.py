@@ -12,6 +12,7 @@ from tfsent import kept
 from tfsent.batching import BatchPlan, Feed
 from tfsent.console import Meter
 from tfsent.data import Reviews
+from tfsent.devices import memory_explained
 from tfsent.errors import ConfigError
 from tfsent.prepare import Material
 from tfsent.tokens import Tokens, key_of_tokens
@@ -73,7 +74,7 @@ def _features(material: Material, encoder: keras.Model, reviews: Reviews, tokens
         return np.load(folder / "features.npy")
     plan = BatchPlan(tokens.lengths, material.config.train.batch_tokens, shapes=material.shapes)
     features = np.zeros((len(tokens), encoder.output_shape[-1]), np.float32)
-    with Meter("encoding", len(tokens)) as meter:
+    with Meter("encoding", len(tokens)) as meter, memory_explained(material.config.train):
         for rows, length in plan.epoch(0):
             total = plan.shapes.rows(len(rows), length, plan.max_tokens)
             inputs = tokens.pad(rows, length, material.pad_id, total)

@@ -15,7 +15,7 @@ import numpy as np
 
 from tfsent.config import Config
 from tfsent.console import Meter
-from tfsent.devices import find_devices
+from tfsent.devices import find_devices, memory_explained
 from tfsent.errors import TrainingError
 from tfsent.prepare import Material, prepare
 from tfsent.train import what_learns
@@ -64,7 +64,7 @@ def find_rate(config: Config, steps: int) -> dict[str, Any]:
     keras.utils.set_random_seed(config.train.seed)
     devices = find_devices(config.train)
     material = prepare(config, replace(devices, names=devices.names[:1]))
-    with material.devices.scope():
+    with material.devices.scope(), memory_explained(config.train):
         rates, losses = _sweep(material, steps)
     smoothed = smooth(losses)
     suggestion = suggest(np.array(rates), smoothed)

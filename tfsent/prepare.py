@@ -13,7 +13,7 @@ from tfsent.batching import FEW, FINE, BatchPlan, Feed, Shapes, token_feed
 from tfsent.config import Config, TextConfig
 from tfsent.console import say
 from tfsent.data import Splits, load_splits
-from tfsent.devices import Devices, choose_precision
+from tfsent.devices import Devices, choose_precision, memory_explained
 from tfsent.encoders import Encoder, load_encoder
 from tfsent.errors import ConfigError
 from tfsent.model import build_classifier
@@ -72,10 +72,15 @@ class Material:
 
     def without_looking(self) -> tuple[float, float]:
         """What a model reaches that looks at no text: its loss, and the share of the largest validation class."""
-        counts = list(self.splits.train.class_counts.values())
-        chance = chance_loss(counts, self._class_weights(), self.config.train.label_smoothing)
-        validation = self.splits.validation
-        return chance, max(validation.class_counts.values()) / len(validation)
+        rows, validation_rows = (
+            np.bincount(reviews.labels[tokens.owner])  # a long review may be several windows
+            for reviews, tokens in (
+                (self.splits.train, self.tokens),
+                (self.splits.validation, self.validation_tokens),
+            )
+        )
+        chance = chance_loss(rows.tolist(), self._class_weights(), self.config.train.label_smoothing)
+        return chance, float(validation_rows.max() / validation_rows.sum())
 
     def compile(self, model: keras.Model, steps: int) -> None:
         """Give a model the recipe's optimiser and loss, for a training of so many steps."""
@@ -124,7 +129,8 @@ def prepare(config: Config, devices: Devices) -> Material:
         load_tokens(part, spec, encoder.vocabulary) for part in (splits.train, splits.validation)
     )
     material = Material(config, devices, splits, encoder, spec, tokens, validation_tokens)
-    return replace(material, jit=choose_jit(config.train.jit_compile, devices, material.step))
+    with memory_explained(config.train):
+        return replace(material, jit=choose_jit(config.train.jit_compile, devices, material.step))
 
 
 def text_spec(config: TextConfig, encoder: Encoder) -> TextSpec:
@@ -151,7 +157,10 @@ def describe(material: Material, plan: BatchPlan) -> None:
     over = np.maximum(tokens.review_lengths - room, 0)
     share = float(np.mean(over > 0))
     if text.truncation == "windows":
-        say(f"{share:.1%} of the reviews are longer than {room} tokens and make {len(tokens):,} windows in all.")
+        say(
+            f"{share:.1%} of the reviews are longer than {room} tokens and make {len(tokens):,} windows in all. "
+            "Accuracy is of windows while training, and of reviews in `tfsent evaluate`."
+        )
     elif share:
         say(
             f"{share:.1%} of the reviews are cut to {room} tokens ({text.truncation}); "

@@ -14,45 +14,58 @@ from tfsent import runs
 from tfsent.config import Config, load_config
 from tfsent.console import say
 from tfsent.devices import find_devices
-from tfsent.errors import Interrupted, Preempted, RunError
-from tfsent.signals import at_once
+from tfsent.errors import Interrupted, Preempted, RunError, TrainingError
+from tfsent.signals import Asked, at_once
 from tfsent.train import resume, train
 
 
-def train_seeds(config: Config, run: Path, seeds: Sequence[int], *, overwrite: bool = False) -> dict[str, Any]:
+def train_seeds(
+    config: Config, run: Path, seeds: Sequence[int], *, overwrite: bool = False, asked: Asked | None = None
+) -> dict[str, Any]:
     """Train once a seed, into `RUN.seeds/SEED`, and make the best one RUN.
 
-    What was begun before goes on: finished seeds are kept, one that was ended is resumed.
+    What was begun before goes on: finished seeds are kept, RUN among them, and one that was ended is resumed. A seed
+    whose training goes wrong is told, and the others are trained all the same: that is luck too.
 
     Args:
         config: the recipe; `train.seed` is replaced.
         run: where the best one goes.
         seeds: at least two, all different.
         overwrite: replace a run that is there, and those of seeds that are of another recipe.
+        asked: as `tfsent.train.train`.
 
     Returns:
-        `seeds` (validation accuracy and epochs of each), `mean` and `standard_deviation` (of the sample) over them,
-        `best` (the seed). It is in RUN/seeds.json too.
+        `seeds` (validation accuracy and epochs of each), `failed` (seeds, and why), `mean` and `standard_deviation` (of
+        the sample; None of one) over the former, `best` (the seed). It is in RUN/seeds.json too.
 
     Raises:
         Interrupted: the user pressed Ctrl-C; the same command goes on.
         Preempted: SIGTERM came; likewise.
         RunError: RUN exists, RUN.seeds holds runs of another recipe, or another process trains in it.
+        TrainingError: it went wrong with every seed.
     """
     find_devices(config.train)  # what is not here is told before anything is made
     runs.require_free(run, overwrite)
     folder = run.with_name(f"{run.name}.seeds")
     folder.mkdir(parents=True, exist_ok=True)
-    with runs.in_use(folder), at_once(lambda: "SIGTERM came. The same command goes on.") as asked:
-        found = []
+    with runs.in_use(folder), at_once(lambda: "SIGTERM came. The same command goes on.", asked) as asked:
+        _take_back(config, run, folder, seeds)
+        found, failed = [], []
         for number, seed in enumerate(seeds, 1):
-            if asked.by:
-                raise Interrupted("Training was interrupted. The same command goes on.")
+            asked.raise_if_any("Training")
             say(f"Seed {seed} ({number} of {len(seeds)})")
-            _train_one(_with_seed(config, seed), folder / str(seed), overwrite)
-            found.append({"seed": seed, **_best_epoch(folder / str(seed))})
+            try:
+                _train_one(_with_seed(config, seed), folder / str(seed), overwrite, asked)
+                found.append({"seed": seed, **_best_epoch(folder / str(seed))})
+            except (Interrupted, Preempted):
+                raise
+            except TrainingError as error:
+                say(f"Seed {seed} failed: {error}")
+                failed.append({"seed": seed, "why": str(error)})
             keras.backend.clear_session()
-        result = _summary(found)
+        if not found:
+            raise TrainingError(f"Training went wrong with every seed; with {seeds[0]}: {failed[0]['why']}")
+        result = {**_summary(found), "failed": failed}
         best = folder / str(result["best"])
         runs.write_json(best / "seeds.json", result)
         runs.require_free(run, overwrite)  # it was hours ago that it was
@@ -65,7 +78,7 @@ def _summary(found: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         "seeds": found,
         "mean": statistics.mean(accuracies),
-        "standard_deviation": statistics.stdev(accuracies),
+        "standard_deviation": statistics.stdev(accuracies) if len(accuracies) > 1 else None,
         "best": max(found, key=lambda entry: entry["validation_accuracy"])["seed"],
     }
 
@@ -74,7 +87,18 @@ def _with_seed(config: Config, seed: int) -> Config:
     return config.model_copy(update={"train": config.train.model_copy(update={"seed": seed})})
 
 
-def _train_one(config: Config, run: Path, overwrite: bool) -> None:
+def _take_back(config: Config, run: Path, folder: Path, seeds: Sequence[int]) -> None:
+    """RUN may be the best of fewer seeds: then it is one of those that are finished."""
+    if not runs.is_finished(run):
+        return
+    own = load_config(run / "config.yaml")
+    place = folder / str(own.train.seed)
+    if own.train.seed in seeds and own == _with_seed(config, own.train.seed) and not place.exists():
+        (run / "seeds.json").unlink(missing_ok=True)
+        run.rename(place)
+
+
+def _train_one(config: Config, run: Path, overwrite: bool, asked: Asked) -> None:
     begun = runs.has_checkpoint(run) or runs.has_model(run)
     same = begun and load_config(run / "config.yaml") == config
     if begun and not same and not overwrite:
@@ -84,7 +108,10 @@ def _train_one(config: Config, run: Path, overwrite: bool) -> None:
         return
     try:
         # What was killed before its first checkpoint left a folder with nothing in it to lose.
-        interrupted = resume(run, config) if same else train(config, run, overwrite=run.exists())
+        if same:
+            interrupted = resume(run, config, asked=asked)
+        else:
+            interrupted = train(config, run, overwrite=run.exists(), asked=asked)
     except Preempted as error:
         raise Preempted("SIGTERM came. The same command goes on.") from error
     if interrupted:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tfsent.console import say
-from tfsent.errors import Preempted
+from tfsent.errors import Interrupted, Preempted
 
 
 @dataclass
@@ -18,9 +18,24 @@ class Asked:
 
     by: int = 0
 
+    def raise_if_any(self, what: str) -> None:
+        """Between two trainings of one command.
+
+        Args:
+            what: was asked to stop, such as `Training`.
+
+        Raises:
+            Interrupted: Ctrl-C was pressed.
+            Preempted: SIGTERM came.
+        """
+        if self.by == signal.SIGTERM:
+            raise Preempted("SIGTERM came. The same command goes on.")
+        if self.by:
+            raise Interrupted(f"{what} was interrupted. The same command goes on.")
+
 
 @contextmanager
-def at_once(why: Callable[[], str]) -> Iterator[Asked]:
+def at_once(why: Callable[[], str], asked: Asked | None = None) -> Iterator[Asked]:
     """Where there is no step to finish, either signal ends the command at once and in order.
 
     Python drops what is raised within a destructor. So the signal is remembered too, and who begins something long
@@ -28,12 +43,14 @@ def at_once(why: Callable[[], str]) -> Iterator[Asked]:
 
     Args:
         why: what is said of SIGTERM.
+        asked: what remembers, where one does already: a signal that comes when the last step of a training is done ends
+            nothing there, and what would have followed must hear of it.
 
     Raises:
         Preempted: SIGTERM came.
         KeyboardInterrupt: Ctrl-C was pressed.
     """
-    asked = Asked()
+    asked = asked or Asked()
 
     def handler(number: int, frame: Any) -> None:
         signal.signal(number, previous[number])

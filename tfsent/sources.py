@@ -60,7 +60,14 @@ def _tfds(config: DataConfig, part: Part, say: Say) -> Iterator[Row] | None:
         raise DataError(
             f"TFSENT_OFFLINE forbids downloading {name}. Set data.dir to a copy prepared by tensorflow-datasets."
         )
-    # Its import alone takes seconds, and only this source needs it.
+    # These imports take seconds, and only this source needs them.
+    try:
+        import tensorflow as tf  # noqa: F401 - tensorflow-datasets reads through it, and does not say so
+    except ImportError as error:
+        raise DataError(
+            f"data.source {config.source} is read through TensorFlow, which is not installed here. pip install "
+            "tensorflow, or take data.source=imdb-wheel, csv, tsv, jsonl, parquet or folder, which do without."
+        ) from error
     import tensorflow_datasets as tfds
 
     with _explained(name, folder):

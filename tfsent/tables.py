@@ -181,7 +181,10 @@ def print_seeds(result: dict[str, Any], run: Path) -> None:
         for entry in result["seeds"]
     ]
     print_table("", ["seed", "validation accuracy", "at epoch"], rows)
-    print(f"mean {result['mean']:.2%}, standard deviation {100 * result['standard_deviation']:.2f} points")
+    for entry in result["failed"]:
+        print(f"Seed {entry['seed']} failed and is not counted: {entry['why']}")
+    if result["standard_deviation"] is not None:
+        print(f"mean {result['mean']:.2%}, standard deviation {100 * result['standard_deviation']:.2f} points")
     print(f"Seed {result['best']} is the best by validation and is now {run}; the others are in {run}.seeds.")
     print(f"Next: tfsent evaluate {run}")
 

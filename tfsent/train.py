@@ -30,7 +30,12 @@ SPARE_BYTES = 20_000_000
 
 
 def train(
-    config: Config, run: Path, *, overwrite: bool = False, report: Callable[[int, float], None] | None = None
+    config: Config,
+    run: Path,
+    *,
+    overwrite: bool = False,
+    report: Callable[[int, float], None] | None = None,
+    asked: Asked | None = None,
 ) -> bool:
     """Fine-tune by a recipe.
 
@@ -39,6 +44,7 @@ def train(
         run: the directory to make.
         overwrite: replace a run that is there.
         report: told epoch and validation accuracy after every epoch; what it raises ends the training.
+        asked: remembers signals, where more is to follow.
 
     Returns:
         Whether training was interrupted by the user; what was learnt until then is saved all the same.
@@ -50,18 +56,19 @@ def train(
     """
     devices = find_devices(config.train)
     own = runs.new_run(run, overwrite=overwrite) if devices.is_chief else contextlib.nullcontext()
-    with own, at_once(lambda: _way_on(run)) as asked:
+    with own, at_once(lambda: _way_on(run), asked) as asked:
         return _train(config, run, devices, asked, report=report)
 
 
-def resume(run: Path, config: Config | None = None) -> bool:
+def resume(run: Path, config: Config | None = None, *, asked: Asked | None = None) -> bool:
     """Go on with a training that was ended, from its newest sound checkpoint, as if it had never been.
 
-    With the same number of threads on a CPU, the weights are those of an uninterrupted training.
+    On a CPU with one thread, the weights are bit for bit those of an uninterrupted training.
 
     Args:
         run: the run directory.
         config: the recipe, if it is to be compared with the one training began with.
+        asked: as `train`.
 
     Returns:
         As `train`.
@@ -72,7 +79,7 @@ def resume(run: Path, config: Config | None = None) -> bool:
     began_with = load_config(runs.require_unfinished(run) / "config.yaml")
     devices = find_devices(began_with.train)
     own = runs.unfinished_run(run) if devices.is_chief else contextlib.nullcontext()
-    with own, at_once(lambda: _way_on(run)) as asked:
+    with own, at_once(lambda: _way_on(run), asked) as asked:
         found = checkpoint.newest(run / "checkpoints", say, remove=devices.is_chief)
         recipe = found.state["belongs_to"]["recipe"]
         for other in (began_with, config or began_with):

@@ -41,17 +41,20 @@ SPACE: dict[str, Any] = {
 """What is tried: a range (rates on a logarithmic scale), or a list."""
 
 
-def tune(config: Config, folder: Path, trials: int, fixed: Sequence[str] = ()) -> dict[str, Any]:
+def tune(
+    config: Config, folder: Path, trials: int, fixed: Sequence[str] = (), *, asked: Asked | None = None
+) -> dict[str, Any]:
     """Train a recipe with other settings again and again; what is known already says what to try next.
 
-    Trials that are behind half of the others after an epoch are ended. A folder that was begun goes on until it has as
-    many trials as are asked for.
+    Trials that are behind half of the others after the same share of their epochs, over which the learning rate falls,
+    are ended. A folder that was begun goes on until it has as many trials as are asked for.
 
     Args:
         config: the recipe; the settings of `SPACE` are replaced.
         folder: see the module.
         trials: how many in all.
         fixed: keys of `SPACE` that stay as the recipe has them.
+        asked: as `tfsent.train.train`.
 
     Returns:
         `trials`, each with `settings`, `state`, `validation_accuracy` (None when it failed), and `best`.
@@ -60,6 +63,7 @@ def tune(config: Config, folder: Path, trials: int, fixed: Sequence[str] = ()) -
         ConfigError: Optuna is not installed, all is fixed, or the folder is no folder of trials.
         RunError: the folder is of another recipe, other settings were fixed, or another process is at work in it.
         Interrupted: the user pressed Ctrl-C; the same command goes on.
+        Preempted: SIGTERM came; likewise.
         TrainingError: no trial came to an end.
     """
     optuna = _optuna()
@@ -68,7 +72,7 @@ def tune(config: Config, folder: Path, trials: int, fixed: Sequence[str] = ()) -
     if not space:
         raise ConfigError(f"Nothing is left to look for: --set fixes all of {', '.join(SPACE)}. Leave one of them out.")
     _begin(config, folder)
-    with runs.in_use(folder), at_once(lambda: "SIGTERM came. The same command goes on.") as asked:
+    with runs.in_use(folder), at_once(lambda: "SIGTERM came. The same command goes on.", asked) as asked:
         return _tune(config, folder, trials, space, asked, optuna)
 
 
@@ -78,11 +82,11 @@ def _tune(
     study = _open(config, folder, space, optuna)
     _requeue(study, optuna)
     while len(_ended(study, optuna)) < trials:
-        if asked.by:
-            raise Interrupted("Tuning was interrupted. The same command goes on.")
+        asked.raise_if_any("Tuning")
         trial = study.ask(_distributions(space, optuna))
-        say(f"Trial {len(_ended(study, optuna)) + 1} of {trials}: {_words(_rounded(trial.params))}")
-        _try(study, trial, config, folder / "trial", optuna)
+        settings = ", ".join(f"{name} {value}" for name, value in _rounded(trial.params).items())
+        say(f"Trial {len(_ended(study, optuna)) + 1} of {trials}: {settings}")
+        _try(study, trial, config, folder / "trial", asked, optuna)
         _write(_result(study, optuna), config, folder)
     result = _result(study, optuna)
     if result["best"] is None:
@@ -108,7 +112,9 @@ def _begin(config: Config, folder: Path) -> None:
 
 
 def _open(config: Config, folder: Path, space: dict[str, Any], optuna: Any) -> Any:
-    journal = folder / "study.journal"
+    # The whole path: Optuna's lock is a link to it, and one that leads nowhere is never found to be old.
+    journal = (folder / "study.journal").resolve()
+    _free(journal)
     try:
         storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(journal)))
         study = optuna.create_study(
@@ -131,6 +137,15 @@ def _open(config: Config, folder: Path, space: dict[str, Any], optuna: Any) -> A
     seed = config.train.seed + len(study.get_trials())
     study.sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=5)
     return study
+
+
+def _free(journal: Path) -> None:
+    """Take away what a killed process left: Optuna's lock, and half a line at the end. The folder is ours alone."""
+    journal.with_name(f"{journal.name}.lock").unlink(missing_ok=True)
+    if journal.exists():
+        lines = journal.read_bytes()
+        with journal.open("rb+") as handle:
+            handle.truncate(lines.rfind(b"\n") + 1)
 
 
 def _optuna() -> Any:
@@ -168,20 +183,20 @@ def _ended(study: Any, optuna: Any) -> list[Any]:
     ]
 
 
-def _try(study: Any, trial: Any, config: Config, run: Path, optuna: Any) -> None:
+def _try(study: Any, trial: Any, config: Config, run: Path, asked: Asked, optuna: Any) -> None:
     """Train once, and tell the study what came of it."""
     state, reported = optuna.trial.TrialState, []
+    config = with_settings(config, _rounded(trial.params))
 
     def report(epoch: int, accuracy: float) -> None:
         reported.append(accuracy)
-        trial.report(accuracy, epoch)
+        trial.report(accuracy, round(100 * (epoch + 1) / config.train.epochs))
         if trial.should_prune():
             raise optuna.TrialPruned
 
     shutil.rmtree(run, ignore_errors=True)
     try:
-        interrupted = train(with_settings(config, _rounded(trial.params)), run, report=report)
-        if interrupted:
+        if train(config, run, report=report, asked=asked):
             raise Interrupted("Tuning was interrupted. The same command goes on.")
         study.tell(trial, max(reported))
     except optuna.TrialPruned:
@@ -275,8 +290,3 @@ def figure(result: dict[str, Any]) -> Any:
     drawn.axes[0].set(ylabel="validation accuracy")
     drawn.legend(*drawn.axes[0].get_legend_handles_labels(), loc="outside right upper")
     return drawn
-
-
-def _words(settings: dict[str, Any]) -> str:
-    shown = {name: f"{value:.3g}" if isinstance(value, float) else value for name, value in settings.items()}
-    return ", ".join(f"{name} {value}" for name, value in shown.items())
