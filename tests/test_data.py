@@ -2,6 +2,7 @@
 
 import csv
 import gzip
+import sys
 
 import numpy as np
 import pytest
@@ -278,6 +279,14 @@ def test_own_files_are_split_by_group_and_labels_hold_for_all_parts(tmp_path):
             load_splits(DataConfig(source="csv", train=train_too, test=(test,)))
     with pytest.raises(DataError, match="they are of 2 groups only: none is that small"):
         load_splits(DataConfig(source="csv", train=(write_csv(tmp_path / "two.csv", rows[:20]),), group="film"))
+
+
+def test_without_tensorflow_what_is_read_through_it_is_told(tiny_reviews, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorflow", None)
+    with pytest.raises(
+        DataError, match="data.source imdb is read through TensorFlow, which is not installed here. pip"
+    ):
+        load_splits(DataConfig(dir=str(tiny_reviews)))
 
 
 def test_any_text_set_of_tensorflow_datasets_by_name(tiny_reviews):

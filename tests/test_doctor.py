@@ -108,7 +108,7 @@ def test_a_tensorflow_that_does_not_load_is_a_fault(monkeypatch):
     monkeypatch.setattr(tf.config, "list_physical_devices", broken)
     (finding,) = doctor._devices()
     assert finding.found == "does not load: ImportError: libcudart.so.12: cannot open shared object file"
-    command = "pip install --force-reinstall 'tensorflow<2.22,>=2.21' 'tensorflow-text<2.22,>=2.21'"
+    command = "pip install --force-reinstall 'tensorflow-text<2.22,>=2.21' 'tensorflow<2.22,>=2.21'"
     assert finding.advice == command
 
 

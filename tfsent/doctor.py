@@ -87,9 +87,8 @@ def _keras() -> Iterator[Finding]:
         yield Finding("keras", "note", found)
     nlp, hub = version_of("keras-nlp"), version_of("keras-hub")
     if nlp and hub and Version(nlp).release[:2] != Version(hub).release[:2]:
-        yield Finding(
-            "keras", "fault", f"keras-nlp {nlp} and keras-hub {hub} are not of one release", _reinstall("keras-nlp")
-        )
+        found = f"keras-nlp {nlp} and keras-hub {hub} are not of one release"
+        yield Finding("keras", "fault", found, _reinstall("keras-nlp"))
     backend = os.environ.get("KERAS_BACKEND") or _keras_json()
     if backend not in (None, "tensorflow"):
         yield Finding("keras", "note", f"its backend is set to {backend}; tfsent goes by train.backend all the same")
