@@ -38,6 +38,9 @@ def test_what_a_destructor_swallows_is_remembered(number):
         closing = Closing()
         del closing
         assert asked.by == number
+    # And whoever begins next with the same memory does not begin.
+    with pytest.raises((KeyboardInterrupt, Preempted)), at_once(lambda: "", asked):
+        pytest.fail("it began")
 
 
 @pytest.mark.parametrize("words", [["train", "smoke"], ["tune", "smoke", "--trials", "1"]])

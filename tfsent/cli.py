@@ -78,7 +78,7 @@ def main() -> None:
     "--run-dir", type=click.Path(path_type=Path), help="Where to put the run.  [default: runs/NAME-OF-THE-RECIPE]"
 )
 @click.option(
-    "--overwrite", is_flag=True, help="Replace a run that is there; it is kept until the new one has a model."
+    "--overwrite", is_flag=True, help="Replace a run that is there; it is kept until the new one is finished."
 )
 @click.option("--resume", type=click.Path(path_type=Path), metavar="RUN", help="Go on with a training that was ended.")
 @click.option(

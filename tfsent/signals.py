@@ -52,14 +52,19 @@ def at_once(why: Callable[[], str], asked: Asked | None = None) -> Iterator[Aske
     """
     asked = asked or Asked()
 
-    def handler(number: int, frame: Any) -> None:
-        signal.signal(number, previous[number])
-        asked.by = number
+    def end(number: int) -> None:
         if number == signal.SIGINT:
             raise KeyboardInterrupt
         raise Preempted(why())
 
+    def handler(number: int, frame: Any) -> None:
+        signal.signal(number, previous[number])
+        asked.by = number
+        end(number)
+
     with _handled(handler) as previous:
+        if asked.by:  # it came before, and what was raised then was dropped: a library being imported may do that too
+            end(asked.by)
         yield asked
 
 
