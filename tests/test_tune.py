@@ -78,6 +78,13 @@ def test_what_is_set_stays_and_is_not_searched(config, scored, tmp_path):
     assert set(result["best"]["settings"]) == set(SPACE) - {"train.epochs", "text.truncation"}
 
 
+def test_a_head_alone_is_tried_at_higher_rates_and_for_longer(tiny_settings, scored, tmp_path):
+    tune(load_config("smoke", [*tiny_settings, "train.freeze_encoder=true"]), tmp_path, 6)
+    assert all(3e-4 <= trained.train.learning_rate <= 3e-2 for trained in scored)
+    assert {trained.train.epochs for trained in scored} <= {5, 10, 20}
+    assert {trained.train.batch_tokens for trained in scored} <= {2048, 4096, 8192}
+
+
 def test_what_is_fixed_stays_fixed_and_not_all_can_be(config, scored, tmp_path):
     tune(config, tmp_path / "t", 1, ["train.epochs"])
     with pytest.raises(RunError, match="this command for .*train.epochs, .*Expected the same --set as before"):
@@ -221,7 +228,7 @@ def test_killed_in_a_trial_the_same_command_tries_it_again(tiny_settings, tmp_pa
 def test_the_panels_name_what_was_tried():
     settings = {name: values[0] for name, values in SPACE.items()}
     trial = {"settings": settings, "state": "complete", "validation_accuracy": 0.9}
-    panels = {axes.get_xlabel(): axes for axes in tuner.figure({"trials": [trial], "best": trial}).axes}
+    panels = {axes.get_xlabel(): axes for axes in tuner.figure({"trials": [trial], "best": trial}, SPACE).axes}
     assert list(panels) == list(SPACE)
     assert panels["train.learning_rate"].get_xscale() == "log"
     for name in ("train.batch_tokens", "text.truncation"):

@@ -39,6 +39,13 @@ SPACE: dict[str, Any] = {
     "text.truncation": ["head", "tail", "head_tail"],
 }
 """What is tried: a range (rates on a logarithmic scale), or a list."""
+HEAD_ALONE: dict[str, Any] = {"train.learning_rate": (3e-4, 3e-2), "train.epochs": [5, 10, 20]}
+"""What is tried instead with `train.freeze_encoder`."""
+
+
+def space_of(config: Config) -> dict[str, Any]:
+    """What is tried for a recipe, as `SPACE`."""
+    return SPACE | HEAD_ALONE if config.train.freeze_encoder else SPACE
 
 
 def tune(
@@ -68,7 +75,7 @@ def tune(
     """
     optuna = _optuna()
     find_devices(config.train)  # what is not here is told before anything is made
-    space = {name: values for name, values in SPACE.items() if name not in fixed}
+    space = {name: values for name, values in space_of(config).items() if name not in fixed}
     if not space:
         raise ConfigError(f"Nothing is left to look for: --set fixes all of {', '.join(SPACE)}. Leave one of them out.")
     _begin(config, folder)
@@ -262,14 +269,14 @@ def _write(result: dict[str, Any], config: Config, folder: Path) -> None:
         )
         runs.write_text(folder / "best.yaml", header + best.to_yaml())
         with runs.replacing(folder / "trials.png") as staged:
-            figure(result).savefig(staged, format="png", dpi=120)
+            figure(result, space_of(config)).savefig(staged, format="png", dpi=120)
 
 
-def figure(result: dict[str, Any]) -> Any:
-    """Validation accuracy over each setting, a panel each, as a matplotlib `Figure`."""
+def figure(result: dict[str, Any], space: dict[str, Any]) -> Any:
+    """Validation accuracy over each setting that was searched in a space, a panel each, as a matplotlib `Figure`."""
     from matplotlib.figure import Figure
 
-    space = {name: values for name, values in SPACE.items() if name in result["best"]["settings"]}
+    space = {name: values for name, values in space.items() if name in result["best"]["settings"]}
     drawn = Figure(figsize=(3 * len(space), 3.2), layout="constrained")
     seen = [entry for entry in result["trials"] if entry["validation_accuracy"] is not None]
     for axes, (name, values) in zip(
