@@ -103,6 +103,31 @@ def test_order_is_kept_and_no_text_is_no_answer(run):
         assert predictor.probabilities([]).shape == (0, 2)
 
 
+class Shuffled:
+    """As a shuffled pandas Series: iterated by place, indexed by label."""
+
+    def __init__(self, texts):
+        self.texts, self.labels = texts, list(range(len(texts)))[::-1]
+
+    def __iter__(self):
+        return iter(self.texts)
+
+    def __len__(self):
+        return len(self.texts)
+
+    def __getitem__(self, index):
+        return self.texts[index] if isinstance(index, slice) else self.texts[self.labels.index(index)]
+
+
+@pytest.mark.parametrize("path", ["", "export/serving", "export/mobile/model-float32.tflite"])
+def test_a_column_of_a_shuffled_table_is_answered_row_by_row(run, path):
+    texts = ["great superb lovely good", "awful dull poor bad worse film", "good film"]
+    predictor = tfsent.load(run / path)
+    expected = predictor.predict(texts)
+    assert predictor.predict(Shuffled(texts)) == expected
+    assert predictor.predict(text for text in texts) == expected
+
+
 def test_one_string_is_not_a_list_of_letters(run):
     with pytest.raises(TypeError, match="put it in a list"):
         tfsent.load(run).predict("good")
@@ -164,6 +189,10 @@ def test_windows_are_averaged_alike_in_every_form(run, tmp_path):
     for path in ("serving", "mobile/model-float32.tflite"):
         found = tfsent.load(copy / "export" / path).probabilities([text, short])
         np.testing.assert_allclose(found, expected, atol=1e-5, err_msg=path)
+    phone = tfsent.load(copy / "export" / "mobile" / "model-float32.tflite")
+    phone.probabilities([text, short])
+    assert len(phone.latencies) == 2  # of a text, whatever its windows
+    assert phone.latencies[0] > phone.latencies[1]
 
 
 @pytest.mark.parametrize("name", ["model-float32.tflite", "model-int8.tflite"])

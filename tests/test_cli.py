@@ -86,6 +86,8 @@ def test_an_encoder_is_fetched_and_checked(tiny_encoder, tmp_path, monkeypatch):
     result = json.loads(call("encoders", "check", "hf:owner/name", "--json"))
     assert (result["layers"], result["casing"], result["pooler"], result["difference"]) == (2, "uncased", True, 0.0)
     assert "Nothing was recorded of it" in call("encoders", "check", f"path:{tiny_encoder}")
+    out = call("encoders", "check", "hf:another/name")
+    assert "It was fetched and recorded just now: from here on it is compared with that." in out
     assert "Unknown encoder 'bert'." in call("encoders", "fetch", "bert", code=1)
     assert "has no config.json, bert_config.json or saved_model.pb" in call(
         "encoders", "check", f"path:{tmp_path}", code=1

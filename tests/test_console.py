@@ -1,6 +1,9 @@
 """Tables and progress, as a person or a pipe gets them."""
 
+import re
 import time
+
+import pytest
 
 from tfsent.console import QUIET_SECONDS, Meter, print_table
 
@@ -11,6 +14,19 @@ def test_a_table_in_a_pipe_keeps_words_whole_and_ends_no_line_in_spaces(capsys):
     assert lines[0] == "Reviews"
     assert "a part with a longer name        1" in lines
     assert [line for line in lines if line != line.rstrip()] == []
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+@pytest.mark.parametrize("classes", [5, 20])
+def test_no_column_is_left_out_where_there_is_no_room(capsys, monkeypatch, classes, terminal):
+    """Seen with the confusion matrix of five classes in 80 columns: the last one was not there."""
+    monkeypatch.setattr("sys.stdout.isatty", lambda: terminal)
+    monkeypatch.setenv("COLUMNS", "80")
+    header = ["class", *(f"said category_{i}" for i in range(classes))]
+    print_table("", header, [[f"category_{k}", *(f"{1000 * k + i:,}" for i in range(classes))] for k in (1, 7)])
+    words = re.sub(r"\x1b\[\d*m", " ", capsys.readouterr().out).split()
+    assert {f"category_{i}" for i in range(classes)} <= set(words)
+    assert {f"{7000 + i:,}" for i in range(classes)} <= set(words)
 
 
 def test_what_a_reader_wrote_is_shown_as_it_is(capsys):

@@ -132,7 +132,7 @@ def test_saved_reviews_read_back_as_they_were(tmp_path_factory, rows):
     path = tmp_path_factory.mktemp("saved") / "reviews.jsonl.gz"
     save_reviews(reviews, path)
     loaded = load_reviews(path)
-    assert (loaded.texts, loaded.labels.tolist(), loaded.label_names, loaded.origin) == (
+    assert (tuple(loaded.texts), loaded.labels.tolist(), loaded.label_names, loaded.origin) == (
         reviews.texts,
         reviews.labels.tolist(),
         reviews.label_names,
@@ -228,6 +228,9 @@ def test_label_columns_that_are_none_are_refused():
     with pytest.raises(DataError, match="labels that differ in nothing but case: 'Pos', 'pos'. Make them one; or name"):
         gather(rows_of(("a", "pos"), ("b", "Pos"), ("c", "neg")))
     assert gather(rows_of(("a", "pos"), ("b", "Pos")), labels=("Pos", "pos")).label_names == ("Pos", "pos")
+    with pytest.raises(DataError, match="labels that are one number: '1', '1.0'. Write it in one way; or name all"):
+        gather(rows_of(("a", "1"), ("b", "1.0"), ("c", "0"), ("d", "x")))
+    assert gather(rows_of(("a", "1"), ("b", "01")), labels=("1", "01")).label_names == ("1", "01")
     names = tuple(map(str, range(200)))  # what the recipe or train says is right
     assert len(gather(rows_of(*((f"t{i}", str(i)) for i in range(200))), labels=names)) == 200
 

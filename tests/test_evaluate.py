@@ -35,6 +35,11 @@ def test_three_classes_one_never_predicted():
     assert found["accuracy"] == pytest.approx(2 / 3)
     assert found["classes"]["c"] == {"precision": 0.0, "recall": 0.0, "f1": 0.0, "support": 1}
     assert found["confusion_matrix"][2] == [1, 0, 0]
+    probabilities = np.array([[0.3, 0.6, 0.1], [0.2, 0.5, 0.3], [0.4, 0.4, 0.2], [0.25, 0.25, 0.5]], np.float32)
+    found = compute_metrics(probabilities, np.array([0, 0, 1, 2]), ("a", "b", "c"))
+    # Each class against the rest, pair by pair. a: 0.3 and 0.2 against 0.4 and 0.25: 1 of 4. b: 0.4 against 0.6, 0.5 and
+    # 0.25: 1 of 3. c: 3 of 3. The mean, whatever their sizes:
+    assert found["roc_auc"] == pytest.approx((1 / 4 + 1 / 3 + 1) / 3)
 
 
 def test_evaluate_writes_what_it_says(tiny_run, tmp_path):

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tfsent import files
-from tfsent.config import DataConfig
+from tfsent.config import DataConfig, source_of
 from tfsent.errors import DataError
 from tfsent.files import Faults, Row, find_files, read_files
 
@@ -55,7 +55,7 @@ def write(path, content):
         ("a.csv", b"\xef\xbb\xbf" + csv_bytes(GOOD, quoting=csv.QUOTE_ALL)),
         ("a.csv", csv_bytes(GOOD) + b"\r\n\r\n"),
         ("a.tsv", csv_bytes(GOOD, delimiter="\t")),
-        ("a.csv.gz", gzip.compress(csv_bytes(GOOD))),
+        ("a.csv.gz", gzip.compress(csv_bytes(GOOD), mtime=0)),
         ("a.jsonl", "".join(json.dumps({"text": t, "label": n, "x": 1}) + "\n" for t, n in GOOD).encode()),
         ("a.jsonl", "\r\n".join(json.dumps({"label": n, "text": t}) for t, n in GOOD).encode()),
     ],
@@ -63,6 +63,26 @@ def write(path, content):
 def test_every_kind_of_text_file_gives_the_same_rows(tmp_path, name, content):
     rows = read(write(tmp_path / name, content), name.split(".")[1])
     assert plain(rows) == GOOD
+
+
+def test_a_text_with_tabs_and_lines_is_read_from_a_csv(tmp_path):
+    rows = [("Pros:\n\t- acting\n\t- music", "pos"), ("bad", "neg")]
+    assert plain(read(write(tmp_path / "a.csv", csv_bytes(rows)))) == rows
+
+
+def test_upper_case_names_are_read_as_others(tmp_path):
+    for name in ("pos/0.txt", "pos/1.TXT", "neg/2.Txt"):
+        write(tmp_path / "reviews" / name, b"a film")
+    assert sorted(row.label for row in read(tmp_path / "reviews", "folder")) == ["neg", "pos", "pos"]
+    with zipfile.ZipFile(tmp_path / "z.zip", "w") as archive:
+        archive.writestr("A.CSV", csv_bytes(GOOD))
+    assert source_of(str(tmp_path / "z.zip")) == "csv"
+
+
+def test_labels_that_are_bytes_in_parquet_are_read_as_utf8(tmp_path):
+    table = pyarrow.table({"text": ["a", "b"], "label": pyarrow.array(["schön".encode(), b"bad"], pyarrow.binary())})
+    pyarrow.parquet.write_table(table, tmp_path / "a.parquet")
+    assert plain(read(tmp_path / "a.parquet", "parquet")) == [("a", "schön"), ("b", "bad")]
 
 
 def test_a_row_knows_the_line_it_begins_at(tmp_path):
@@ -202,9 +222,9 @@ def test_several_files_globs_and_members_of_a_zip(tmp_path):
         ("a.jsonl", b"[1]\n", "line 1: expected an object such as"),
         ("a.jsonl", b'{"text": 3, "label": 1}\n', "line 1: 'text' is no string; received 3"),
         ("a.csv.gz", b"not gzip", "a.csv.gz is damaged"),
-        ("a.csv.gz", gzip.compress(csv_bytes(GOOD * 99))[:-20], "a.csv.gz is damaged"),
+        ("a.csv.gz", gzip.compress(csv_bytes(GOOD * 99), mtime=0)[:-20], "a.csv.gz is damaged"),
         ("a.zip", b"PK not zip", "a.zip is not a zip file"),
-        ("a.parquet.gz", gzip.compress(b"PAR1"), "a.parquet.gz: Parquet is packed inside, .* Unpack it first"),
+        ("a.parquet.gz", gzip.compress(b"PAR1", mtime=0), "a.parquet.gz: Parquet is packed inside, .* Unpack it first"),
     ],
 )
 def test_a_faulty_file_is_named_with_its_line(tmp_path, name, content, message):

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from tfsent.data import Reviews
 from tfsent.errors import DataError
-from tfsent.splitting import split, split_by_group
+from tfsent.splitting import say_repeated, split, split_by_group
 
 
 def reviews_of(labels, names=("negative", "positive")):
@@ -24,6 +24,15 @@ def test_a_split_is_a_partition_that_keeps_the_share_of_each_class(labels, draw)
     assert len(chosen) == count
     for label, total in enumerate(np.bincount(labels, minlength=3)):
         assert abs((reviews.labels[chosen] == label).sum() - count * total / len(labels)) <= 1.5
+
+
+def test_texts_that_are_learnt_from_too_are_told():
+    said = []
+    train, one = reviews_of([0, 1] * 5), reviews_of([0, 1])
+    say_repeated(Reviews(("new", "review 3"), one.labels, one.label_names, "made up"), "test", train, said.append)
+    assert said[0].startswith("Of the 2 test reviews, train has 1 too, letter by letter: what is known by heart")
+    say_repeated(Reviews(("new", "Review 3"), one.labels, one.label_names, "made up"), "test", train, said.append)
+    assert len(said) == 1
 
 
 def test_a_split_is_seeded_and_shuffled():

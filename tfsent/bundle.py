@@ -48,6 +48,7 @@ def export(run: Path, config: ExportConfig, targets: Sequence[str] = TARGETS) ->
     rows, _ = split(reviews, min(config.verify_examples, len(reviews)), np.random.default_rng(0), "verify_examples")
     truth = _ask_trained_model(predictor, reviews.take(rows))
     places = {"serving": run / "export" / "serving" / str(_next_version(run)), "mobile": run / "export" / "mobile"}
+    runs.clear_old(run, ".export.*")
     parities: list[Parity] = []
     with tempfile.TemporaryDirectory(prefix=".export.", dir=run) as scratch:
         staged = {target: Path(scratch) / target for target in targets}

@@ -301,7 +301,7 @@ def _kind_in_zip(path: str) -> str | None:
     """What a zip holds most of."""
     try:
         with zipfile.ZipFile(path) as archive:
-            found = Counter(Path(name).suffix[1:] for name in archive.namelist())
+            found = Counter(Path(name).suffix[1:].lower() for name in archive.namelist())
     except (OSError, zipfile.BadZipFile):
         return None
     kinds = {kind: found["txt" if kind == "folder" else kind] for kind in FILE_SOURCES}

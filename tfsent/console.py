@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 
 from rich.box import SIMPLE_HEAD
+from rich.cells import cell_len
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -73,17 +74,18 @@ def print_table(title: str, header: Sequence[str], rows: Iterable[Sequence[objec
         show_edge=False,
         padding=(0, 1, 0, 0),
     )
+    lines = [[str(cell) for cell in row] for row in rows]
     for i, name in enumerate(header):
-        widest = max(map(len, name.split())) if i else 10
+        # Texts fold where there is no room, between words; where that is not enough the terminal wraps whole lines.
+        words = (word for cell in (name, *(line[i] for line in lines)) for word in cell.split())
+        widest = min(max(map(cell_len, words), default=1), 30)
         table.add_column(name, justify="right" if i else "left", overflow="fold", min_width=widest)
-    for row in rows:
-        table.add_row(*(str(cell) for cell in row))
-    # Into a pipe or a file a table is as wide as it needs to be; on a terminal it folds.
-    width = None if sys.stdout.isatty() else 160
+    for line in lines:
+        table.add_row(*line)
     # What stands in a cell is a reader's text, and no markup.
-    console = Console(width=width, markup=False, emoji=False, highlight=False)
+    console = Console(width=None if sys.stdout.isatty() else 160, markup=False, emoji=False, highlight=False)
     with console.capture() as drawn:
-        console.print(table)
+        console.print(table, crop=False)  # or the last columns would be missing
     print("\n".join(line.rstrip() for line in drawn.get().splitlines()))
 
 

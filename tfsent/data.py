@@ -10,6 +10,7 @@ Texts lie in a file (`tfsent.spool`), so that data may be larger than memory.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import gzip
 import hashlib
@@ -17,7 +18,7 @@ import json
 import time
 import zlib
 from array import array
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +31,7 @@ from tfsent.console import QUIET_SECONDS
 from tfsent.errors import DataError
 from tfsent.files import Faults, Row, find_files
 from tfsent.sources import Part, Say
-from tfsent.splitting import split, split_by_group
+from tfsent.splitting import say_repeated, split, split_by_group
 from tfsent.spool import Spool, Texts
 
 HELD_OUT_AT_MOST = 10_000
@@ -133,6 +134,8 @@ def load_splits(config: DataConfig, say: Say = lambda line: None) -> Splits:
     splits = Splits(train, validation, test)
     for name, part in vars(splits).items():
         _require_classes(part, name)
+    for name, part in (("validation", validation), ("test", test)):
+        say_repeated(part, name, train, say)
     return splits
 
 
@@ -236,11 +239,25 @@ def _require_labels(names: Sequence[str], rows: int, origin: str, *, found: bool
             f"The {origin} have labels that differ in nothing but case: {', '.join(map(repr, same[:6]))}. Make them "
             "one; or name all labels in data.labels, if they are different classes."
         )
+    if found and (same := _equal_numbers(names)):
+        raise DataError(
+            f"The {origin} have labels that are one number: {', '.join(map(repr, same))}. Write it in one way; or name "
+            "all labels in data.labels, if they are different classes."
+        )
     if found and len(names) > max(SUSPICIOUS_CLASSES, rows // 5):
         raise DataError(
             f"The {origin} have {len(names):,} different labels in {rows:,} rows, such as {names[0]!r}. Is data.label "
             "the right column?"
         )
+
+
+def _equal_numbers(names: Iterable[str]) -> list[str]:
+    """Labels such as `1` and `1.0`: a column of numbers with a gap in it becomes one of floats."""
+    numbers: dict[float, list[str]] = defaultdict(list)
+    for name in names:
+        with contextlib.suppress(ValueError):
+            numbers[float(name)].append(name)
+    return next((words for words in numbers.values() if len(words) > 1), [])
 
 
 def _origin(config: DataConfig, part: Part) -> str:
@@ -327,11 +344,14 @@ def load_reviews(path: Path) -> Reviews:
     Raises:
         DataError: the file is missing or damaged.
     """
+    spool, labels = Spool(), array("i")
     try:
         with gzip.open(path, "rt", encoding="utf-8") as lines:
             head = json.loads(next(lines))
-            rows = [json.loads(line) for line in lines]
-    except (OSError, EOFError, StopIteration, ValueError, zlib.error) as error:
+            for line in lines:
+                row = json.loads(line)
+                spool.append(row["text"].encode("utf-8"))
+                labels.append(row["label"])
+    except (OSError, EOFError, StopIteration, ValueError, KeyError, zlib.error) as error:
         raise DataError(f"Cannot read the reviews in {path}: {error or 'the file is empty'}.") from error
-    labels = np.array([row["label"] for row in rows], np.int32)
-    return Reviews(tuple(row["text"] for row in rows), labels, tuple(head["label_names"]), head["origin"])
+    return Reviews(Texts(spool), np.array(labels, np.int32), tuple(head["label_names"]), head["origin"])

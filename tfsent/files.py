@@ -137,7 +137,7 @@ def _csv(path: Path, config: DataConfig, faults: Faults) -> Iterator[Row]:
                 if len(fields) != len(header):
                     faults.add(place, f"{len(fields)} fields, and the header has {len(header)}; is a quote missing?")
                     continue
-                if any("\t" in field and "\n" in field for field in fields):
+                if config.source == "tsv" and any("\t" in field and "\n" in field for field in fields):
                     # A line feed alone is how pandas writes texts of several lines.
                     faults.add(
                         place, "a quote at the start of a field runs over tabs and lines; double it, and quote all"
@@ -197,6 +197,8 @@ def _word(value: object) -> str:
         if math.isnan(value):
             return ""
         value = int(value) if value.is_integer() else value
+    if isinstance(value, bytes):  # Parquet written without saying that they are UTF-8
+        return value.decode("utf-8")
     return "" if value is None else str(value)
 
 
@@ -235,12 +237,16 @@ def _folder(path: Path, config: DataConfig, faults: Faults) -> Iterator[Row]:
         yield Row(_decode(raw.removeprefix(b"\xef\xbb\xbf"), name, config, faults), label, "", name)
 
 
+def _is_text(path: Path) -> bool:
+    return path.suffix.lower() == ".txt" and path.is_file()
+
+
 def _class_files(path: Path) -> Iterator[tuple[str, str, Stream]]:
     if path.suffix.lower() == ".zip":
         for name, stream in members(path, ".txt", classes=True):
             yield name.parent.name, f"{path}:{name}", stream
     elif path.is_dir():
-        names = [PurePosixPath(file.relative_to(path)) for file in sorted(path.rglob("*.txt"))]
+        names = [PurePosixPath(file.relative_to(path)) for file in sorted(path.rglob("*")) if _is_text(file)]
         for name in in_class_folders(path, names):
             with (path / name).open("rb") as stream:
                 yield name.parent.name, str(path / name), stream

@@ -13,7 +13,6 @@ import contextlib
 import hashlib
 import json
 import shutil
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,8 +23,6 @@ from tfsent.errors import RunError
 
 LIMIT_BYTES = 4_000_000_000
 """All of them together. The tokens of IMDb's 25,000 training reviews are 25 MB."""
-
-DAY_SECONDS = 86_400
 
 
 def key_of(parts: dict[str, Any]) -> str:
@@ -74,9 +71,7 @@ def keep(key: str, size: int, write: Callable[[Path], None]) -> None:
 
 
 def _make_room(folder: Path, at_most: int) -> None:
-    for half in folder.glob(".*"):  # what a killed process was writing
-        if time.time() - half.stat().st_mtime > DAY_SECONDS:
-            shutil.rmtree(half, ignore_errors=True)
+    runs.clear_old(folder, ".*")
     kept = sorted(folder.glob("*/manifest.json"), key=lambda path: path.stat().st_mtime)
     sizes = {path.parent: sum(file.stat().st_size for file in path.parent.iterdir()) for path in kept}
     for path in list(sizes):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -50,10 +50,11 @@ class Predictor(ABC):
         `advance` is told how many more texts are done, for a progress bar.
         """
 
-    def predict(self, texts: Sequence[str]) -> list[Prediction]:
+    def predict(self, texts: Iterable[str]) -> list[Prediction]:
         """Label, its probability and all probabilities of each text."""
         if isinstance(texts, str):
             raise TypeError("predict takes a list of texts. Received one string: put it in a list.")
+        texts = list(texts)  # pandas gives a Series of texts by label, not by place
         if strange := [text for text in texts if not isinstance(text, str)]:
             raise TypeError(f"predict takes a list of texts. Received in it: {strange[0]!r}.")
         results = []
@@ -129,7 +130,7 @@ class SavedModelPredictor(Predictor):
 class TFLitePredictor(Predictor):
     """A `.tflite` file of ours: token ids in, tokenised here by the specification that lies beside the file.
 
-    `latencies` holds the seconds of every inference made, one text each.
+    `latencies` holds the seconds that each text's inference took; with `truncation: windows` all of its windows.
     """
 
     def __init__(self, path: Path, threads: int | None = None):
@@ -158,15 +159,17 @@ class TFLitePredictor(Predictor):
 
         tokens = tokenize_all(self.tokenizer, texts)
         of_rows = np.zeros((len(tokens), len(self.label_names)), np.float32)
+        seconds = np.zeros(len(tokens))
         for i in range(len(tokens)):
             inputs = tokens.pad(np.array([i]), self.tokenizer.spec.max_tokens, self.tokenizer.pad_id)
             for name, key in TFLITE_INPUTS.items():
                 self._interpreter.set_tensor(self._inputs[name], inputs[key].astype(np.int32))
             started = time.perf_counter()
             self._interpreter.invoke()
-            self.latencies.append(time.perf_counter() - started)
+            seconds[i] = time.perf_counter() - started
             of_rows[i] = self._interpreter.get_tensor(self._output)[0]
             advance(tokens.reviews_begun(np.array([i])))
+        self.latencies += np.bincount(tokens.owner, seconds).tolist()
         return tokens.mean_by_review(of_rows)
 
 

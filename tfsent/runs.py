@@ -23,12 +23,15 @@ import os
 import platform
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from tfsent import __version__
 from tfsent.errors import ArtifactError, RunError
+
+DAY_SECONDS = 86_400
 
 
 @contextlib.contextmanager
@@ -48,6 +51,13 @@ def replacing(target: Path) -> Iterator[Path]:
             publish(staged, target)
     except OSError as error:
         raise RunError(f"Cannot write {target}: {error.strerror or error}. Nothing was changed.") from error
+
+
+def clear_old(folder: Path, pattern: str) -> None:
+    """Take away what killed processes were writing; what is younger than a day may still be written."""
+    for half in folder.glob(pattern):
+        if time.time() - half.stat().st_mtime > DAY_SECONDS:
+            shutil.rmtree(half, ignore_errors=True)
 
 
 def publish(staged: Path, target: Path) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tfsent.console import print_table
+from tfsent.hubs import is_hub
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -72,7 +73,9 @@ def print_encoder(result: dict[str, Any]) -> None:
             click.echo(f"{key.replace('_', ' '):<20} {shown}")
     for name, digest in result["files"].items():
         click.echo(f"{'SHA-256':<20} {digest}  {name}")
-    if result["difference"] is None:
+    if result["difference"] is None and is_hub(result["uri"]):
+        click.echo("It was fetched and recorded just now: from here on it is compared with that.")
+    elif result["difference"] is None:
         click.echo("Nothing was recorded of it to compare with: it is a folder of your own.")
     else:
         click.echo(f"The sentence is encoded as recorded: largest difference {result['difference']:.1e}.")

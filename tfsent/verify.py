@@ -111,7 +111,7 @@ def verify_savedmodel(folder: Path, truth: Truth, budget: BudgetConfig) -> Parit
     runner = Path(__file__).with_name("_serving_process.py")
     with tempfile.TemporaryDirectory() as scratch:
         texts, out = Path(scratch) / "texts.json", Path(scratch) / "out.npz"
-        texts.write_text(json.dumps(truth.reviews.texts), encoding="utf-8")
+        texts.write_text(json.dumps(list(truth.reviews.texts)), encoding="utf-8")
         # -P: no module beside the script, or in the folder this was started in, takes the place of another.
         command = [sys.executable, "-P", str(runner), str(folder.resolve()), str(texts), str(out)]
         environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
