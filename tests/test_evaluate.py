@@ -37,8 +37,8 @@ def test_three_classes_one_never_predicted():
     assert found["confusion_matrix"][2] == [1, 0, 0]
     probabilities = np.array([[0.3, 0.6, 0.1], [0.2, 0.5, 0.3], [0.4, 0.4, 0.2], [0.25, 0.25, 0.5]], np.float32)
     found = compute_metrics(probabilities, np.array([0, 0, 1, 2]), ("a", "b", "c"))
-    # Each class against the rest, pair by pair. a: 0.3 and 0.2 against 0.4 and 0.25: 1 of 4. b: 0.4 against 0.6, 0.5 and
-    # 0.25: 1 of 3. c: 3 of 3. The mean, whatever their sizes:
+    # Each class against the rest, pair by pair. a: 0.3 and 0.2 against 0.4 and 0.25: 1 of 4. b: 0.4 against 0.6, 0.5
+    # and 0.25: 1 of 3. c: 3 of 3. The mean, whatever their sizes:
     assert found["roc_auc"] == pytest.approx((1 / 4 + 1 / 3 + 1) / 3)
 
 
