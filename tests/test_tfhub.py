@@ -141,6 +141,7 @@ def evil(name, kind=tarfile.REGTYPE):
         (evil("link", tarfile.SYMTYPE), "is no sound archive .* it holds 'link', a link or a device. Nothing was"),
         (evil("fifo", tarfile.FIFOTYPE), "is no sound archive .* it holds 'fifo', a link or a device. Nothing was"),
     ],
+    ids=["cut", "page", "outside", "link", "fifo"],  # the time is in the bytes, and all workers must see one name
 )
 def test_an_archive_that_is_none_or_leads_astray_is_refused(server, tmp_path, content, message):
     good, server.content = server.content, content
