@@ -29,10 +29,13 @@ def test_a_split_is_a_partition_that_keeps_the_share_of_each_class(labels, draw)
 def test_texts_that_are_learnt_from_too_are_told():
     said = []
     train, one = reviews_of([0, 1] * 5), reviews_of([0, 1])
-    say_repeated(Reviews(("new", "review 3"), one.labels, one.label_names, "made up"), "test", train, said.append)
-    assert said[0].startswith("Of the 2 test reviews, train has 1 too, letter by letter: what is known by heart")
-    say_repeated(Reviews(("new", "Review 3"), one.labels, one.label_names, "made up"), "test", train, said.append)
+    held_out = {
+        "validation": Reviews(("new", "Review 3"), one.labels, one.label_names, "made up"),
+        "test": Reviews(("new", "review 3"), one.labels, one.label_names, "made up"),
+    }
+    say_repeated(held_out, train, said.append)
     assert len(said) == 1
+    assert said[0].startswith("Of the 2 test reviews, train has 1 too, letter by letter: what is known by heart")
 
 
 def test_a_split_is_seeded_and_shuffled():

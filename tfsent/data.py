@@ -134,8 +134,7 @@ def load_splits(config: DataConfig, say: Say = lambda line: None) -> Splits:
     splits = Splits(train, validation, test)
     for name, part in vars(splits).items():
         _require_classes(part, name)
-    for name, part in (("validation", validation), ("test", test)):
-        say_repeated(part, name, train, say)
+    say_repeated({"validation": validation, "test": test}, train, say)
     return splits
 
 

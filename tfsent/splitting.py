@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -68,13 +68,15 @@ def split_by_group(reviews: Reviews, count: int, rng: np.random.Generator, key: 
     return rng.permutation(chosen), rng.permutation(rest)
 
 
-def say_repeated(part: Reviews, name: str, train: Reviews, say: Callable[[str], None]) -> None:
-    """Tell how many of a part's texts are learnt from, too."""
-    if count := int(np.isin(_digests(part), _digests(train)).sum()):
-        say(
-            f"Of the {len(part):,} {name} reviews, train has {count:,} too, letter by letter: what is known by heart "
-            "flatters the figures (`tfsent data` counts texts that are there more than once)."
-        )
+def say_repeated(held_out: Mapping[str, Reviews], train: Reviews, say: Callable[[str], None]) -> None:
+    """Tell how many of the held-out texts are learnt from, too."""
+    learnt = _digests(train)
+    for name, part in held_out.items():
+        if count := int(np.isin(_digests(part), learnt).sum()):
+            say(
+                f"Of the {len(part):,} {name} reviews, train has {count:,} too, letter by letter: what is known by "
+                "heart flatters the figures (`tfsent data` counts texts that are there more than once)."
+            )
 
 
 def _digests(reviews: Reviews) -> np.ndarray:
