@@ -120,12 +120,16 @@ def train(
     numbers = _seeds(seeds) if seeds is not None else []
     config = resolve_config(recipe, overrides) if recipe is not None else None
     run = resume or run_dir or Path("runs") / Path(recipe or "").stem
-    with cli_search.signals_from_the_start() as asked:
-        if numbers:
-            assert config is not None
+    from tfsent.signals import from_the_start
+
+    with from_the_start() as asked:
+        if config is None or resume is not None:
+            interrupted = _resume(run, config, asked)
+        elif numbers:
             _train_seeds(config, run, numbers, overwrite, asked)
             return
-        interrupted = _resume(run, config, asked) if resume else _train(config, run, overwrite, asked)
+        else:
+            interrupted = _train(config, run, overwrite, asked)
     if interrupted:
         raise Interrupted(
             f"Training was interrupted. The model as it was then is in {run}. To go on: tfsent train --resume {run}"
@@ -246,10 +250,9 @@ def doctor(as_json: bool) -> None:
         raise TfsentError(f"{len(faults)} of these would keep tfsent from working.")
 
 
-def _train(config: Config | None, run: Path, overwrite: bool, asked: Asked) -> bool:
+def _train(config: Config, run: Path, overwrite: bool, asked: Asked) -> bool:
     from tfsent.devices import load_backend
 
-    assert config is not None
     load_backend(config.train)
     from tfsent import train as trainer
 

@@ -2,25 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from tfsent.cli_inputs import resolve_config, set_option
 from tfsent.errors import ConfigError
-
-if TYPE_CHECKING:
-    from tfsent.signals import Asked
-
-
-def signals_from_the_start() -> contextlib.AbstractContextManager[Asked]:
-    """TensorFlow takes seconds to load, and SIGTERM must be answered meanwhile."""
-    from tfsent.signals import at_once
-
-    return at_once(lambda: "SIGTERM came before training began. Give the same command again.")
 
 
 @click.command("lr-find", short_help="Sweep the learning rate and suggest one.")
@@ -81,11 +69,12 @@ def tune(recipe: str, overrides: tuple[str, ...], trials: int, folder: Path | No
     """
     config = resolve_config(recipe, overrides)
     from tfsent.devices import load_backend, require_one_process
+    from tfsent.signals import from_the_start
 
     require_one_process("tfsent tune")
     fixed = [override.partition("=")[0].strip() for override in overrides]
     folder = folder or Path("runs") / f"{Path(recipe).stem}.tune"
-    with signals_from_the_start() as asked:
+    with from_the_start() as asked:
         load_backend(config.train)
         from tfsent import tables
         from tfsent import tune as tuner

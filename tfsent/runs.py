@@ -56,8 +56,9 @@ def replacing(target: Path) -> Iterator[Path]:
 def clear_old(folder: Path, pattern: str) -> None:
     """Take away what killed processes were writing; what is younger than a day may still be written."""
     for half in folder.glob(pattern):
-        if time.time() - half.stat().st_mtime > DAY_SECONDS:
-            shutil.rmtree(half, ignore_errors=True)
+        with contextlib.suppress(FileNotFoundError):  # another process has just given it its name
+            if time.time() - half.stat().st_mtime > DAY_SECONDS:
+                shutil.rmtree(half, ignore_errors=True)
 
 
 def publish(staged: Path, target: Path) -> None:

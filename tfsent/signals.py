@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,6 +66,11 @@ def at_once(why: Callable[[], str], asked: Asked | None = None) -> Iterator[Aske
         if asked.by:  # it came before, and what was raised then was dropped: a library being imported may do that too
             end(asked.by)
         yield asked
+
+
+def from_the_start() -> AbstractContextManager[Asked]:
+    """As `at_once`, around a command: TensorFlow takes seconds to load, and SIGTERM must be answered meanwhile."""
+    return at_once(lambda: "SIGTERM came before training began. Give the same command again.")
 
 
 @contextmanager

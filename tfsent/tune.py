@@ -121,7 +121,7 @@ def _begin(config: Config, folder: Path) -> None:
 def _open(config: Config, folder: Path, space: dict[str, Any], optuna: Any) -> Any:
     # The whole path: Optuna's lock is a link to it, and one that leads nowhere is never found to be old.
     journal = (folder / "study.journal").resolve()
-    _free(journal)
+    _clear_after_kill(journal)
     try:
         storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(journal)))
         study = optuna.create_study(
@@ -146,7 +146,7 @@ def _open(config: Config, folder: Path, space: dict[str, Any], optuna: Any) -> A
     return study
 
 
-def _free(journal: Path) -> None:
+def _clear_after_kill(journal: Path) -> None:
     """Take away what a killed process left: Optuna's lock, and half a line at the end. The folder is ours alone."""
     journal.with_name(f"{journal.name}.lock").unlink(missing_ok=True)
     if journal.exists():
