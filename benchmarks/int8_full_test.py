@@ -33,7 +33,7 @@ def main(run: Path) -> None:
         probabilities = predictor.probabilities([row["text"] for row in rows], meter.advance)
     names = predictor.label_names
     trained = np.array([[float(row[f"p_{name}"]) for name in names] for row in rows])
-    truth = np.array([names.index(row["label"]) for row in rows])
+    truth = np.array([names.index(row["true_label"]) for row in rows])
     right, right_int8 = trained.argmax(axis=1) == truth, probabilities.argmax(axis=1) == truth
     lost, won = int((right & ~right_int8).sum()), int((~right & right_int8).sum())
     result = {

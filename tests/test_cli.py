@@ -87,7 +87,7 @@ def test_an_encoder_is_fetched_and_checked(tiny_encoder, tmp_path, monkeypatch):
     assert (result["layers"], result["casing"], result["pooler"], result["difference"]) == (2, "uncased", True, 0.0)
     assert "Nothing was recorded of it" in call("encoders", "check", f"path:{tiny_encoder}")
     out = call("encoders", "check", "hf:another/name")
-    assert "It was fetched and recorded just now: from here on it is compared with that." in out
+    assert "No encoding of it was recorded before. From here on its files are compared with those of now." in out
     assert "Unknown encoder 'bert'." in call("encoders", "fetch", "bert", code=1)
     assert "has no config.json, bert_config.json or saved_model.pb" in call(
         "encoders", "check", f"path:{tmp_path}", code=1
@@ -305,7 +305,7 @@ def test_the_readme_names_every_command_and_option():
 def test_a_csv_of_ones_own_from_data_to_predict(tmp_path, tiny_encoder):
     """Three classes, a film that must not stand on both sides, columns of other names."""
     words = {"bad": "awful dull poor", "so": "plot actor scene", "good": "superb lovely fine"}
-    with (tmp_path / "my.csv").open("w", newline="") as out:
+    with (tmp_path / "my 😀.csv").open("w", newline="") as out:
         writer = csv.writer(out)
         writer.writerow(["body", "stars", "film"])
         for i in range(360):
@@ -313,15 +313,15 @@ def test_a_csv_of_ones_own_from_data_to_predict(tmp_path, tiny_encoder):
             writer.writerow([f"the film {words[label]} and it was {i}", label, f"film {i // 9}"])
     own = ["--set", "data.text=body", "--set", "data.label=stars"]
     shared = ["--set", f"encoder=path:{tiny_encoder}", "--set", "text.max_tokens=32", *own]
-    found = json.loads(call("data", tmp_path / "my.csv", *shared, "--json", "--png", tmp_path / "my.png"))
+    found = json.loads(call("data", tmp_path / "my 😀.csv", *shared, "--json", "--png", tmp_path / "my.png"))
     assert found["parts"]["train"]["classes"] == {"bad": 120, "good": 120, "so": 120}
     assert (tmp_path / "my.png").stat().st_size > 1000
-    assert "bad" in call("data", tmp_path / "my.csv", *shared)
+    assert "bad" in call("data", tmp_path / "my 😀.csv", *shared)
     recipe = tmp_path / "mine.yaml"
     recipe.write_text(
         f"""# Mine
 encoder: path:{tiny_encoder}
-data: {{source: csv, train: {tmp_path / "my.csv"}, text: body, label: stars, labels: [bad, so, good], group: film}}
+data: {{source: csv, train: {tmp_path / "my 😀.csv"}, text: body, label: stars, labels: [bad, so, good], group: film}}
 text: {{max_tokens: 32}}
 train: {{epochs: 8, learning_rate: 1e-2, batch_tokens: 256, precision: float32, class_weight: balanced}}
 export: {{verify_examples: 20, budget: {{int8_flips: 0.2, int8_accuracy_drop: 0.2}}}}

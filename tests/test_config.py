@@ -48,6 +48,9 @@ def test_an_empty_recipe_is_the_defaults(recipe):
 
 def test_a_section_with_nothing_in_it_is_the_defaults(recipe):
     assert load_config(recipe("train:\n  # epochs: 3\ntext:\n"), ["train.epochs=4"]).train.epochs == 4
+    path = recipe("export:\n  budget:\n    # int8_flips: 0.5\n")
+    assert load_config(path) == Config()
+    assert load_config(path, ["export.budget.int8_flips=0.02"]).export.budget.int8_flips == 0.02
 
 
 def test_scientific_notation_is_a_number_as_in_yaml_1_2(recipe):

@@ -43,6 +43,14 @@ def test_a_wrong_version_names_the_command(versions):
     assert finding.advice == "pip install 'keras<4,>=3.15.1'"
 
 
+def test_a_file_that_a_cache_links_to_counts_once(monkeypatch, tmp_path):
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    (tmp_path / "blob").write_bytes(b"0" * 3_000_000)
+    (tmp_path / "snapshot").symlink_to(tmp_path / "blob")
+    (finding,) = [f for f in doctor._caches() if "HF_HOME" in f.found]
+    assert finding.found.endswith(", 3 MB")
+
+
 def test_two_tensorflows_are_a_fault(versions):
     versions["tensorflow-cpu"] = "2.21.0"
     (finding,) = of("tensorflow", doctor._packages())

@@ -49,9 +49,10 @@ def test_evaluate_writes_what_it_says(tiny_run, tmp_path):
     assert json.loads((run / "metrics.json").read_text()) == result
     assert result["reviews"] == 100
     assert result["origin"] == "official IMDb test split"
+    assert b"\r" not in (run / "predictions.csv").read_bytes()
     with (run / "predictions.csv").open(newline="", encoding="utf-8") as handle:
         rows = list(csv.DictReader(handle))
-    assert np.mean([row["label"] == row["predicted"] for row in rows]) == result["accuracy"]
+    assert np.mean([row["true_label"] == row["predicted_label"] for row in rows]) == result["accuracy"]
     assert all(abs(float(row["p_negative"]) + float(row["p_positive"]) - 1) < 1e-5 for row in rows)
     assert evaluate(run, "validation")["reviews"] == 40
     assert json.loads((run / "metrics.json").read_text()) == result

@@ -79,6 +79,22 @@ def test_upper_case_names_are_read_as_others(tmp_path):
     assert source_of(str(tmp_path / "z.zip")) == "csv"
 
 
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("a.csv", "csv"),
+        ("a.b.TSV", "tsv"),
+        ("a.jsonl.gz", "jsonl"),
+        ("a.csv.yaml", None),
+        ("a.csv.txt", None),
+        ("csv", None),
+        ("a.gz", None),
+    ],
+)
+def test_the_last_suffix_says_what_a_file_is(name, kind):
+    assert source_of(name) == kind
+
+
 def test_labels_that_are_bytes_in_parquet_are_read_as_utf8(tmp_path):
     table = pyarrow.table({"text": ["a", "b"], "label": pyarrow.array(["schön".encode(), b"bad"], pyarrow.binary())})
     pyarrow.parquet.write_table(table, tmp_path / "a.parquet")

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import huggingface_hub
@@ -125,6 +126,18 @@ def test_what_was_fetched_is_recorded(tmp_path, monkeypatch):
     load_encoder(uri)
 
 
+def test_without_tensorflow_the_files_alone_are_recorded(tmp_path, monkeypatch):
+    monkeypatch.setenv("TFSENT_OFFLINE", "1")
+    hugging_face_cache(tmp_path)
+    with monkeypatch.context() as barred:
+        barred.setitem(sys.modules, "tensorflow_text", None)
+        encoder = load_encoder("hf:owner/name")
+    record = hubs.read_record("hf:owner/name")
+    assert record["files"] == encoder.provenance["files"]
+    assert record["fingerprint"] == []
+    assert check_encoder("hf:owner/name")["difference"] is None
+
+
 @pytest.mark.parametrize("name", ["model.safetensors", "vocab.txt", "config.json"])
 def test_a_file_that_changed_since_is_an_error(tmp_path, monkeypatch, name):
     monkeypatch.setenv("TFSENT_OFFLINE", "1")
@@ -177,6 +190,7 @@ def test_folders_of_ones_own_are_not_recorded(tiny_encoder):
         ("kagle:a/b", "`tfsent encoders ls` lists some.. Did you mean kaggle:…?"),
         ("keras:bert_tiny_en", "no preset of BERT, .* in KerasHub. Did you mean keras:bert_tiny_en_uncased?"),
         ("keras:qqq", "keras:qqq is no preset of BERT, DistilBERT or ELECTRA in KerasHub. Expected one of: all_minilm"),
+        ("kaggle:kaggle://o/bert/tensorFlow2/tiny", "kaggle:kaggle://o/bert/tensorFlow2/tiny is no handle. Expected"),
         ("kaggle:google/bert", "kaggle:google/bert is no handle. Expected OWNER/MODEL/FRAMEWORK/VARIATION"),
     ],
 )

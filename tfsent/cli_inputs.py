@@ -46,7 +46,7 @@ def data_command(source: str, overrides: tuple[str, ...], png: Path | None, as_j
     from tfsent.config import source_of
 
     own = source_of(source)
-    given = [f"data.source={own}", f"data.train={json.dumps(source)}"] if own else []
+    given = [f"data.source={own}", f"data.train={json.dumps(source, ensure_ascii=False)}"] if own else []
     config = resolve_config("imdb" if own else source, (*given, *overrides))
     from tfsent.console import load_tensorflow, say
 

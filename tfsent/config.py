@@ -75,6 +75,12 @@ def is_encoder(uri: str) -> bool:
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _may_be_empty(cls, tree: Any) -> Any:
+        """`train:` with every key commented out is an empty section, not a fault."""
+        return {} if tree is None else tree
+
 
 class DataConfig(_Section):
     """Which reviews, and how they are split. Where a number of reviews is asked for, 0.1 is a tenth of them."""
@@ -290,11 +296,12 @@ def source_of(path: str) -> str | None:
         return None
     if Path(path).is_dir():
         return "folder"
-    suffixes = Path(path.lower()).suffixes[-2:]
-    kinds = [suffix[1:] for suffix in suffixes if suffix[1:] in FILE_SOURCES]
-    if kinds:
-        return kinds[-1]
-    return _kind_in_zip(path) if suffixes[-1:] == [".zip"] else None
+    name = Path(path.lower())
+    packed = name.suffix in (".gz", ".zip")
+    kind = (Path(name.stem) if packed else name).suffix[1:]
+    if kind in FILE_SOURCES:
+        return kind
+    return _kind_in_zip(path) if name.suffix == ".zip" else None
 
 
 def _kind_in_zip(path: str) -> str | None:
@@ -328,8 +335,6 @@ def load_config(recipe: str | Path, overrides: Sequence[str] = ()) -> Config:
     tree = {} if tree is None else tree
     if not isinstance(tree, dict):
         raise ConfigError(f"{path}: expected sections such as `train:`. Received: {_shown(tree)}.")
-    # `train:` with every key commented out is an empty section, not a fault.
-    tree = {key: {} if value is None and _is_section(key) else value for key, value in tree.items()}
     for override in overrides:
         _apply(tree, override)
     try:
@@ -350,7 +355,9 @@ def _apply(tree: dict[str, Any], override: str) -> None:
         raise ConfigError(f"--set expects section.key=value, such as train.epochs=2. Received: {override!r}.")
     *sections, last = key.strip().split(".")
     for section in sections:
-        inner = tree.setdefault(section, {})
+        if tree.get(section) is None:
+            tree[section] = {}
+        inner = tree[section]
         if not isinstance(inner, dict):
             raise ConfigError(f"--set {override}: {section!r} is a value and not a section.")
         tree = inner

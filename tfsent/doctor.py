@@ -155,7 +155,8 @@ def _caches() -> Iterator[Finding]:
         "TFHUB_CACHE_DIR": Path(os.environ.get("TFHUB_CACHE_DIR") or assets.cache_dir() / "tfhub"),
     }
     for name, folder in folders.items():
-        size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else 0
+        # Hugging Face's cache links to every file from each revision that has it.
+        size = sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else 0
         yield Finding("cache", "ok", f"{name}: {folder}, {size / 1e6:,.0f} MB")
     place = next(path for path in (assets.cache_dir(), *assets.cache_dir().parents) if path.exists())
     free = shutil.disk_usage(place).free / 1e9

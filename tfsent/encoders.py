@@ -6,6 +6,7 @@ quantisation need not know where it came from.
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -109,7 +110,9 @@ def load_encoder(uri: str, say: Callable[[str], None] = lambda line: None, *, as
     }
     encoder = Encoder(found.backbone, found.vocabulary, _casing(found, place.folder), provenance)
     if hubs.is_new(uri):
-        hubs.remember(uri, place, files, encoder.fingerprint())
+        # The sentence is tokenised by TensorFlow, and training on JAX goes without.
+        fingerprint = encoder.fingerprint() if importlib.util.find_spec("tensorflow_text") else []
+        hubs.remember(uri, place, files, fingerprint)
     return encoder
 
 

@@ -31,6 +31,11 @@ def first_line(error: Exception) -> str:
     return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
+def last_line(said: str) -> str:
+    """What a child process said last on standard error: where its own error is."""
+    return next((line.strip() for line in reversed(said.splitlines()) if line.strip()), "it said nothing")
+
+
 class ConfigError(TfsentError):
     """A recipe or a --set is wrong."""
 

@@ -90,8 +90,8 @@ def _roc_auc(probabilities: np.ndarray, labels: np.ndarray) -> float:
 
 def _write_predictions(path: Path, reviews: Reviews, probabilities: np.ndarray) -> None:
     with runs.replacing(path) as staged, staged.open("w", encoding="utf-8", newline="") as out:
-        writer = csv.writer(out)
-        writer.writerow(["label", "predicted", *(f"p_{name}" for name in reviews.label_names), "text"])
+        writer = csv.writer(out, lineterminator="\n")
+        writer.writerow(["true_label", "predicted_label", *(f"p_{name}" for name in reviews.label_names), "text"])
         for text, label, row in zip(reviews.texts, reviews.labels, probabilities, strict=True):
             names = reviews.label_names[label], reviews.label_names[int(row.argmax())]
             writer.writerow([*names, *(f"{p:.6f}" for p in row), text])

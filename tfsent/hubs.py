@@ -182,7 +182,7 @@ def _fetch_kaggle(handle: str) -> Place:
     from kagglehub.handle import parse_model_handle
 
     try:
-        parsed = parse_model_handle(handle.removeprefix("kaggle://"))
+        parsed = parse_model_handle(handle)
     except ValueError as error:
         raise EncoderError(
             f"kaggle:{handle} is no handle. Expected OWNER/MODEL/FRAMEWORK/VARIATION, with /VERSION or without, such "

@@ -18,7 +18,7 @@ from tfsent.encoders import Encoder, load_encoder
 from tfsent.errors import ConfigError
 from tfsent.model import build_classifier
 from tfsent.optimizer import chance_loss, class_weights, compile_model
-from tfsent.tokens import Tokens, load_tokens
+from tfsent.tokens import Tokens, load_tokens, truncated
 from tfsent.vocabulary import TextSpec
 from tfsent.xla import choose_jit
 
@@ -154,15 +154,14 @@ def describe(material: Material, plan: BatchPlan) -> None:
     )
     text = material.config.text
     room = text.max_tokens - 2
-    over = np.maximum(tokens.review_lengths - room, 0)
-    share = float(np.mean(over > 0))
+    reviews_cut, tokens_lost = truncated(tokens.review_lengths, text.max_tokens)
     if text.truncation == "windows":
         say(
-            f"{share:.1%} of the reviews are longer than {room} tokens and make {len(tokens):,} windows in all. "
+            f"{reviews_cut:.1%} of the reviews are longer than {room} tokens and make {len(tokens):,} windows in all. "
             "Accuracy is of windows while training, and of reviews in `tfsent evaluate`."
         )
-    elif share:
+    elif reviews_cut:
         say(
-            f"{share:.1%} of the reviews are cut to {room} tokens ({text.truncation}); "
-            f"{over.sum() / max(tokens.review_lengths.sum(), 1):.1%} of all tokens are lost."
+            f"{reviews_cut:.1%} of the reviews are cut to {room} tokens ({text.truncation}); "
+            f"{tokens_lost:.1%} of all tokens are lost."
         )

@@ -74,7 +74,7 @@ def print_encoder(result: dict[str, Any]) -> None:
     for name, digest in result["files"].items():
         click.echo(f"{'SHA-256':<20} {digest}  {name}")
     if result["difference"] is None and is_hub(result["uri"]):
-        click.echo("It was fetched and recorded just now: from here on it is compared with that.")
+        click.echo("No encoding of it was recorded before. From here on its files are compared with those of now.")
     elif result["difference"] is None:
         click.echo("Nothing was recorded of it to compare with: it is a folder of your own.")
     else:
@@ -155,7 +155,7 @@ def print_parity(result: dict[str, Any]) -> None:
         (
             a["artifact"],
             f"{a['megabytes']:.1f}",
-            f"{a['max_difference']:.1e}",
+            "–" if a["max_difference"] is None else f"{a['max_difference']:.1e}",
             f"{a['flips']:.2%}",
             f"{a['accuracy']:.2%}",
             f"{0.0 - a['accuracy_drop'] * 100:+.2f} pt",

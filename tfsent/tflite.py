@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tfsent import runs
-from tfsent.errors import ExportError
+from tfsent.errors import ExportError, last_line
 
 if TYPE_CHECKING:
     from tfsent.predictors import KerasPredictor
@@ -43,10 +43,9 @@ def write_tflite(predictor: KerasPredictor, folder: Path) -> None:
             command = [sys.executable, "-P", "-m", "tfsent.tflite", str(source), str(target), precision]
             done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
             if done.returncode or not target.is_file():
-                lines = [line for line in done.stderr.splitlines() if line.strip()]
                 raise ExportError(
                     f"TensorFlow's converter failed on the {precision} file (exit code {done.returncode}): "
-                    f"{lines[-1] if lines else 'it said nothing'}"
+                    f"{last_line(done.stderr)}"
                 )
 
 

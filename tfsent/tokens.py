@@ -117,6 +117,17 @@ def load_tokens(reviews: Reviews, spec: TextSpec, vocabulary: Sequence[str]) -> 
     return tokens
 
 
+def truncated(review_lengths: np.ndarray, max_tokens: int) -> tuple[float, float]:
+    """Shares of the reviews and of their tokens that `max_tokens`, [CLS] and [SEP] among them, has no room for.
+
+    Args:
+        review_lengths: the reviews' own tokens, `int32[reviews]`.
+        max_tokens: of a row.
+    """
+    over = np.maximum(review_lengths - (max_tokens - 2), 0)
+    return float(np.mean(over > 0)), float(over.sum() / max(review_lengths.sum(), 1))
+
+
 def tokenize_all(tokenizer: Tokenizer, texts: Sequence[str], batch: int = 1024) -> Tokens:
     """Run the text graph over all texts, on all cores, once."""
     spool, row_lengths, owners, review_lengths = Spool(), array("i"), array("i"), array("i")

@@ -7,6 +7,7 @@ ai-edge-litert. A file that only loads has proved nothing.
 from __future__ import annotations
 
 import json
+import math
 import os
 import statistics
 import subprocess
@@ -21,7 +22,7 @@ import numpy as np
 from tfsent.config import BudgetConfig
 from tfsent.console import Meter
 from tfsent.data import Reviews
-from tfsent.errors import ExportError
+from tfsent.errors import ExportError, last_line
 from tfsent.predictors import TFLitePredictor
 
 
@@ -119,8 +120,10 @@ def verify_savedmodel(folder: Path, truth: Truth, budget: BudgetConfig) -> Parit
             command, capture_output=True, text=True, errors="replace", env=environment, cwd=scratch, check=False
         )
         if done.returncode or not out.is_file():
-            lines = [line for line in done.stderr.splitlines() if line.strip()]
-            raise ExportError(f"The SavedModel does not run in a process of its own: {lines[-1] if lines else ''}")
+            raise ExportError(
+                f"The SavedModel does not run in a process of its own (exit code {done.returncode}): "
+                f"{last_line(done.stderr)}"
+            )
         with np.load(out) as result:
             probabilities, seconds = result["probabilities"], result["seconds"].tolist()
     return compare("savedmodel", folder, probabilities, seconds, truth, budget)
@@ -143,7 +146,13 @@ def report(parities: list[Parity], truth: Truth) -> dict[str, Any]:
         "trained_model_accuracy": truth.accuracy,
         "threads": os.cpu_count(),
         "artifacts": [
-            {**asdict(parity), "faults": list(parity.faults), "passed": parity.passed} for parity in parities
+            {
+                **asdict(parity),
+                # JSON has no NaN, and strict readers refuse the whole file for one.
+                "max_difference": parity.max_difference if math.isfinite(parity.max_difference) else None,
+                "passed": parity.passed,
+            }
+            for parity in parities
         ],
     }
 
