@@ -25,6 +25,7 @@ format: $(VENV)/installed-dev
 
 docs: $(VENV)/installed-dev
 	$(VENV)/bin/python -c "from pathlib import Path; from tfsent import catalogue; catalogue.write_markdown(Path('configs/README.md'))"
+	$(VENV)/bin/python -c "from tfsent import keys; print(keys.markdown(), end='')" > configs/KEYS.md
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

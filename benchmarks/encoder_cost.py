@@ -59,7 +59,7 @@ def write_encoder(folder: Path, layers: int, hidden: int, heads: int, vocabulary
 def measure(encoder: Path, folder: Path, reviews: object) -> dict[str, float]:
     import numpy as np
 
-    from tfsent import predictors, runs, tflite
+    from tfsent import predictors, tflite
     from tfsent.batching import BatchPlan, token_feed
     from tfsent.config import ModelConfig, TextConfig, TrainConfig
     from tfsent.devices import choose_precision, find_devices
@@ -69,6 +69,7 @@ def measure(encoder: Path, folder: Path, reviews: object) -> dict[str, float]:
     from tfsent.prepare import text_spec
     from tfsent.text import Tokenizer
     from tfsent.tokens import tokenize_all
+    from tfsent.vocabulary import write_labels
 
     loaded = load_encoder(f"path:{encoder}")
     tokenizer = Tokenizer(text_spec(TextConfig(max_tokens=TOKENS), loaded), loaded.vocabulary)
@@ -91,7 +92,7 @@ def measure(encoder: Path, folder: Path, reviews: object) -> dict[str, float]:
     (folder / "model").mkdir()
     as_float32(model).save(folder / "model" / "model.keras")
     tokenizer.save(folder / "model")
-    runs.write_labels(folder / "model", ("negative", "positive"))
+    write_labels(folder / "model", ("negative", "positive"))
     tflite.write_tflite(predictors.KerasPredictor(folder), folder / "mobile")
     answer = predictors.TFLitePredictor(folder / "mobile" / "model-int8.tflite")
     answer.predict(list(reviews.texts[:ANSWERS]))

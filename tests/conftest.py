@@ -217,7 +217,7 @@ def tiny_csv_settings(tiny_settings: list[str], tmp_path_factory: pytest.TempPat
 @pytest.fixture(scope="session")
 def tiny_run(tmp_path_factory: pytest.TempPathFactory, tiny_settings: list[str]) -> Path:
     """A finished run of a tiny model. Tests only read it; those that write copy it first."""
-    from tfsent.config import load_config
+    from tfsent.recipes import load_config
     from tfsent.train import train
 
     run = tmp_path_factory.mktemp("runs") / "tiny"

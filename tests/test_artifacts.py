@@ -15,14 +15,15 @@ from conftest import write_electra
 
 import tfsent
 from tfsent import bundle, verify
-from tfsent.config import BudgetConfig, load_config
+from tfsent.config import BudgetConfig
 from tfsent.data import Reviews, load_reviews
 from tfsent.encoders import load_encoder
 from tfsent.errors import ArtifactError, ExportError, RunError
 from tfsent.predictors import KerasPredictor, SavedModelPredictor, TFLitePredictor
+from tfsent.recipes import load_config
 from tfsent.tables import print_parity
 from tfsent.train import train
-from tfsent.verify import Truth, compare, report
+from tfsent.verify import Reference, compare, report
 
 TEXTS = [
     "good great film",
@@ -238,19 +239,19 @@ def test_a_savedmodel_with_damaged_variables_does_not_pass(mine):
     raw[len(raw) // 2] ^= 0xFF
     data.write_bytes(raw)
     with pytest.raises(ExportError, match="The SavedModel does not run in a process of its own"):
-        verify.verify_savedmodel(mine / "export/serving/1", truth_of(mine), BudgetConfig())
+        verify.verify_savedmodel(mine / "export/serving/1", reference_of(mine), BudgetConfig())
 
 
 def test_a_savedmodel_of_another_model_does_not_pass(run):
-    honest = truth_of(run)
-    other = Truth(honest.reviews, honest.probabilities[::-1])
+    honest = reference_of(run)
+    other = Reference(honest.reviews, honest.probabilities[::-1])
     parity = verify.verify_savedmodel(run / "export/serving/1", other, BudgetConfig())
     assert not parity.passed
 
 
-def truth_of(run):
+def reference_of(run):
     reviews = load_reviews(run / "heldout" / "test.jsonl.gz").take(np.arange(8))
-    return Truth(reviews, KerasPredictor(run).probabilities(reviews.texts))
+    return Reference(reviews, KerasPredictor(run).probabilities(reviews.texts))
 
 
 def test_an_op_that_is_not_allowed_fails_as_on_a_server(run, tmp_path):
@@ -265,7 +266,7 @@ def test_an_op_that_is_not_allowed_fails_as_on_a_server(run, tmp_path):
     )
     tf.saved_model.save(module, str(tmp_path / "custom"), signatures=module.f)
     with pytest.raises(ExportError, match=r"process of its own \(exit code 1\): .*(not registered|TFText)"):
-        verify.verify_savedmodel(tmp_path / "custom", truth_of(run), BudgetConfig())
+        verify.verify_savedmodel(tmp_path / "custom", reference_of(run), BudgetConfig())
 
 
 def test_the_serving_process_has_no_keras_in_it(run, tmp_path):
@@ -290,7 +291,7 @@ def test_no_code_beside_a_run_is_run(run, tmp_path, monkeypatch):
     for name in ("tempfile", "tensorflow", "numpy"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit('run!')")
     monkeypatch.chdir(tmp_path)
-    assert verify.verify_savedmodel(run / "export/serving/1", truth_of(run), BudgetConfig()).passed
+    assert verify.verify_savedmodel(run / "export/serving/1", reference_of(run), BudgetConfig()).passed
     from tfsent import tflite
 
     tflite.write_tflite(KerasPredictor(run), tmp_path / "mobile")
@@ -324,14 +325,14 @@ def test_budgets_are_held(tmp_path, capsys, artifact, change, faults):
     (tmp_path / "file").write_bytes(b"x" * 1500)
     probabilities = TRAINED + np.array([[0, 0], [0, 0], [0, 0], [-change, change]], np.float32)
     parity = compare(
-        artifact, tmp_path / "file", probabilities, [0.001, 0.003, 0.002], Truth(REVIEWS, TRAINED), BudgetConfig()
+        artifact, tmp_path / "file", probabilities, [0.001, 0.003, 0.002], Reference(REVIEWS, TRAINED), BudgetConfig()
     )
     assert parity.passed is (not faults)
     for fault in faults:
         assert any(fault in found for found in parity.faults), parity.faults
-    written = json.loads(json.dumps(report([parity], Truth(REVIEWS, TRAINED)), allow_nan=False))["artifacts"][0]
+    written = json.loads(json.dumps(report([parity], Reference(REVIEWS, TRAINED)), allow_nan=False))["artifacts"][0]
     assert (written["max_difference"] is None) is bool(np.isnan(change))
-    print_parity(report([parity], Truth(REVIEWS, TRAINED)))
+    print_parity(report([parity], Reference(REVIEWS, TRAINED)))
     assert ("–" in capsys.readouterr().out) is bool(np.isnan(change))
     assert parity.megabytes == 0.0015
     assert parity.latency_ms == pytest.approx(2)

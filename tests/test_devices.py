@@ -16,10 +16,11 @@ from click.testing import CliRunner
 
 from tfsent import devices
 from tfsent.cli import main
-from tfsent.config import ExportConfig, TrainConfig, load_config
+from tfsent.config import ExportConfig, TrainConfig
 from tfsent.devices import Devices, choose_precision, find_devices, load_backend
 from tfsent.errors import ConfigError
 from tfsent.predictors import KerasPredictor
+from tfsent.recipes import load_config
 
 HERE = Path(__file__).parent
 # A rate at which rounding stays rounding: at a higher one, training a tiny model is chaotic.

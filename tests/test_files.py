@@ -14,9 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tfsent import files
-from tfsent.config import DataConfig, source_of
+from tfsent.config import DataConfig
 from tfsent.errors import DataError
 from tfsent.files import Faults, Row, find_files, read_files
+from tfsent.recipes import source_of
 
 GOOD = [("good film", "pos"), ('a "fine", film\nin two lines', "pos"), ("bad plot", "neg"), ("é 日本 ☃", "neg")]
 

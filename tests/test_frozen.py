@@ -5,11 +5,12 @@ import numpy as np
 import pytest
 
 from tfsent import frozen, prepare
-from tfsent.config import TrainConfig, load_config
+from tfsent.config import TrainConfig
 from tfsent.devices import Devices, find_devices
 from tfsent.encoders import load_encoder
 from tfsent.errors import ConfigError
 from tfsent.predictors import KerasPredictor
+from tfsent.recipes import load_config
 from tfsent.train import train
 
 HEAD = ["train.freeze_encoder=true", "train.learning_rate=3e-2", "train.epochs=20", "model.hidden_units=[6]"]

@@ -10,11 +10,13 @@ from tfsent.config import TrainConfig
 from tfsent.keeper import Keeper, Progress
 from tfsent.signals import Asked
 
+DEVICES = SimpleNamespace(is_chief=False, agree=lambda number: number)
+
 
 @pytest.fixture
 def keeper(tmp_path):
     plan = BatchPlan(np.array([4]), 64, epochs=5)
-    keeper = Keeper(tmp_path, TrainConfig(early_stopping_patience=2), plan, Progress(), Asked(), writes=False)
+    keeper = Keeper(tmp_path, TrainConfig(early_stopping_patience=2), plan, Progress(), Asked(), devices=DEVICES)
     keeper._model = SimpleNamespace(weights=[], optimizer=SimpleNamespace(use_ema=False))
     return keeper
 

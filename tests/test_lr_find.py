@@ -7,17 +7,11 @@ import pytest
 from click.testing import CliRunner
 
 from tfsent.cli import main
-from tfsent.config import load_config
 from tfsent.errors import TrainingError
-from tfsent.lr_find import HIGHEST, LAG, LOWEST, Sweep, find_rate, smooth, suggest
+from tfsent.lr_find import HIGHEST, LAG, LOWEST, find_rate, smooth, suggest
+from tfsent.recipes import load_config
 
 RATES = LOWEST * (HIGHEST / LOWEST) ** (np.arange(100) / 99)
-
-
-def test_the_rate_rises_by_equal_factors():
-    sweep = Sweep(5)
-    rates = [float(sweep(step)) for step in range(5)]
-    assert rates == pytest.approx([1e-6, 1e-5, 1e-4, 1e-3, 1e-2], rel=1e-4)
 
 
 def test_smoothing_starts_without_a_pull():
@@ -53,6 +47,8 @@ def test_a_tiny_model_is_swept_from_the_command_line(tiny_settings, tmp_path):
     assert done.exit_code == 0, done.output
     result = json.loads(done.stdout)
     assert LOWEST < result["suggestion"] < HIGHEST
+    steps = np.diff(np.log(result["rates"]))
+    assert steps == pytest.approx([np.log(HIGHEST / LOWEST) / 199] * len(steps))
     assert len(result["rates"]) == len(result["losses"]) == len(result["smoothed"]) <= 200
     assert png.read_bytes().startswith(b"\x89PNG")
 
@@ -64,6 +60,8 @@ def test_with_a_frozen_encoder_the_head_alone_is_swept(tiny_settings, monkeypatc
     with pytest.raises(TrainingError, match="The loss never fell"):
         find_rate(load_config("smoke", settings), 60)
     assert [model.name for model in swept] == ["head"] * 60
+    schedule = swept[0].optimizer._learning_rate
+    assert [float(schedule(step)) for step in (0, 59)] == pytest.approx([LOWEST, HIGHEST], rel=1e-4)
 
 
 @pytest.mark.parametrize("name", ["sweep.pdf", "folder.png"])

@@ -6,7 +6,7 @@ import pytest
 
 from tfsent.config import ModelConfig
 from tfsent.encoders import load_encoder
-from tfsent.model import MaskedMean, as_float32, build_classifier
+from tfsent.model import as_float32, build_classifier
 
 
 @pytest.fixture(scope="module")
@@ -48,9 +48,14 @@ def test_poolings_are_what_they_say(encoder):
         np.testing.assert_allclose(model(inputs_of(ROWS, 6)).numpy(), pooled @ kernel + bias, atol=1e-5)
 
 
-def test_the_mean_of_nothing_is_finite():
-    mean = MaskedMean()(np.ones((1, 4, 2), np.float32), np.zeros((1, 4), bool))
-    assert np.isfinite(np.asarray(mean)).all()
+def test_the_mean_of_bfloat16_is_taken_in_float32(encoder):
+    """A bfloat16 count or sum stops growing at 256 by ones."""
+    model = build_classifier(encoder.rebuilt(dropout=0.0, dtype="mixed_bfloat16"), ModelConfig(), 2)
+    pooling = model.get_layer("pooling")
+    sequence = np.ones((1, 500, 16), np.float32)
+    mean = pooling(keras.ops.cast(sequence, "bfloat16"), mask=np.ones((1, 500), bool))
+    assert keras.backend.standardize_dtype(mean.dtype) == "float32"
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(mean), 1.0)
 
 
 @pytest.mark.parametrize("classes", [2, 5])

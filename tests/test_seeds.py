@@ -9,10 +9,10 @@ import statistics
 import pytest
 from click.testing import CliRunner
 
-from tfsent import runs, seeds, tables
+from tfsent import seeds, staging, tables
 from tfsent.cli import main
-from tfsent.config import load_config
 from tfsent.errors import Interrupted, Preempted, RunError, TrainingError
+from tfsent.recipes import load_config
 from tfsent.seeds import train_seeds
 from tfsent.signals import after_the_step
 
@@ -149,7 +149,7 @@ def test_a_signal_as_a_seed_ends_is_not_lost(again, monkeypatch, number, error):
 
 def test_one_process_at_a_time(again):
     config, run = again
-    with runs.in_use(run.parent / "run.seeds"), pytest.raises(RunError, match="Another process is at work in"):
+    with staging.in_use(run.parent / "run.seeds"), pytest.raises(RunError, match="Another process is at work in"):
         train_seeds(config, run, [1, 2])
 
 

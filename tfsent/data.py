@@ -25,7 +25,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tfsent import runs, sources
+from tfsent import sources, staging
 from tfsent.config import DataConfig
 from tfsent.console import QUIET_SECONDS
 from tfsent.errors import DataError
@@ -113,21 +113,8 @@ def load_splits(config: DataConfig, say: Say = lambda line: None) -> Splits:
     parts = load_parts(config, say)
     train, rng = parts["train"], np.random.default_rng(config.seed)
     _require_apart(parts, config)
-    if "test" in parts:
-        test = parts["test"]
-        if config.test_examples is not None:
-            chosen, _ = split(test, _count(config.test_examples, test), rng, "data.test_examples")
-            test = test.take(chosen, f"{len(chosen):,} reviews drawn from the {test.origin}")
-    else:
-        test, train = _hold_out(train, config.test_examples, rng, "data.test_examples", config)
-    if "validation" in parts:
-        validation = parts["validation"]
-        if config.validation_examples is not None:
-            wanted = _count(config.validation_examples, validation)
-            chosen, _ = split(validation, wanted, rng, "data.validation_examples")
-            validation = validation.take(chosen, f"{len(chosen):,} reviews drawn from the {validation.origin}")
-    else:
-        validation, train = _hold_out(train, config.validation_examples, rng, "data.validation_examples", config)
+    test, train = _held_out("test", parts, train, config.test_examples, rng, config)
+    validation, train = _held_out("validation", parts, train, config.validation_examples, rng, config)
     if config.train_examples is not None:
         chosen, _ = split(train, _count(config.train_examples, train), rng, "data.train_examples")
         train = train.take(chosen)
@@ -274,6 +261,25 @@ def _count(wanted: float | None, reviews: Reviews) -> int:
     return wanted if isinstance(wanted, int) else max(1, round(wanted * len(reviews)))
 
 
+def _held_out(
+    name: str,
+    parts: dict[str, Reviews],
+    train: Reviews,
+    wanted: float | None,
+    rng: np.random.Generator,
+    config: DataConfig,
+) -> tuple[Reviews, Reviews]:
+    """The reviews of a split that is not learnt from, and what is left of train."""
+    key = f"data.{name}_examples"
+    if name not in parts:
+        return _hold_out(train, wanted, rng, key, config)
+    part = parts[name]
+    if wanted is not None:
+        chosen, _ = split(part, _count(wanted, part), rng, key)
+        part = part.take(chosen, f"{len(chosen):,} reviews drawn from the {part.origin}")
+    return part, train
+
+
 def _hold_out(
     reviews: Reviews, wanted: float | None, rng: np.random.Generator, key: str, config: DataConfig
 ) -> tuple[Reviews, Reviews]:
@@ -331,7 +337,7 @@ def _require_classes(reviews: Reviews, name: str) -> None:
 
 def save_reviews(reviews: Reviews, path: Path) -> None:
     """Write reviews as gzipped JSON lines, first line the label names and the origin."""
-    with runs.replacing(path) as staged, gzip.open(staged, "wt", encoding="utf-8", compresslevel=5) as out:
+    with staging.replacing(path) as staged, gzip.open(staged, "wt", encoding="utf-8", compresslevel=5) as out:
         out.write(json.dumps({"label_names": reviews.label_names, "origin": reviews.origin}) + "\n")
         for text, label in zip(reviews.texts, reviews.labels.tolist(), strict=True):
             out.write(json.dumps({"text": text, "label": label}) + "\n")

@@ -19,7 +19,7 @@ import numpy as np
 
 from tfsent import bert, catalogue, hubs
 from tfsent.errors import EncoderError, first_line
-from tfsent.layout import Checkpoint, read_json
+from tfsent.layout import PretrainedWeights, read_json
 from tfsent.layout_huggingface import read_huggingface
 from tfsent.model import load_classifier
 from tfsent.vocabulary import TextSpec, check_vocabulary, read_text_files
@@ -174,7 +174,7 @@ def _open(folder: Path, *, must_be_run: bool) -> _Found:
     return _from_checkpoint(read_huggingface(folder), folder)
 
 
-def _from_checkpoint(found: Checkpoint, folder: Path) -> _Found:
+def _from_checkpoint(found: PretrainedWeights, folder: Path) -> _Found:
     backbone = bert.build(
         found.arrays,
         num_heads=found.heads,

@@ -19,6 +19,9 @@ only place where an error becomes an exit code.
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 
 class TfsentError(Exception):
     """Base of all errors raised on purpose."""
@@ -29,6 +32,13 @@ class TfsentError(Exception):
 def first_line(error: Exception) -> str:
     """What a library's exception says, without the paragraphs that some add."""
     return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """The known word that is nearest to an unknown one, else all of them, as a sentence with a space before it."""
+    known = list(known)
+    near = difflib.get_close_matches(word, known, n=1)
+    return f" Did you mean {near[0]!r}?" if near else f" Expected one of: {', '.join(known)}."
 
 
 def last_line(said: str) -> str:

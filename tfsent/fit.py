@@ -20,7 +20,7 @@ from tfsent.console import say
 from tfsent.devices import memory_explained
 from tfsent.errors import Preempted, RunError, TrainingError
 from tfsent.keeper import Keeper, StoppedError
-from tfsent.signals import Asked, after_the_step
+from tfsent.signals import after_the_step
 from tfsent.watch import Watch
 
 
@@ -65,7 +65,11 @@ def fit(model: keras.Model, feed: Feed, validation: Feed, keeper: Keeper, watch:
                 )
         except StoppedError:
             keeper.average(model)
-            return _stopped(keeper.asked, keeper)
+            if keeper.asked.by == signal.SIGTERM:
+                raise Preempted(
+                    f"SIGTERM came. A checkpoint was written; go on with: tfsent train --resume {keeper.run}"
+                ) from None
+            return True
         except Preempted:  # a second SIGTERM, before the step was done
             raise
         except TrainingError as error:
@@ -91,7 +95,7 @@ def _reader(feed: Feed) -> Any:
 
 def _board(keeper: Keeper) -> list[keras.callbacks.Callback]:
     # Keras writes TensorBoard's files through TensorFlow, which a machine with JAX alone has not.
-    if not keeper.writes or importlib.util.find_spec("tensorflow") is None:
+    if not keeper.devices.is_chief or importlib.util.find_spec("tensorflow") is None:
         return []
     return [keras.callbacks.TensorBoard(str(keeper.run / "tensorboard"), write_graph=False)]
 
@@ -109,12 +113,6 @@ def _finish_epoch(model: keras.Model, validation: Any, keeper: Keeper, watch: Wa
     callbacks.on_epoch_begin(epoch)
     found = model.evaluate(validation, verbose=0, return_dict=True, callbacks=callbacks)
     callbacks.on_epoch_end(epoch, {**logs, **{f"val_{name}": value for name, value in found.items()}})
-
-
-def _stopped(asked: Asked, keeper: Keeper) -> bool:
-    if asked.by == signal.SIGTERM:
-        raise Preempted(f"SIGTERM came. A checkpoint was written; go on with: tfsent train --resume {keeper.run}")
-    return True
 
 
 @contextlib.contextmanager

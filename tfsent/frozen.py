@@ -8,7 +8,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from tfsent import kept
+from tfsent import cache
 from tfsent.batching import BatchPlan, Feed
 from tfsent.console import Meter
 from tfsent.data import Reviews
@@ -69,7 +69,7 @@ def _features(material: Material, encoder: keras.Model, reviews: Reviews, tokens
         "policy": material.precision,
         "backend": material.devices.backend,
     }
-    folder = kept.find(key := kept.key_of(parts))
+    folder = cache.get(key := cache.key_of(parts))
     if folder is not None:
         return np.load(folder / "features.npy")
     plan = BatchPlan(tokens.lengths, material.config.train.batch_tokens, shapes=material.shapes)
@@ -84,7 +84,7 @@ def _features(material: Material, encoder: keras.Model, reviews: Reviews, tokens
     def write(folder: Path) -> None:
         np.save(folder / "features.npy", features)
 
-    kept.keep(key, features.nbytes, write)
+    cache.put(key, features.nbytes, write)
     return features
 
 

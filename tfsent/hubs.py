@@ -25,7 +25,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tfsent import assets, runs
+from tfsent import assets, staging
 from tfsent.config import ENCODER_SCHEMES, ENCODERS, is_encoder
 from tfsent.errors import AssetError, EncoderError, first_line
 
@@ -114,7 +114,7 @@ def remember(uri: str, place: Place, files: dict[str, str], fingerprint: list[fl
     record = {"uri": uri, "folder": str(place.folder), "revision": place.revision}
     path = record_path(uri)
     path.parent.mkdir(parents=True, exist_ok=True)
-    runs.write_json(path, {**record, "files": files, "fingerprint": fingerprint})
+    staging.write_json(path, {**record, "files": files, "fingerprint": fingerprint})
 
 
 def digests(folder: Path, names: Iterable[str]) -> dict[str, str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -13,9 +12,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfsent import checkpoint, runs
+from tfsent import checkpoint, staging
 from tfsent.batching import BatchPlan
 from tfsent.config import TrainConfig
+from tfsent.devices import Devices
 from tfsent.errors import RunError
 from tfsent.signals import Asked
 
@@ -54,8 +54,7 @@ class Keeper(keras.callbacks.Callback):
         asked: whether a signal asked training to stop.
         resumed: the checkpoint to go on from; `progress` is its.
         belongs_to: kept in every checkpoint, to tell whether a later one may go on from it.
-        writes: false in all processes but one.
-        agree: the largest of a number over all processes, so that all stop at one step.
+        devices: only the chief writes, and all processes agree at which step to stop.
         report: told epoch and validation accuracy after every epoch; what it raises ends the training.
     """
 
@@ -69,15 +68,16 @@ class Keeper(keras.callbacks.Callback):
         resumed: checkpoint.Checkpoint | None = None,
         belongs_to: dict[str, Any] | None = None,
         *,
-        writes: bool = True,
-        agree: Callable[[int], int] = lambda number: number,
+        devices: Devices,
         report: Callable[[int, float], None] | None = None,
     ):
         super().__init__()
         self.run, self.config, self.plan, self.progress = run, config, plan, progress
         self.asked, self.resumed, self.belongs_to = asked, resumed, belongs_to or {}
-        self.writes, self.agree, self.report = writes, agree, report
-        self.best_weights = _group(resumed.arrays, "best") if resumed else []
+        self.devices, self.report = devices, report
+        self.best_weights = (
+            [resumed.arrays[key] for key in sorted(resumed.arrays) if key.startswith("best/")] if resumed else []
+        )
         self.saved = time.monotonic()
         self.raw: list[np.ndarray] = []
 
@@ -122,7 +122,7 @@ class Keeper(keras.callbacks.Callback):
     def stop_if_asked(self) -> None:
         """Between two steps: write a checkpoint and leave."""
         # A signal may come while the processes agree: what it sets must not be overwritten by what they agreed on.
-        if by := self.agree(self.asked.by):
+        if by := self.devices.agree(self.asked.by):
             self.asked.by = by
             self.save()
             raise StoppedError
@@ -142,8 +142,8 @@ class Keeper(keras.callbacks.Callback):
         progress.epoch, progress.step, progress.logs = epoch + 1, 0, {}
         if self.report is not None:
             self.report(epoch, accuracy)
-        if self.writes:
-            runs.write_text(self.run / "history.csv", _csv(progress.history))
+        if self.devices.is_chief:
+            _write_history(self.run / "history.csv", progress.history)
         if not self.is_done():
             self.save()
             self.stop_if_asked()
@@ -176,7 +176,7 @@ class Keeper(keras.callbacks.Callback):
 
     def save(self) -> None:
         """Write a checkpoint."""
-        if not self.writes:
+        if not self.devices.is_chief:
             return
         if hasattr(self.model, "jax_state_sync"):
             self.model.jax_state_sync()  # within `fit`, Keras on JAX keeps the values to itself
@@ -227,13 +227,8 @@ def _averages(model: keras.Model) -> list[tuple[Any, Any]]:
     return list(zip(optimizer._trainable_variables, optimizer._model_variables_moving_average, strict=True))
 
 
-def _group(arrays: dict[str, np.ndarray], name: str) -> list[np.ndarray]:
-    return [arrays[key] for key in sorted(arrays) if key.startswith(f"{name}/")]
-
-
-def _csv(history: list[dict[str, float]]) -> str:
-    out = io.StringIO()
-    writer = csv.DictWriter(out, sorted(history[0], key=lambda name: (name != "epoch", name)), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(history)
-    return out.getvalue()
+def _write_history(path: Path, history: list[dict[str, float]]) -> None:
+    with staging.replacing(path) as staged, staged.open("w", encoding="utf-8", newline="") as out:
+        writer = csv.DictWriter(out, sorted(history[0], key=lambda name: (name != "epoch", name)), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(history)

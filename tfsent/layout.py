@@ -17,7 +17,7 @@ from tfsent.errors import EncoderError, first_line
 
 
 @dataclass(frozen=True)
-class Checkpoint:
+class PretrainedWeights:
     """What a folder holds."""
 
     format: str

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
 
 from tfsent.errors import EncoderError, first_line
-from tfsent.layout import Checkpoint, gelu_of, heads_of, read_json
+from tfsent.layout import PretrainedWeights, gelu_of, heads_of, read_json
 from tfsent.vocabulary import read_vocabulary
 
 _GELU = {"gelu": "gelu_exact", "gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh"}
@@ -49,7 +50,7 @@ _HEADS = re.compile(
 """Heads of other tasks, and buffers that count positions: left out on purpose."""
 
 
-def read_huggingface(folder: Path) -> Checkpoint:
+def read_huggingface(folder: Path) -> PretrainedWeights:
     """Read such a folder.
 
     Raises:
@@ -73,7 +74,7 @@ def read_huggingface(folder: Path) -> Checkpoint:
     heads = config.get("n_heads" if kind == "distilbert" else "num_attention_heads")
     vocabulary, lowercase, tokenizer_files = _tokenizer(folder)
     arrays, weight_files = _safetensors(folder)
-    return Checkpoint(
+    return PretrainedWeights(
         format="hugging-face",
         arrays=dict(from_torch(arrays, kind)),
         heads=heads_of(heads, folder),
@@ -101,9 +102,7 @@ def _safetensors(folder: Path) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
     arrays: dict[str, np.ndarray] = {}
     for name in files:
         try:
-            with safe_open(folder / name, framework="np") as tensors:
-                for key in tensors.keys():  # noqa: SIM118 - it is no dict
-                    arrays[key] = tensors.get_tensor(key)
+            arrays |= load_file(folder / name)
         except (OSError, SafetensorError) as error:
             raise EncoderError(f"{folder / name} could not be read: {first_line(error)}") from error
     return arrays, (*files, index.name) if len(files) > 1 else tuple(files)

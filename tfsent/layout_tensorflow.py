@@ -17,7 +17,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2, trackable_object_graph_pb2
 
 from tfsent.errors import EncoderError, first_line
-from tfsent.layout import Checkpoint, gelu_of, heads_of, read_json
+from tfsent.layout import PretrainedWeights, gelu_of, heads_of, read_json
 from tfsent.vocabulary import read_vocabulary
 
 _GELU = {"gelu": "gelu_tanh"}
@@ -56,7 +56,7 @@ def _from_tensorflow(arrays: dict[str, np.ndarray]) -> Iterable[tuple[str, np.nd
         yield name, np.asarray(array, np.float32)
 
 
-def read_google(folder: Path) -> Checkpoint:
+def read_google(folder: Path) -> PretrainedWeights:
     """Read a folder with bert_config.json, bert_model.ckpt.* and vocab.txt (google-research/bert).
 
     Raises:
@@ -70,7 +70,7 @@ def read_google(folder: Path) -> Checkpoint:
     if not (folder / "vocab.txt").is_file():
         raise EncoderError(f"{folder} has no vocab.txt. Expected the WordPiece vocabulary of bert_model.ckpt.")
     files = ("bert_config.json", "vocab.txt", *sorted(path.name for path in folder.glob(f"{prefixes[0]}.*-of-*")))
-    return Checkpoint(
+    return PretrainedWeights(
         format="google-bert",
         arrays=dict(_from_tensorflow(tensors)),
         heads=heads_of(config.get("num_attention_heads"), folder),
@@ -82,7 +82,7 @@ def read_google(folder: Path) -> Checkpoint:
     )
 
 
-def read_savedmodel(folder: Path) -> Checkpoint:
+def read_savedmodel(folder: Path) -> PretrainedWeights:
     """Read a BERT SavedModel of TF-Hub or Kaggle.
 
     Raises:
@@ -102,7 +102,7 @@ def read_savedmodel(folder: Path) -> Checkpoint:
     vocabulary = _vocabulary_asset(folder, graph)
     lower = "do_lower_case/.ATTRIBUTES/VARIABLE_VALUE"
     files = sorted(path.relative_to(folder).as_posix() for path in (folder / "variables").iterdir())
-    return Checkpoint(
+    return PretrainedWeights(
         format="tf-hub",
         arrays=arrays,
         heads=_graph_heads(arrays, scalars, folder),

@@ -12,6 +12,7 @@ from typing import Any
 
 import keras
 import numpy as np
+from keras.optimizers.schedules import ExponentialDecay
 
 from tfsent.config import Config
 from tfsent.console import Meter
@@ -29,22 +30,6 @@ FEWEST = 50
 """Batches: with fewer, the rate rises faster than the moving average follows."""
 BROKEN = 2.0
 """Times the lowest loss: from there on it only gets worse."""
-
-
-class Sweep(keras.optimizers.schedules.LearningRateSchedule):
-    """From `LOWEST` to `HIGHEST` in so many steps, by equal factors."""
-
-    def __init__(self, steps: int):
-        self.steps = steps
-
-    def __call__(self, step: Any) -> Any:
-        """The learning rate of a step, counted from 0."""
-        share = keras.ops.cast(step, "float32") / max(self.steps - 1, 1)
-        return LOWEST * keras.ops.exp(share * math.log(HIGHEST / LOWEST))
-
-    def get_config(self) -> dict[str, Any]:
-        """What rebuilds it."""
-        return {"steps": self.steps}
 
 
 def find_rate(config: Config, steps: int) -> dict[str, Any]:
@@ -77,7 +62,8 @@ def _sweep(material: Material, steps: int) -> tuple[list[float], list[float]]:
     steps = min(steps, plan.steps * plan.epochs)
     model, feed, _ = what_learns(material, material.model(), plan, lambda: (epoch, 0))
     material.compile(model, steps)
-    model.optimizer._learning_rate = Sweep(steps)
+    model.optimizer.learning_rate = ExponentialDecay(LOWEST, max(steps - 1, 1), HIGHEST / LOWEST)
+    rates = np.geomspace(LOWEST, HIGHEST, steps).tolist()
 
     def batches() -> Iterator[Callable[[], tuple[Any, ...]]]:
         nonlocal epoch
@@ -90,15 +76,11 @@ def _sweep(material: Material, steps: int) -> tuple[list[float], list[float]]:
         for make in itertools.islice(batches(), steps):
             model.reset_metrics()
             losses.append(float(model.train_on_batch(*make(), return_dict=True)["loss"]))
-            meter.advance(1, f"learning rate {_rate(len(losses) - 1, steps):.1e} · loss {losses[-1]:.4f}")
+            meter.advance(1, f"learning rate {rates[len(losses) - 1]:.1e} · loss {losses[-1]:.4f}")
             if _is_broken(losses):
                 break
     finite = [loss for loss in losses if math.isfinite(loss)]
-    return [_rate(i, steps) for i in range(len(finite))], finite
-
-
-def _rate(step: int, steps: int) -> float:
-    return LOWEST * (HIGHEST / LOWEST) ** (step / max(steps - 1, 1))
+    return rates[: len(finite)], finite
 
 
 def smooth(losses: list[float]) -> np.ndarray:

@@ -14,28 +14,6 @@ from tfsent.config import ModelConfig
 from tfsent.errors import ArtifactError, ConfigError, first_line
 
 
-@keras.saving.register_keras_serializable(package="tfsent")
-class MaskedMean(keras.layers.Layer):
-    """Mean over the real tokens: `[b, s, h]` and mask `[b, s]` → `[b, h]`.
-
-    In float32 whatever the policy: a bfloat16 sum over hundreds of tokens would lose them.
-    """
-
-    def __init__(self, **kwargs: Any):
-        super().__init__(**{**kwargs, "dtype": "float32"})
-
-    def call(self, sequence: Any, padding_mask: Any) -> Any:
-        """See the class."""
-        weights = keras.ops.expand_dims(keras.ops.cast(padding_mask, "float32"), -1)
-        # Every row has [CLS] and [SEP]; the floor is for a row of padding that filled up a batch.
-        count = keras.ops.maximum(keras.ops.sum(weights, axis=1), 1.0)
-        return keras.ops.sum(sequence * weights, axis=1) / count
-
-    def compute_output_shape(self, sequence_shape: Any, padding_mask_shape: Any) -> Any:
-        """`[b, s, h]` → `[b, h]`."""
-        return (sequence_shape[0], sequence_shape[2])
-
-
 def build_classifier(encoder: Any, config: ModelConfig, classes: int) -> keras.Model:
     """Stack pooling and dense layers on an encoder.
 
@@ -64,7 +42,9 @@ def build_classifier(encoder: Any, config: ModelConfig, classes: int) -> keras.M
     encoder.pooled_dense.trainable = config.pooling == "pooler"
     outputs = encoder(inputs)
     if config.pooling == "mean":
-        x = MaskedMean(name="pooling")(outputs["sequence_output"], inputs["padding_mask"])
+        # In float32 whatever the policy: a bfloat16 sum over hundreds of tokens would lose them.
+        pooling = keras.layers.GlobalAveragePooling1D(dtype="float32", name="pooling")
+        x = pooling(outputs["sequence_output"], mask=inputs["padding_mask"])
     elif config.pooling == "cls":
         x = outputs["sequence_output"][:, 0, :]
     else:

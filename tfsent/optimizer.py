@@ -21,7 +21,6 @@ NO_DECAY = ("bias", "gamma", "beta")
 """Names of the variables that weight decay leaves alone: biases and the layer norms' scale and shift."""
 
 
-@keras.saving.register_keras_serializable(package="tfsent")
 class WarmupDecay(keras.optimizers.schedules.LearningRateSchedule):
     """From 0 up to `peak` over `warmup_steps`, then down to 0 at `total_steps`, straight or as a half cosine."""
 
@@ -38,13 +37,7 @@ class WarmupDecay(keras.optimizers.schedules.LearningRateSchedule):
             down = 0.5 - 0.5 * keras.ops.cos(np.pi * down)
         return self.peak * keras.ops.where(done <= self.warmup_steps, up, down)
 
-    def get_config(self) -> dict[str, Any]:
-        """What rebuilds it."""
-        names = ("peak", "warmup_steps", "total_steps", "shape")
-        return {name: getattr(self, name) for name in names}
 
-
-@keras.saving.register_keras_serializable(package="tfsent")
 class ClassifierLoss(keras.losses.Loss):
     """Cross-entropy of logits `[b, classes]` and labels `int[b]`, with the weight of a review's class.
 
@@ -67,10 +60,6 @@ class ClassifierLoss(keras.losses.Loss):
         if self.class_weights is None:
             return losses
         return losses * keras.ops.sum(named * keras.ops.convert_to_tensor(self.class_weights, "float32"), axis=-1)
-
-    def get_config(self) -> dict[str, Any]:
-        """What rebuilds it."""
-        return {**super().get_config(), "smoothing": self.smoothing, "class_weights": self.class_weights}
 
 
 class AdamW(keras.optimizers.AdamW):

@@ -1,7 +1,7 @@
 """One interface over every form of a model: the run's Keras model, the SavedModel, the `.tflite` file.
 
-Evaluate, verify and predict know only this interface, so that the shipped forms are asked exactly what the trained
-model was asked.
+`predict` knows only this interface, and `evaluate` and `verify` ask through it, so that the shipped forms are asked
+what the trained model was asked. (A SavedModel is verified by `_serving_process.py`, where there is no tfsent.)
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import numpy as np
 from tfsent import runs
 from tfsent.console import load_tensorflow, quiet_stderr
 from tfsent.errors import ArtifactError, first_line
+from tfsent.vocabulary import read_labels
 
 BATCH_TOKENS = 8192
 
@@ -73,7 +74,7 @@ class KerasPredictor(Predictor):
         from tfsent.text import Tokenizer
 
         folder = runs.require_run(run) / "model"
-        self.label_names = runs.read_labels(folder)
+        self.label_names = read_labels(folder)
         self.tokenizer = Tokenizer.load(folder)
         self.model = load_classifier(folder / "model.keras")
 
@@ -103,7 +104,7 @@ class SavedModelPredictor(Predictor):
 
         del tensorflow_text  # its import registers the ops the graph uses
         folder = newest_version(folder)
-        self.label_names = runs.read_labels(folder / "assets.extra")
+        self.label_names = read_labels(folder / "assets.extra")
         try:
             self._loaded = tf.saved_model.load(str(folder))
             self._serve = self._loaded.signatures["serving_default"]
@@ -133,15 +134,15 @@ class TFLitePredictor(Predictor):
     `latencies` holds the seconds that each text's inference took; with `truncation: windows` all of its windows.
     """
 
-    def __init__(self, path: Path, threads: int | None = None):
+    def __init__(self, path: Path):
         from ai_edge_litert.interpreter import Interpreter
 
         from tfsent.text import Tokenizer
 
-        self.label_names = runs.read_labels(path.parent)
+        self.label_names = read_labels(path.parent)
         self.tokenizer = Tokenizer.load(path.parent)
         self.latencies: list[float] = []
-        self.threads = threads or os.cpu_count() or 1
+        self.threads = os.cpu_count() or 1
         try:
             with quiet_stderr():  # LiteRT announces its delegates
                 self._interpreter = Interpreter(model_path=str(path), num_threads=self.threads)

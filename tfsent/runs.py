@@ -1,110 +1,30 @@
 """The run directory: what made a model and what came of it, all that later commands need.
 
-    RUN/config.yaml          the resolved recipe
-        environment.json     versions and machine
-        data.json            source, counts, fingerprints
-        heldout/*.jsonl.gz   the reviews training never saw, so that evaluate and export need no download
-        model/               model.keras, vocab.txt, text.json, labels.txt
-        checkpoints/         (while training, and after it was ended: `tfsent train --resume RUN` goes on)
-        history.csv, tensorboard/
-        metrics.json, predictions.csv     (tfsent evaluate)
-        export/, verify.json              (tfsent export)
-
-Files are written beside their target and renamed: a reader never sees half of one.
+RUN/config.yaml          the resolved recipe
+    environment.json     versions and machine
+    data.json            source, counts, fingerprints
+    heldout/*.jsonl.gz   the reviews training never saw, so that evaluate and export need no download
+    model/               model.keras, vocab.txt, text.json, labels.txt
+    checkpoints/         (while training, and after it was ended: `tfsent train --resume RUN` goes on)
+    history.csv, tensorboard/
+    seeds.json                        (tfsent train --seeds)
+    metrics.json, predictions.csv     (tfsent evaluate; with -validation in their names of that split)
+    export/, verify.json              (tfsent export)
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import importlib.metadata
-import json
 import os
 import platform
 import shutil
-import tempfile
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from tfsent import __version__
-from tfsent.errors import ArtifactError, RunError
-
-DAY_SECONDS = 86_400
-
-
-@contextlib.contextmanager
-def replacing(target: Path) -> Iterator[Path]:
-    """Give a path beside `target` to write a file or a folder to, and rename it into place at the end.
-
-    When the body raises, nothing is left behind and what was at `target` before is untouched.
-
-    Raises:
-        RunError: the place cannot be written to (permissions, a full disk).
-    """
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as folder:
-            staged = Path(folder) / target.name
-            yield staged
-            publish(staged, target)
-    except OSError as error:
-        raise RunError(f"Cannot write {target}: {error.strerror or error}. Nothing was changed.") from error
-
-
-def clear_old(folder: Path, pattern: str) -> None:
-    """Take away what killed processes were writing; what is younger than a day may still be written."""
-    for half in folder.glob(pattern):
-        with contextlib.suppress(FileNotFoundError):  # another process has just given it its name
-            if time.time() - half.stat().st_mtime > DAY_SECONDS:
-                shutil.rmtree(half, ignore_errors=True)
-
-
-def publish(staged: Path, target: Path) -> None:
-    """Rename a finished file or folder into place, over what was there. Both must be on one file system."""
-    for file in [staged] if staged.is_file() else [p for p in staged.rglob("*") if p.is_file()]:
-        with file.open("rb") as handle:
-            os.fsync(handle.fileno())
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if target.is_dir():
-        # A folder cannot be renamed over a full one: the old one steps aside first.
-        old = staged.with_name(f"{staged.name}.old")
-        target.rename(old)
-        staged.rename(target)
-        shutil.rmtree(old)
-    else:
-        staged.rename(target)
-
-
-def write_text(target: Path, text: str) -> None:
-    """Write a small text file in one step."""
-    with replacing(target) as staged:
-        staged.write_text(text, encoding="utf-8")
-
-
-def write_json(target: Path, value: Any) -> None:
-    """Write JSON in one step, readable for people too."""
-    write_text(target, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
-
-
-def write_labels(folder: Path, label_names: Sequence[str]) -> None:
-    """Write `labels.txt` into a folder: the classes, one a line, in the order of the model's outputs."""
-    (folder / "labels.txt").write_text("\n".join(label_names) + "\n", encoding="utf-8")
-
-
-def read_labels(folder: Path) -> tuple[str, ...]:
-    """Read what `write_labels` wrote.
-
-    Raises:
-        ArtifactError: the file is missing.
-    """
-    try:
-        return tuple((folder / "labels.txt").read_text(encoding="utf-8").removesuffix("\n").split("\n"))
-    except OSError as error:
-        raise ArtifactError(
-            f"{folder} has no labels.txt. Expected what `tfsent export` wrote: the file and its companions together."
-        ) from error
+from tfsent import __version__, staging
+from tfsent.errors import RunError
 
 
 def require_free(path: Path, overwrite: bool) -> None:
@@ -129,29 +49,6 @@ def require_free(path: Path, overwrite: bool) -> None:
 
 
 @contextlib.contextmanager
-def in_use(folder: Path) -> Iterator[None]:
-    """Keep a folder to this process; the lock goes with the process, however that ends, and leaves nothing behind.
-
-    Raises:
-        RunError: another process has it.
-    """
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        raise RunError(
-            f"Another process is at work in {folder}. Wait for its end, or end it; or choose another place."
-        ) from None
-    except OSError:  # a file system without locks for folders, as some networks have
-        pass
-    try:
-        yield
-    finally:
-        os.close(descriptor)
-
-
-@contextlib.contextmanager
 def new_run(path: Path, *, overwrite: bool) -> Iterator[Path]:
     """Make a run directory; take it away again, and put back what it replaced, when nothing came of it.
 
@@ -164,7 +61,7 @@ def new_run(path: Path, *, overwrite: bool) -> Iterator[Path]:
     require_free(path, overwrite)
     previous = replaced_by(path)
     if path.exists():
-        with in_use(path):
+        with staging.in_use(path):
             pass  # nobody trains in what is to be replaced
     try:
         if path.exists() and previous.exists() and not is_finished(path):
@@ -177,7 +74,7 @@ def new_run(path: Path, *, overwrite: bool) -> Iterator[Path]:
     except OSError as error:
         raise RunError(f"Cannot make the run directory {path}: {error.strerror or error}.") from error
     try:
-        with in_use(path):
+        with staging.in_use(path):
             yield path
     finally:
         if is_finished(path):
@@ -216,7 +113,7 @@ def unfinished_run(path: Path) -> Iterator[Path]:
     """
     require_unfinished(path)
     try:
-        with in_use(path):
+        with staging.in_use(path):
             for half in path.glob(".model.*"):  # killed while the model was written
                 shutil.rmtree(half)
             yield path

@@ -7,8 +7,8 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-from tfsent import runs
 from tfsent.predictors import KerasPredictor
+from tfsent.vocabulary import write_labels
 
 
 def write_savedmodel(predictor: KerasPredictor, folder: Path) -> None:
@@ -38,4 +38,4 @@ def write_savedmodel(predictor: KerasPredictor, folder: Path) -> None:
     archive.write_out(str(folder), verbose=False)
     extra = folder / "assets.extra"
     extra.mkdir()
-    runs.write_labels(extra, predictor.label_names)
+    write_labels(extra, predictor.label_names)

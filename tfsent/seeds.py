@@ -10,12 +10,13 @@ from typing import Any
 
 import keras
 
-from tfsent import runs
-from tfsent.config import Config, load_config
+from tfsent import runs, staging
+from tfsent.config import Config
 from tfsent.console import say
 from tfsent.devices import find_devices
 from tfsent.errors import Interrupted, Preempted, RunError, TrainingError
-from tfsent.signals import Asked, at_once
+from tfsent.recipes import load_config, with_settings
+from tfsent.signals import Asked, several
 from tfsent.train import resume, train
 
 
@@ -48,14 +49,14 @@ def train_seeds(
     runs.require_free(run, overwrite)
     folder = run.with_name(f"{run.name}.seeds")
     folder.mkdir(parents=True, exist_ok=True)
-    with runs.in_use(folder), at_once(lambda: "SIGTERM came. The same command goes on.", asked) as asked:
+    with staging.in_use(folder), several("Training", asked) as asked:
         _take_back(config, run, folder, seeds)
         found, failed = [], []
         for number, seed in enumerate(seeds, 1):
             asked.raise_if_any("Training")
             say(f"Seed {seed} ({number} of {len(seeds)})")
             try:
-                _train_one(_with_seed(config, seed), folder / str(seed), overwrite, asked)
+                _train_one(with_settings(config, {"train.seed": seed}), folder / str(seed), overwrite, asked)
                 found.append({"seed": seed, **_best_epoch(folder / str(seed))})
             except (Interrupted, Preempted):
                 raise
@@ -67,9 +68,9 @@ def train_seeds(
             raise TrainingError(f"Training went wrong with every seed; with {seeds[0]}: {failed[0]['why']}")
         result = {**_summary(found), "failed": failed}
         best = folder / str(result["best"])
-        runs.write_json(best / "seeds.json", result)
+        staging.write_json(best / "seeds.json", result)
         runs.require_free(run, overwrite)  # it was hours ago that it was
-        runs.publish(best, run)
+        staging.publish(best, run)
     return result
 
 
@@ -83,17 +84,13 @@ def _summary(found: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _with_seed(config: Config, seed: int) -> Config:
-    return config.model_copy(update={"train": config.train.model_copy(update={"seed": seed})})
-
-
 def _take_back(config: Config, run: Path, folder: Path, seeds: Sequence[int]) -> None:
     """RUN may be the best of fewer seeds: then it is one of those that are finished."""
     if not runs.is_finished(run):
         return
     own = load_config(run / "config.yaml")
     place = folder / str(own.train.seed)
-    if own.train.seed in seeds and own == _with_seed(config, own.train.seed) and not place.exists():
+    if own.train.seed in seeds and own == with_settings(config, {"train.seed": own.train.seed}) and not place.exists():
         (run / "seeds.json").unlink(missing_ok=True)
         run.rename(place)
 
@@ -106,16 +103,11 @@ def _train_one(config: Config, run: Path, overwrite: bool, asked: Asked) -> None
     if same and runs.is_finished(run):
         say(f"{run} is finished.")
         return
-    try:
+    if same:
+        resume(run, config, asked=asked)
+    else:
         # What was killed before its first checkpoint left a folder with nothing in it to lose.
-        if same:
-            interrupted = resume(run, config, asked=asked)
-        else:
-            interrupted = train(config, run, overwrite=run.exists(), asked=asked)
-    except Preempted as error:
-        raise Preempted("SIGTERM came. The same command goes on.") from error
-    if interrupted:
-        raise Interrupted(f"Training was interrupted; {run.parent} keeps what was learnt. The same command goes on.")
+        train(config, run, overwrite=run.exists(), asked=asked)
 
 
 def _best_epoch(run: Path) -> dict[str, Any]:

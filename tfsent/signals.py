@@ -11,6 +11,8 @@ from typing import Any
 from tfsent.console import say
 from tfsent.errors import Interrupted, Preempted
 
+AGAIN = "The same command goes on."
+
 
 @dataclass
 class Asked:
@@ -29,9 +31,9 @@ class Asked:
             Preempted: SIGTERM came.
         """
         if self.by == signal.SIGTERM:
-            raise Preempted("SIGTERM came. The same command goes on.")
+            raise Preempted(f"SIGTERM came. {AGAIN}")
         if self.by:
-            raise Interrupted(f"{what} was interrupted. The same command goes on.")
+            raise Interrupted(f"{what} was interrupted. {AGAIN}")
 
 
 @contextmanager
@@ -66,6 +68,27 @@ def at_once(why: Callable[[], str], asked: Asked | None = None) -> Iterator[Aske
         if asked.by:  # it came before, and what was raised then was dropped: a library being imported may do that too
             end(asked.by)
         yield asked
+
+
+@contextmanager
+def several(what: str, asked: Asked | None = None) -> Iterator[Asked]:
+    """As `at_once`, around several trainings: it is the whole command, and not the one at hand, that goes on.
+
+    Args:
+        what: was asked to stop, such as `Tuning`.
+        asked: as `at_once`.
+
+    Raises:
+        Interrupted: Ctrl-C was pressed.
+        Preempted: SIGTERM came.
+    """
+    try:
+        with at_once(lambda: f"SIGTERM came. {AGAIN}", asked) as asked:
+            yield asked
+    except Preempted as error:
+        raise Preempted(f"SIGTERM came. {AGAIN}") from error
+    except Interrupted as error:
+        raise Interrupted(f"{what} was interrupted. {AGAIN}") from error
 
 
 def from_the_start() -> AbstractContextManager[Asked]:

@@ -34,7 +34,6 @@ class Spool:
         self._memory = io.BytesIO()
         self._file: BinaryIO | None = None
         self._offsets = array("q", [0])
-        self._flushed = True
 
     @classmethod
     def of_file(cls, path: Path, sizes: np.ndarray) -> Spool:
@@ -78,7 +77,6 @@ class Spool:
                 self._file.write(self._memory.getvalue())
                 self._memory = io.BytesIO()
             (self._file or self._memory).write(row)
-        self._flushed = False
         self._offsets.append(self._offsets[-1] + len(row))
 
     def __getitem__(self, row: int) -> bytes:
@@ -89,10 +87,9 @@ class Spool:
         return os.pread(self._file.fileno(), stop - start, start)
 
     def _flush(self) -> None:
-        if not self._flushed and self._file is not None:
+        if self._file is not None:
             with _explained():
                 self._file.flush()
-            self._flushed = True
 
 
 def _new_file() -> BinaryIO:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from tfsent.doctor import Finding
     from tfsent.predictors import Prediction
-    from tfsent.text import Tokenizer
+    from tfsent.text import Piece, Tokenizer
 
 
 def print_audit(result: dict[str, Any]) -> None:
@@ -28,7 +28,7 @@ def print_audit(result: dict[str, Any]) -> None:
         (name, f"{part['reviews']:,}", f"{part['empty_rows']:,}", *(f"{n:,}" for n in part["classes"].values()))
         for name, part in result["parts"].items()
     ]
-    print_table("Reviews", ("part", "reviews", "empty rows", *names), rows)
+    print_table("Reviews", ("split", "reviews", "empty rows", *names), rows)
     tokens, widest = result["tokens"], max(result["tokens"]["histogram"]["reviews"])
     bars = zip(tokens["histogram"]["up_to"], tokens["histogram"]["reviews"], strict=True)
     cut = {n: (f"{c['reviews_cut']:.1%}", f"{c['tokens_lost']:.1%}") for n, c in tokens["max_tokens"].items()}
@@ -37,7 +37,7 @@ def print_audit(result: dict[str, Any]) -> None:
     ]
     title = f"Tokens of train, with [CLS] and [SEP]: mean {tokens['mean']:.0f}, median {tokens['quantiles']['50%']}"
     click.echo()
-    print_table(title, ("tokens", "reviews", "longer (cut)", "tokens lost"), lengths)
+    print_table(title, ("tokens", "reviews", "longer (cut)", "tokens cut off"), lengths)
     found = result["duplicates"]
     twice = [(f"repeated in {name}", f"{count:,}") for name, count in found["repeated_in"].items()]
     shared = [
@@ -49,13 +49,13 @@ def print_audit(result: dict[str, Any]) -> None:
     near.append(("compared to find those", f"{found['compared']:,} texts"))
     both = [("with two labels", f"{found['texts_with_two_labels']:,}")]
     click.echo()
-    print_table("Texts more than once", ("texts", "count"), [*twice, *both, *shared, *near])
+    print_table("Duplicates", ("texts", "count"), [*twice, *both, *shared, *near])
     scripts = [(name, f"{share:.2%}") for name, share in result["scripts"].items() if share >= 0.0001]
     click.echo()
     print_table("Scripts of train", ("script", "of all letters"), scripts)
 
 
-def print_encoders(header: Sequence[str], rows: Sequence[Sequence[str]], fetched: Sequence[bool]) -> None:
+def print_encoders(rows: Sequence[Sequence[str]], fetched: Sequence[bool]) -> None:
     """The encoders worth knowing, each on two lines: nine columns would not fit a terminal."""
     for row, here in zip(rows, fetched, strict=True):
         name, good_for, facts = row[0], row[-1], row[1:-1]
@@ -90,13 +90,8 @@ def print_findings(findings: Sequence[Finding]) -> None:
             click.echo(f"  {'':<12} → {finding.advice}")
 
 
-def print_pieces(text: str, tokenizer: Tokenizer, as_json: bool) -> None:
-    """The tokens of a text; as JSON, one object a token."""
-    pieces = tokenizer.explain(text)
-    if as_json:
-        for piece in pieces:
-            click.echo(json.dumps(piece._asdict(), ensure_ascii=False))
-        return
+def print_pieces(text: str, pieces: Sequence[Piece], tokenizer: Tokenizer) -> None:
+    """The tokens of a text, and what truncation cuts."""
     spec = tokenizer.spec
     cut = sum(not piece.kept for piece in pieces)
     what = f"{cut:,} cut ({spec.truncation})" if spec.truncation != "windows" else "windows cover all"
@@ -134,15 +129,15 @@ def print_metrics(result: dict[str, Any]) -> None:
     """What `tfsent evaluate` measured."""
     low, high = result["accuracy_interval"]
     click.echo(f"{result['reviews']:,} reviews: {result['origin']}")
-    click.echo(f"accuracy {result['accuracy']:.2%} (95% interval {low:.2%} to {high:.2%})")
+    click.echo(f"accuracy {result['accuracy']:.2%} (95% confidence interval {low:.2%} to {high:.2%})")
     click.echo(f"ROC-AUC {result['roc_auc']:.4f} · log loss {result['log_loss']:.4f}")
     names = list(result["classes"])
     rows = []
-    for name, said in zip(result["classes"], result["confusion_matrix"], strict=True):
+    for name, predicted in zip(result["classes"], result["confusion_matrix"], strict=True):
         c = result["classes"][name]
         shares = [f"{c[key]:.2%}" for key in ("precision", "recall", "f1")]
-        rows.append([name, *shares, f"{c['support']:,}", *(f"{n:,}" for n in said)])
-    print_table("", ("class", "precision", "recall", "F1", "reviews", *(f"said {name}" for name in names)), rows)
+        rows.append([name, *shares, f"{c['support']:,}", *(f"{n:,}" for n in predicted)])
+    print_table("", ("class", "precision", "recall", "F1", "reviews", *(f"predicted {name}" for name in names)), rows)
 
 
 def print_parity(result: dict[str, Any]) -> None:
@@ -158,7 +153,7 @@ def print_parity(result: dict[str, Any]) -> None:
             "–" if a["max_difference"] is None else f"{a['max_difference']:.1e}",
             f"{a['flips']:.2%}",
             f"{a['accuracy']:.2%}",
-            f"{0.0 - a['accuracy_drop'] * 100:+.2f} pt",
+            f"{0.0 - a['accuracy_drop'] * 100:+.2f} pt",  # and not -0.00
             f"{a['latency_ms']:.1f}",
             "yes" if a["passed"] else "NO",
         )
@@ -170,7 +165,7 @@ def print_parity(result: dict[str, Any]) -> None:
         "max diff.",
         "labels flipped",
         "accuracy",
-        "against trained",
+        "accuracy change",
         "ms a review",
         "may ship",
     )
@@ -183,7 +178,7 @@ def print_seeds(result: dict[str, Any], run: Path) -> None:
         (entry["seed"], f"{entry['validation_accuracy']:.2%}", f"{entry['best_epoch']} of {entry['epochs']}")
         for entry in result["seeds"]
     ]
-    print_table("", ["seed", "validation accuracy", "at epoch"], rows)
+    print_table("", ["seed", "validation accuracy", "best epoch"], rows)
     for entry in result["failed"]:
         print(f"Seed {entry['seed']} failed and is not counted: {entry['why']}")
     if result["standard_deviation"] is not None:
@@ -209,7 +204,7 @@ def print_trials(result: dict[str, Any], folder: Path) -> None:
         [
             "–" if entry["validation_accuracy"] is None else f"{entry['validation_accuracy']:.2%}",
             *(f"{value:.3g}" if isinstance(value := entry["settings"][name], float) else value for name in names),
-            "ended early" if entry["state"] == "pruned" else "failed" if entry["state"] == "fail" else "",
+            "pruned" if entry["state"] == "pruned" else "failed" if entry["state"] == "fail" else "",
         ]
         for entry in ranked
     ]

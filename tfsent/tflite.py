@@ -13,8 +13,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tfsent import runs
 from tfsent.errors import ExportError, last_line
+from tfsent.vocabulary import write_labels
 
 if TYPE_CHECKING:
     from tfsent.predictors import KerasPredictor
@@ -34,7 +34,7 @@ def write_tflite(predictor: KerasPredictor, folder: Path) -> None:
     """
     folder.mkdir()
     predictor.tokenizer.save(folder)
-    runs.write_labels(folder, predictor.label_names)
+    write_labels(folder, predictor.label_names)
     with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
         source = Path(scratch) / "fixed"
         _write_fixed_length(predictor, source)

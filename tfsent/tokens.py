@@ -1,4 +1,4 @@
-"""Reviews → token ids, once: what the text graph makes of them is kept (`kept.py`), and training again finds it.
+"""Reviews → token ids, once: what the text graph makes of them is kept (`cache.py`), and training again finds it.
 
     ids.bin      the rows, int32, one behind the other
     table.npz    lengths, owners, lengths of the reviews
@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tfsent import assets, kept
+from tfsent import assets, cache
 from tfsent.errors import ConfigError
 from tfsent.spool import Spool
 from tfsent.vocabulary import TextSpec
@@ -95,7 +95,7 @@ def load_tokens(reviews: Reviews, spec: TextSpec, vocabulary: Sequence[str]) -> 
     Raises:
         ConfigError: they were not kept, and there is no TensorFlow to make them with.
     """
-    folder = kept.find(key := key_of_tokens(reviews, spec, vocabulary))
+    folder = cache.get(key := key_of_tokens(reviews, spec, vocabulary))
     if folder is not None:
         with np.load(folder / "table.npz") as table:
             lengths, owner, review_lengths = (table[name] for name in _TABLE)
@@ -113,7 +113,7 @@ def load_tokens(reviews: Reviews, spec: TextSpec, vocabulary: Sequence[str]) -> 
         tokens.rows.copy_to(folder / "ids.bin")
         np.savez(folder / "table.npz", **{name: getattr(tokens, name) for name in _TABLE})
 
-    kept.keep(key, 4 * int(tokens.lengths.sum()), write)
+    cache.put(key, 4 * int(tokens.lengths.sum()), write)
     return tokens
 
 
@@ -168,7 +168,7 @@ def key_of_tokens(reviews: Reviews, spec: TextSpec, vocabulary: Sequence[str]) -
     graph = hashlib.sha256()
     for name in ("text.py", "unicode.py", "unicode.npz"):
         graph.update(Path(__file__).with_name(name).read_bytes())
-    return kept.key_of(
+    return cache.key_of(
         {
             "reviews": reviews.fingerprint,
             "spec": asdict(spec),

@@ -6,23 +6,25 @@ import contextlib
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import keras
 
-from tfsent import checkpoint, runs
+from tfsent import checkpoint, runs, staging
 from tfsent.batching import BatchPlan, Feed
-from tfsent.config import Config, TrainConfig, load_config
+from tfsent.config import Config, TrainConfig
 from tfsent.console import say
 from tfsent.data import save_reviews
 from tfsent.devices import Devices, find_devices
-from tfsent.errors import RunError
+from tfsent.errors import Interrupted, RunError
 from tfsent.fit import fit
 from tfsent.frozen import freeze
 from tfsent.keeper import Keeper, Progress
 from tfsent.model import as_float32
 from tfsent.prepare import Material, describe, prepare
+from tfsent.recipes import load_config, to_yaml, with_settings
 from tfsent.signals import Asked, at_once
-from tfsent.vocabulary import write_text_files
+from tfsent.vocabulary import write_labels, write_text_files
 from tfsent.watch import Watch
 
 SPARE_BYTES = 20_000_000
@@ -36,7 +38,7 @@ def train(
     overwrite: bool = False,
     report: Callable[[int, float], None] | None = None,
     asked: Asked | None = None,
-) -> bool:
+) -> None:
     """Fine-tune by a recipe.
 
     Args:
@@ -46,10 +48,8 @@ def train(
         report: told epoch and validation accuracy after every epoch; what it raises ends the training.
         asked: remembers signals, where more is to follow.
 
-    Returns:
-        Whether training was interrupted by the user; what was learnt until then is saved all the same.
-
     Raises:
+        Interrupted: the user pressed Ctrl-C; what was learnt until then is saved as a model, and `resume` goes on.
         Preempted: SIGTERM came; `resume` goes on.
         TfsentError: see `tfsent.errors`. If no checkpoint was written yet, no run directory is left, and one to be
             replaced is back in its place.
@@ -57,10 +57,10 @@ def train(
     devices = find_devices(config.train)
     own = runs.new_run(run, overwrite=overwrite) if devices.is_chief else contextlib.nullcontext()
     with own, at_once(lambda: _way_on(run), asked) as asked:
-        return _train(config, run, devices, asked, report=report)
+        _train(config, run, devices, asked, report=report)
 
 
-def resume(run: Path, config: Config | None = None, *, asked: Asked | None = None) -> bool:
+def resume(run: Path, config: Config | None = None, *, asked: Asked | None = None) -> None:
     """Go on with a training that was ended, from its newest sound checkpoint, as if it had never been.
 
     On a CPU with one thread, the weights are bit for bit those of an uninterrupted training.
@@ -70,10 +70,8 @@ def resume(run: Path, config: Config | None = None, *, asked: Asked | None = Non
         config: the recipe, if it is to be compared with the one training began with.
         asked: as `train`.
 
-    Returns:
-        As `train`.
-
     Raises:
+        Interrupted, Preempted: as `train`.
         RunError: nothing to go on with, or recipe or data are not what they were.
     """
     began_with = load_config(runs.require_unfinished(run) / "config.yaml")
@@ -84,7 +82,7 @@ def resume(run: Path, config: Config | None = None, *, asked: Asked | None = Non
         recipe = found.state["belongs_to"]["recipe"]
         for other in (began_with, config or began_with):
             checkpoint.require_same(recipe, other.model_dump(mode="json"), "The recipe")
-        return _train(began_with, run, devices, asked, found)
+        _train(began_with, run, devices, asked, found)
 
 
 def _way_on(run: Path) -> str:
@@ -99,18 +97,12 @@ def _train(
     asked: Asked,
     resumed: checkpoint.Checkpoint | None = None,
     report: Callable[[int, float], None] | None = None,
-) -> bool:
+) -> None:
     # What `auto` was found to mean decides batches and bits: it stays, whatever would be found now.
     settled = resumed.state["belongs_to"]["settled"] if resumed else {}
-    material = prepare(config.model_copy(update={"train": config.train.model_copy(update=settled)}), devices)
+    material = prepare(with_settings(config, {f"train.{key}": value for key, value in settled.items()}), devices)
     plan = material.plan()
-    belongs_to = {
-        "recipe": config.model_dump(mode="json"),
-        **material.origin,
-        "plan": {"epochs": plan.epochs, "steps": plan.steps},
-        "settled": {"jit_compile": material.jit, "precision": material.precision},
-        "environment": {**runs.environment(), "devices": str(devices)},
-    }
+    belongs_to = _belongs_to(config, material, plan)
     if resumed is not None:
         checkpoint.require_same_origin(resumed.state["belongs_to"], belongs_to, say)
         say(f"Going on from {run}/checkpoints/step-{resumed.step:08d}.")
@@ -134,8 +126,7 @@ def _train(
             asked,
             resumed,
             belongs_to,
-            writes=devices.is_chief,
-            agree=devices.agree,
+            devices=devices,
             report=report,
         )
         watch = Watch(plan, progress, config.train, *material.without_looking())
@@ -145,7 +136,28 @@ def _train(
         save_model(run, model, material)
         if not interrupted:
             runs.finish(run)
-    return interrupted
+    if interrupted:
+        raise Interrupted(
+            f"Training was interrupted. The model as it was then is in {run}. To go on: tfsent train --resume {run}"
+            + _what_it_replaces(run)
+        )
+
+
+def _belongs_to(config: Config, material: Material, plan: BatchPlan) -> dict[str, Any]:
+    """What every checkpoint keeps, to tell whether a training may go on from it."""
+    return {
+        "recipe": config.model_dump(mode="json"),
+        **material.origin,
+        "plan": {"epochs": plan.epochs, "steps": plan.steps},
+        "settled": {"jit_compile": material.jit, "precision": material.precision},
+        "environment": {**runs.environment(), "devices": str(material.devices)},
+    }
+
+
+def _what_it_replaces(run: Path) -> str:
+    if not (previous := runs.replaced_by(run)).exists():
+        return ""
+    return f"\nThe run it is to replace is kept until it is finished: {previous}"
 
 
 def what_learns(
@@ -159,20 +171,20 @@ def what_learns(
 
 def _write_origin(run: Path, config: Config, material: Material) -> None:
     """What a run is made of, before it is made."""
-    runs.write_text(run / "config.yaml", config.to_yaml())
-    runs.write_json(run / "environment.json", runs.environment())
-    runs.write_json(run / "data.json", material.origin)
+    staging.write_text(run / "config.yaml", to_yaml(config))
+    staging.write_json(run / "environment.json", runs.environment())
+    staging.write_json(run / "data.json", material.origin)
     save_reviews(material.splits.validation, run / "heldout" / "validation.jsonl.gz")
     save_reviews(material.splits.test, run / "heldout" / "test.jsonl.gz")
 
 
 def save_model(run: Path, model: keras.Model, material: Material) -> None:
     """Write `model/` in one step: `model.keras` in float32, `vocab.txt`, `text.json`, `labels.txt`."""
-    with runs.replacing(run / "model") as folder:
+    with staging.replacing(run / "model") as folder:
         folder.mkdir()
         as_float32(model).save(folder / "model.keras")
         write_text_files(folder, material.spec, material.encoder.vocabulary)
-        runs.write_labels(folder, material.splits.train.label_names)
+        write_labels(folder, material.splits.train.label_names)
 
 
 def _require_space(run: Path, model: keras.Model, learner: keras.Model, config: TrainConfig) -> None:

@@ -14,7 +14,6 @@ and it is maintained. KerasTuner wants a loop and checkpoints of its own.
 from __future__ import annotations
 
 import csv
-import io
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,28 +21,45 @@ from typing import Any
 
 import keras
 
-from tfsent import runs
+from tfsent import staging
 from tfsent.checkpoint import require_same
-from tfsent.config import Config, load_config
+from tfsent.config import Config
 from tfsent.console import say
 from tfsent.devices import find_devices
 from tfsent.errors import ConfigError, Interrupted, Preempted, RunError, TrainingError, first_line
-from tfsent.signals import Asked, at_once
+from tfsent.recipes import load_config, to_yaml, with_settings
+from tfsent.signals import Asked, several
 from tfsent.train import train
 
-SPACE: dict[str, Any] = {
-    "train.learning_rate": (1e-5, 4e-4),
-    "train.batch_tokens": [2048, 4096, 8192],
-    "train.epochs": [1, 2, 3],
-    "model.dropout": (0.0, 0.3),
-    "text.truncation": ["head", "tail", "head_tail"],
+try:
+    import optuna
+    from optuna.distributions import CategoricalDistribution, FloatDistribution
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+    from optuna.trial import TrialState
+except ImportError as error:
+    raise ConfigError("`tfsent tune` needs Optuna: pip install 'tfsent[tune]'") from error
+
+Space = dict[str, FloatDistribution | CategoricalDistribution]
+
+SPACE: Space = {
+    "train.learning_rate": FloatDistribution(1e-5, 4e-4, log=True),
+    "train.batch_tokens": CategoricalDistribution([2048, 4096, 8192]),
+    "train.epochs": CategoricalDistribution([1, 2, 3]),
+    "model.dropout": FloatDistribution(0.0, 0.3),
+    "text.truncation": CategoricalDistribution(["head", "tail", "head_tail"]),
 }
-"""What is tried: a range (rates on a logarithmic scale), or a list."""
-HEAD_ALONE: dict[str, Any] = {"train.learning_rate": (3e-4, 3e-2), "train.epochs": [5, 10, 20]}
+"""What is tried."""
+HEAD_ALONE: Space = {
+    "train.learning_rate": FloatDistribution(3e-4, 3e-2, log=True),
+    "train.epochs": CategoricalDistribution([5, 10, 20]),
+}
 """What is tried instead with `train.freeze_encoder`."""
 
+optuna.logging.set_verbosity(optuna.logging.WARNING)
 
-def space_of(config: Config) -> dict[str, Any]:
+
+def space_of(config: Config) -> Space:
     """What is tried for a recipe, as `SPACE`."""
     return SPACE | HEAD_ALONE if config.train.freeze_encoder else SPACE
 
@@ -73,29 +89,26 @@ def tune(
         Preempted: SIGTERM came; likewise.
         TrainingError: no trial came to an end.
     """
-    optuna = _optuna()
     find_devices(config.train)  # what is not here is told before anything is made
     space = {name: values for name, values in space_of(config).items() if name not in fixed}
     if not space:
         raise ConfigError(f"Nothing is left to look for: --set fixes all of {', '.join(SPACE)}. Leave one of them out.")
     _begin(config, folder)
-    with runs.in_use(folder), at_once(lambda: "SIGTERM came. The same command goes on.", asked) as asked:
-        return _tune(config, folder, trials, space, asked, optuna)
+    with staging.in_use(folder), several("Tuning", asked) as asked:
+        return _tune(config, folder, trials, space, asked)
 
 
-def _tune(
-    config: Config, folder: Path, trials: int, space: dict[str, Any], asked: Asked, optuna: Any
-) -> dict[str, Any]:
-    study = _open(config, folder, space, optuna)
-    _requeue(study, optuna)
-    while len(_ended(study, optuna)) < trials:
+def _tune(config: Config, folder: Path, trials: int, space: Space, asked: Asked) -> dict[str, Any]:
+    study = _open(config, folder, space)
+    _requeue(study)
+    while len(_ended(study)) < trials:
         asked.raise_if_any("Tuning")
-        trial = study.ask(_distributions(space, optuna))
+        trial = study.ask(dict(space))
         settings = ", ".join(f"{name} {value}" for name, value in _rounded(trial.params).items())
-        say(f"Trial {len(_ended(study, optuna)) + 1} of {trials}: {settings}")
-        _try(study, trial, config, folder / "trial", asked, optuna)
-        _write(_result(study, optuna), config, folder)
-    result = _result(study, optuna)
+        say(f"Trial {len(_ended(study)) + 1} of {trials}: {settings}")
+        _try(study, trial, config, folder / "trial", asked)
+        _write(_result(study), config, folder)
+    result = _result(study)
     if result["best"] is None:
         raise TrainingError(f"None of the {trials} trials came to an end; {folder}/trials.csv says why.")
     _write(result, config, folder)
@@ -115,15 +128,15 @@ def _begin(config: Config, folder: Path) -> None:
             "choose another --dir",
         )
         return
-    runs.write_text(recipe, config.to_yaml())
+    staging.write_text(recipe, to_yaml(config))
 
 
-def _open(config: Config, folder: Path, space: dict[str, Any], optuna: Any) -> Any:
+def _open(config: Config, folder: Path, space: Space) -> Any:
     # The whole path: Optuna's lock is a link to it, and one that leads nowhere is never found to be old.
     journal = (folder / "study.journal").resolve()
     _clear_after_kill(journal)
     try:
-        storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(journal)))
+        storage = JournalStorage(JournalFileBackend(str(journal)))
         study = optuna.create_study(
             study_name="tfsent",
             storage=storage,
@@ -155,44 +168,24 @@ def _clear_after_kill(journal: Path) -> None:
             handle.truncate(lines.rfind(b"\n") + 1)
 
 
-def _optuna() -> Any:
-    try:
-        import optuna
-    except ImportError as error:
-        raise ConfigError("`tfsent tune` needs Optuna: pip install 'tfsent[tune]'") from error
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    return optuna
-
-
-def _distributions(space: dict[str, Any], optuna: Any) -> dict[str, Any]:
-    kinds = optuna.distributions
-    return {
-        name: kinds.CategoricalDistribution(values)
-        if isinstance(values, list)
-        else kinds.FloatDistribution(*values, log=values[0] > 0)
-        for name, values in space.items()
-    }
-
-
-def _requeue(study: Any, optuna: Any) -> None:
+def _requeue(study: Any) -> None:
     """A trial that was running when its process was killed is tried again."""
-    for trial in study.get_trials(states=(optuna.trial.TrialState.RUNNING,)):
-        study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+    for trial in study.get_trials(states=(TrialState.RUNNING,)):
+        study.tell(trial.number, state=TrialState.FAIL)
         study.enqueue_trial(trial.params)
 
 
-def _ended(study: Any, optuna: Any) -> list[Any]:
-    states = optuna.trial.TrialState
+def _ended(study: Any) -> list[Any]:
     return [
         trial
-        for trial in study.get_trials(states=(states.COMPLETE, states.PRUNED, states.FAIL))
-        if trial.state != states.FAIL or "why" in trial.user_attrs
+        for trial in study.get_trials(states=(TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL))
+        if trial.state != TrialState.FAIL or "why" in trial.user_attrs
     ]
 
 
-def _try(study: Any, trial: Any, config: Config, run: Path, asked: Asked, optuna: Any) -> None:
+def _try(study: Any, trial: Any, config: Config, run: Path, asked: Asked) -> None:
     """Train once, and tell the study what came of it."""
-    state, reported = optuna.trial.TrialState, []
+    reported: list[float] = []
     config = with_settings(config, _rounded(trial.params))
 
     def report(epoch: int, accuracy: float) -> None:
@@ -203,19 +196,16 @@ def _try(study: Any, trial: Any, config: Config, run: Path, asked: Asked, optuna
 
     shutil.rmtree(run, ignore_errors=True)
     try:
-        if train(config, run, report=report, asked=asked):
-            raise Interrupted("Tuning was interrupted. The same command goes on.")
+        train(config, run, report=report, asked=asked)
         study.tell(trial, max(reported))
     except optuna.TrialPruned:
-        study.tell(trial, state=state.PRUNED)
-    except Preempted as error:
-        raise Preempted("SIGTERM came. The same command goes on.") from error
-    except Interrupted:
+        study.tell(trial, state=TrialState.PRUNED)
+    except (Interrupted, Preempted):
         raise
     except TrainingError as error:
         say(f"The trial failed: {error}")
         trial.set_user_attr("why", str(error))
-        study.tell(trial, state=state.FAIL)
+        study.tell(trial, state=TrialState.FAIL)
     finally:
         shutil.rmtree(run, ignore_errors=True)
         keras.backend.clear_session()
@@ -226,18 +216,9 @@ def _rounded(settings: dict[str, Any]) -> dict[str, Any]:
     return {name: float(f"{value:.3g}") if isinstance(value, float) else value for name, value in settings.items()}
 
 
-def with_settings(config: Config, settings: dict[str, Any]) -> Config:
-    """The recipe with some keys, such as `train.epochs`, replaced."""
-    tree = config.model_dump(mode="json")
-    for name, value in settings.items():
-        section, key = name.split(".")
-        tree[section][key] = value
-    return Config.model_validate(tree)
-
-
-def _result(study: Any, optuna: Any) -> dict[str, Any]:
+def _result(study: Any) -> dict[str, Any]:
     found = []
-    for trial in _ended(study, optuna):
+    for trial in _ended(study):
         best = max(trial.intermediate_values.values(), default=None)
         found.append(
             {
@@ -254,25 +235,25 @@ def _result(study: Any, optuna: Any) -> dict[str, Any]:
 
 
 def _write(result: dict[str, Any], config: Config, folder: Path) -> None:
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([*SPACE, "state", "epochs", "validation_accuracy", "why"])
-    for entry in result["trials"]:
-        rest = [entry[name] for name in ("state", "epochs", "validation_accuracy", "why")]
-        writer.writerow([*(entry["settings"].get(name, "") for name in SPACE), *rest])
-    runs.write_text(folder / "trials.csv", out.getvalue())
+    rest = ("state", "epochs", "validation_accuracy", "why")
+    with staging.replacing(folder / "trials.csv") as staged, staged.open("w", encoding="utf-8", newline="") as out:
+        writer = csv.writer(out, lineterminator="\n")
+        writer.writerow([*SPACE, *rest])
+        for entry in result["trials"]:
+            settings = [entry["settings"].get(name, "") for name in SPACE]
+            writer.writerow([*settings, *(entry[name] for name in rest)])
     if result["best"] is not None:
         best = with_settings(config, result["best"]["settings"])
         header = (
             f"# The best of {len(result['trials'])} trials: validation accuracy "
             f"{result['best']['validation_accuracy']:.2%}, chosen among them and so a little too good.\n"
         )
-        runs.write_text(folder / "best.yaml", header + best.to_yaml())
-        with runs.replacing(folder / "trials.png") as staged:
+        staging.write_text(folder / "best.yaml", header + to_yaml(best))
+        with staging.replacing(folder / "trials.png") as staged:
             figure(result, space_of(config)).savefig(staged, format="png", dpi=120)
 
 
-def figure(result: dict[str, Any], space: dict[str, Any]) -> Any:
+def figure(result: dict[str, Any], space: Space) -> Any:
     """Validation accuracy over each setting that was searched in a space, a panel each, as a matplotlib `Figure`."""
     from matplotlib.figure import Figure
 
@@ -285,14 +266,14 @@ def figure(result: dict[str, Any], space: dict[str, Any]) -> Any:
         for state, marker in (("complete", "o"), ("pruned", "x")):
             some = [entry for entry in seen if entry["state"] == state]
             places = [entry["settings"][name] for entry in some]
-            if isinstance(values, list):
-                places = [values.index(place) for place in places]
+            if isinstance(values, CategoricalDistribution):
+                places = [values.choices.index(place) for place in places]
             axes.plot(places, [entry["validation_accuracy"] for entry in some], marker, label=state)
-        if isinstance(values, list):
-            axes.set_xticks(range(len(values)), [str(value) for value in values])
-            axes.set_xlim(-0.5, len(values) - 0.5)
+        if isinstance(values, CategoricalDistribution):
+            axes.set_xticks(range(len(values.choices)), [str(choice) for choice in values.choices])
+            axes.set_xlim(-0.5, len(values.choices) - 0.5)
         else:
-            axes.set(xscale="log" if values[0] > 0 else "linear", xlim=values)
+            axes.set(xscale="log" if values.log else "linear", xlim=(values.low, values.high))
         axes.set_xlabel(name)
     drawn.axes[0].set(ylabel="validation accuracy")
     drawn.legend(*drawn.axes[0].get_legend_handles_labels(), loc="outside right upper")

@@ -52,7 +52,12 @@ class Parity:
 
 
 def compare(
-    artifact: str, path: Path, probabilities: np.ndarray, seconds: list[float], truth: Truth, budget: BudgetConfig
+    artifact: str,
+    path: Path,
+    probabilities: np.ndarray,
+    seconds: list[float],
+    reference: Reference,
+    budget: BudgetConfig,
 ) -> Parity:
     """Measure an artifact's probabilities against the trained model's and hold them to the budget.
 
@@ -61,14 +66,14 @@ def compare(
         path: the file or folder, for its size.
         probabilities: what the artifact gave, `float32[n, classes]`.
         seconds: of single inferences.
-        truth: what the trained model gave, and the labels.
+        reference: what the trained model gave, and the labels.
         budget: the limits.
     """
-    difference = float(np.abs(probabilities - truth.probabilities).max())
+    difference = float(np.abs(probabilities - reference.probabilities).max())
     predicted = probabilities.argmax(axis=1)
-    flips = float((predicted != truth.probabilities.argmax(axis=1)).mean())
-    accuracy = float((predicted == truth.labels).mean())
-    drop = truth.accuracy - accuracy
+    flips = float((predicted != reference.probabilities.argmax(axis=1)).mean())
+    accuracy = float((predicted == reference.labels).mean())
+    drop = reference.accuracy - accuracy
     faults = []
     if not np.isfinite(difference):  # and so over no limit, as a NaN is greater than nothing
         faults.append("it gave a probability that is not a number")
@@ -86,7 +91,7 @@ def compare(
 
 
 @dataclass(frozen=True)
-class Truth:
+class Reference:
     """The trained model's answers on the held-out reviews."""
 
     reviews: Reviews
@@ -103,7 +108,7 @@ class Truth:
         return float((self.probabilities.argmax(axis=1) == self.labels).mean())
 
 
-def verify_savedmodel(folder: Path, truth: Truth, budget: BudgetConfig) -> Parity:
+def verify_savedmodel(folder: Path, reference: Reference, budget: BudgetConfig) -> Parity:
     """Run a SavedModel as a server would, and compare.
 
     Raises:
@@ -112,7 +117,7 @@ def verify_savedmodel(folder: Path, truth: Truth, budget: BudgetConfig) -> Parit
     runner = Path(__file__).with_name("_serving_process.py")
     with tempfile.TemporaryDirectory() as scratch:
         texts, out = Path(scratch) / "texts.json", Path(scratch) / "out.npz"
-        texts.write_text(json.dumps(list(truth.reviews.texts)), encoding="utf-8")
+        texts.write_text(json.dumps(list(reference.reviews.texts)), encoding="utf-8")
         # -P: no module beside the script, or in the folder this was started in, takes the place of another.
         command = [sys.executable, "-P", str(runner), str(folder.resolve()), str(texts), str(out)]
         environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
@@ -126,30 +131,31 @@ def verify_savedmodel(folder: Path, truth: Truth, budget: BudgetConfig) -> Parit
             )
         with np.load(out) as result:
             probabilities, seconds = result["probabilities"], result["seconds"].tolist()
-    return compare("savedmodel", folder, probabilities, seconds, truth, budget)
+    return compare("savedmodel", folder, probabilities, seconds, reference, budget)
 
 
-def verify_tflite(path: Path, artifact: str, truth: Truth, budget: BudgetConfig) -> Parity:
+def verify_tflite(path: Path, artifact: str, reference: Reference, budget: BudgetConfig) -> Parity:
     """Run a `.tflite` file in LiteRT, and compare."""
     predictor = TFLitePredictor(path)
-    with Meter(f"running the {artifact} file", len(truth.reviews)) as meter:
-        probabilities = predictor.probabilities(truth.reviews.texts, meter.advance)
-    return compare(artifact, path, probabilities, predictor.latencies, truth, budget)
+    with Meter(f"running the {artifact} file", len(reference.reviews)) as meter:
+        probabilities = predictor.probabilities(reference.reviews.texts, meter.advance)
+    return compare(artifact, path, probabilities, predictor.latencies, reference, budget)
 
 
-def report(parities: list[Parity], truth: Truth) -> dict[str, Any]:
+def report(parities: list[Parity], reference: Reference) -> dict[str, Any]:
     """What `verify.json` keeps."""
     return {
         "passed": all(parity.passed for parity in parities),
-        "reviews": len(truth.reviews),
-        "origin": truth.reviews.origin,
-        "trained_model_accuracy": truth.accuracy,
+        "reviews": len(reference.reviews),
+        "origin": reference.reviews.origin,
+        "trained_model_accuracy": reference.accuracy,
         "threads": os.cpu_count(),
         "artifacts": [
             {
                 **asdict(parity),
                 # JSON has no NaN, and strict readers refuse the whole file for one.
                 "max_difference": parity.max_difference if math.isfinite(parity.max_difference) else None,
+                "faults": list(parity.faults),  # as it is read back
                 "passed": parity.passed,
             }
             for parity in parities

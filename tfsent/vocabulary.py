@@ -71,3 +71,22 @@ def check_vocabulary(vocabulary: Sequence[str]) -> None:
         seen: set[str] = set()
         twice = next(token for token in vocabulary if token in seen or seen.add(token))  # type: ignore[func-returns-value]
         raise EncoderError(f"The vocabulary names the token {twice!r} twice; an id would be ambiguous.")
+
+
+def write_labels(folder: Path, label_names: Sequence[str]) -> None:
+    """Write `labels.txt` into a folder: the classes, one a line, in the order of the model's outputs."""
+    (folder / "labels.txt").write_text("\n".join(label_names) + "\n", encoding="utf-8")
+
+
+def read_labels(folder: Path) -> tuple[str, ...]:
+    """Read what `write_labels` wrote.
+
+    Raises:
+        ArtifactError: the file is missing.
+    """
+    try:
+        return tuple((folder / "labels.txt").read_text(encoding="utf-8").removesuffix("\n").split("\n"))
+    except OSError as error:
+        raise ArtifactError(
+            f"{folder} has no labels.txt. Expected what `tfsent export` wrote: the file and its companions together."
+        ) from error

@@ -144,7 +144,7 @@ class Watch(keras.callbacks.Callback):
         loss, step = float(logs["loss"]), self.progress.step
         self._ask_guard(loss, step)
         if batch == 0:
-            # The first step of all traces the graph; its time says nothing of the speed.
+            # The first step of an epoch may trace the graph: its time says nothing of the speed.
             self.clock = time.monotonic()
         else:
             self.seen += self.real_tokens[step]

@@ -5,9 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tfsent import config
-from tfsent.config import Config, load_config
+from tfsent import recipes
+from tfsent.config import Config
 from tfsent.errors import ConfigError
+from tfsent.recipes import load_config, to_yaml
 
 
 @pytest.fixture
@@ -20,16 +21,16 @@ def recipe(tmp_path):
     return write
 
 
-@pytest.mark.parametrize("name", sorted(config.recipes()))
+@pytest.mark.parametrize("name", sorted(recipes.recipes()))
 def test_every_shipped_recipe_is_valid_and_says_what_it_is_for(name):
     assert load_config(name)
-    assert len(config.describe_recipe(config.find_recipe(name))) > 20
+    assert len(recipes.describe_recipe(recipes.find_recipe(name))) > 20
 
 
 def test_the_resolved_recipe_reads_back_as_itself(tmp_path):
     resolved = load_config("quickstart", ["train.seed=7", "model.hidden_units=[16, 8]"])
     path = tmp_path / "config.yaml"
-    path.write_text(resolved.to_yaml(), encoding="utf-8")
+    path.write_text(to_yaml(resolved), encoding="utf-8")
     assert load_config(path) == resolved
 
 
@@ -38,7 +39,7 @@ def test_any_label_survives_the_resolved_recipe(tmp_path_factory, labels):
     """Seen with the label 7E5, which came back as a number."""
     resolved = Config(data={"labels": sorted(set(labels)) if len(set(labels)) > 1 else ["7E5", "no"]})
     path = tmp_path_factory.getbasetemp() / "config.yaml"
-    path.write_text(resolved.to_yaml(), encoding="utf-8")
+    path.write_text(to_yaml(resolved), encoding="utf-8")
     assert load_config(path) == resolved
 
 

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tfsent import assets, runs
+from tfsent import assets, staging
 from tfsent.console import say
 from tfsent.errors import RunError
 
@@ -30,7 +30,7 @@ def key_of(parts: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
 
 
-def find(key: str) -> Path | None:
+def get(key: str) -> Path | None:
     """The folder kept under a key; None when there is none, or none that is sound."""
     folder = assets.cache_dir() / "kept" / key
     if not folder.is_dir():
@@ -48,7 +48,7 @@ def find(key: str) -> Path | None:
         return None
 
 
-def keep(key: str, size: int, write: Callable[[Path], None]) -> None:
+def put(key: str, size: int, write: Callable[[Path], None]) -> None:
     """Have a folder written, and keep it. Where that fails, it is said, and all goes on without.
 
     Args:
@@ -61,7 +61,7 @@ def keep(key: str, size: int, write: Callable[[Path], None]) -> None:
     folder = assets.cache_dir() / "kept" / key
     try:
         _make_room(folder.parent, LIMIT_BYTES - size)
-        with runs.replacing(folder) as staged:
+        with staging.replacing(folder) as staged:
             staged.mkdir()
             write(staged)
             manifest = {path.name: assets.sha256(path) for path in staged.iterdir()}
@@ -71,7 +71,7 @@ def keep(key: str, size: int, write: Callable[[Path], None]) -> None:
 
 
 def _make_room(folder: Path, at_most: int) -> None:
-    runs.clear_old(folder, ".*")
+    staging.clear_old(folder, ".*")
     kept = sorted(folder.glob("*/manifest.json"), key=lambda path: path.stat().st_mtime)
     sizes = {path.parent: sum(file.stat().st_size for file in path.parent.iterdir()) for path in kept}
     for path in list(sizes):

@@ -1,0 +1,45 @@
+"""The reference of a recipe's keys is that of the config."""
+
+import json
+from pathlib import Path
+
+import yaml
+from click.testing import CliRunner
+
+from tfsent.cli import main
+from tfsent.config import Config
+from tfsent.keys import Key, keys, markdown
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+
+
+def test_every_key_is_there_with_its_default_and_a_meaning():
+    tree = {}
+    for key in keys():
+        *sections, name = key.name.split(".")
+        section = tree
+        for part in sections:
+            section = section.setdefault(part, {})
+        section[name] = json.loads(key.default)
+        assert len(key.meaning) > 10, key
+    assert tree == Config().model_dump(mode="json")
+
+
+def test_limits_and_choices_are_told():
+    found = {key.name: key.values for key in keys()}
+    assert found["text.max_tokens"] == "≥ 3, ≤ 512"
+    assert found["train.learning_rate"] == "> 0, < 1"
+    assert found["train.schedule"] == "linear, cosine"
+    assert found["train.jit_compile"] == "auto, true, false"
+
+
+def test_the_page_is_made_from_the_config():
+    assert (CONFIGS / "KEYS.md").read_text(encoding="utf-8") == markdown(), "make docs"
+
+
+def test_the_command_prints_them():
+    done = CliRunner().invoke(main, ["config", "keys"])
+    assert "train.epochs: 2    (≥ 1)\n    at most; early stopping may end sooner\n" in done.output
+    done = CliRunner().invoke(main, ["config", "keys", "--json"])
+    assert [Key(**key) for key in json.loads(done.output)] == keys()
+    assert yaml.safe_load(keys()[0].default) == "imdb"
