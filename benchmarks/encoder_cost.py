@@ -121,18 +121,19 @@ def main() -> None:
     found = {}
     with tempfile.TemporaryDirectory() as work:
         for i, (name, shape) in enumerate(SHAPES.items()):
-            say(f"{name} …")
             encoder = write_encoder(Path(work) / f"encoder{i}", *shape, vocabulary)
             found[name] = measure(encoder, Path(work) / f"run{i}", reviews)
             shutil.rmtree(encoder)
             shutil.rmtree(Path(work) / f"run{i}")
+            _, speed, size, latency = found[name].values()
+            say(f"{name}: {speed:,.0f} tokens/s, {size:.1f} MB, {latency:.1f} ms")
+            if given.json:
+                given.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
     cells = [
         (n, f"{r['parameters'] / 1e6:.1f} M", *(f"{v:,.1f}" for v in list(r.values())[1:])) for n, r in found.items()
     ]
     header = ("shape", "parameters", "training tokens/s", "int8 MB", "int8 ms a review")
     print_table(f"{TOKENS} tokens", header, cells)
-    if given.json:
-        given.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
