@@ -23,7 +23,7 @@ def test_the_wheel_holds_the_package_and_the_recipes_and_nothing_else(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.split("/")[0].split("-")[0] for name in names} == {"tfsent"}
     assert "tfsent/unicode.npz" in names
-    shipped = {Path(name).name for name in names if name.startswith("tfsent/recipes/")}
+    shipped = {Path(name).name for name in names if name.startswith("tfsent/configs/")}
     assert shipped >= {path.name for path in (ROOT / "configs").glob("*.yaml")}
 
 

@@ -57,7 +57,7 @@ def recipes() -> dict[str, Path]:
     """The recipes tfsent ships, by name."""
     package = Path(__file__).parent
     # In an installed wheel the recipes lie in the package; in a checkout in configs/.
-    folder = package / "recipes" if (package / "recipes").is_dir() else package.parent / "configs"
+    folder = next(place for place in (package / "configs", package.parent / "configs") if place.is_dir())
     return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
 
 
