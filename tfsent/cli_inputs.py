@@ -224,7 +224,7 @@ def config_group() -> None:
     """Check a recipe; list every key."""
 
 
-@config_group.command("keys")
+@config_group.command("keys", short_help="List every key with its default and its meaning.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 def config_keys(as_json: bool) -> None:
     """List every key of a recipe with its default, its limits and its meaning. --set KEY=VALUE changes one."""
