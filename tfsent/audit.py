@@ -184,6 +184,7 @@ def plot(result: dict[str, Any], target: Path) -> None:
     middle = places + width * (len(result["parts"]) - 1) / 2
     classes.set_xticks(middle, list(part["classes"]))
     classes.set(title="Share of each class", xlabel="class")
+    classes.margins(y=0.25)  # room for the legend above the bars
     classes.legend()
     histogram = result["tokens"]["histogram"]
     lengths.bar([f"≤ {n}" for n in histogram["up_to"]], histogram["reviews"])
