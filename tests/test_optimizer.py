@@ -155,6 +155,19 @@ def test_the_average_of_the_weights_is_kept_beside_them_and_fit_does_not_mix_the
         model.fit(inputs, labels, batch_size=8, verbose=0)
         kept.append(model.trainable_variables[0].numpy())
     average = model.optimizer._model_variables_moving_average[0].numpy()
-    np.testing.assert_allclose(average, 0.25 * kept[0] + 0.25 * kept[1] + 0.5 * kept[2], rtol=1e-5, atol=1e-6)
+    # Weights 0.25, 0.5 and 1 of the three, and nothing of those that training began with.
+    np.testing.assert_allclose(average, (kept[0] + 2 * kept[1] + 4 * kept[2]) / 7, rtol=1e-5, atol=1e-6)
     np.testing.assert_array_equal(model.trainable_variables[0].numpy(), kept[2])
     assert isinstance(model.optimizer, AdamW)
+
+
+def test_batches_that_only_add_up_gradients_do_not_count_in_the_average_of_the_weights(tiny_encoder):
+    settings = ["train.ema_momentum=0.5", "train.learning_rate=0.01", "train.warmup_fraction=0"]
+    model = tiny_model(tiny_encoder, *settings, "train.accumulation_steps=2")
+    kept = []
+    for seed in range(4):
+        model.train_on_batch(*batch(8, seed))
+        kept.append(model.trainable_variables[0].numpy())
+    average = model.optimizer._model_variables_moving_average[0].numpy()
+    assert np.abs(kept[3] - kept[1]).max() > 1e-3
+    np.testing.assert_allclose(average, (kept[1] + 2 * kept[3]) / 3, rtol=1e-5, atol=1e-6)

@@ -63,7 +63,8 @@ class ClassifierLoss(keras.losses.Loss):
 
 
 class AdamW(keras.optimizers.AdamW):
-    """Keras's, with a learning rate that may fall from layer to layer, and clipping that is right on several devices.
+    """Keras's, with a learning rate that may fall from layer to layer, clipping that is right on several devices, and a
+    moving average of the weights without those that training began with.
 
     Args:
         layer_decay: the learning rate of a layer as a share of that of the layer above it (J. Howard, S. Ruder,
@@ -89,6 +90,17 @@ class AdamW(keras.optimizers.AdamW):
     def finalize_variable_values(self, var_list: Any) -> None:
         """Nothing: at the end of every `fit` Keras would put the moving averages in the place of the weights, and ours
         is an epoch long. `keeper.Keeper` does it when training ends."""
+
+    def _update_model_variables_moving_average(self, trainable_variables: list[Any]) -> None:
+        # Keras's average begins with the first weights: a third of it is still theirs after 550 steps at 0.998, more
+        # than many a fine-tuning has. With this momentum the average has no bias towards them (section 7.2 of D. P.
+        # Kingma, J. Ba, Adam, 2015). And Keras takes it after every batch, those that only add up gradients too.
+        done = keras.ops.cast(self.iterations, "float32")
+        momentum = self.ema_momentum * (1 - self.ema_momentum**done) / (1 - self.ema_momentum ** (done + 1))
+        if batches := self.gradient_accumulation_steps:
+            momentum = keras.ops.where((self._iterations + 1) % batches == 0, momentum, 1.0)
+        for variable, average in zip(trainable_variables, self._model_variables_moving_average, strict=True):
+            average.assign(momentum * average + (1 - momentum) * variable)
 
     def _clip_gradients(self, grads: list[Any]) -> list[Any]:
         # Under a tf.distribute strategy Keras clips what each replica found by itself, before the sum: the norm of a
