@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -15,12 +16,14 @@ import pytest
 from click.testing import CliRunner
 
 from tfsent import devices
+from tfsent import train as trainer
 from tfsent.cli import main
 from tfsent.config import ExportConfig, TrainConfig
-from tfsent.devices import Devices, choose_precision, find_devices, load_backend
+from tfsent.devices import Devices, choose_precision, find_devices, load_backend, require_possible
 from tfsent.errors import ConfigError
 from tfsent.predictors import KerasPredictor
 from tfsent.recipes import load_config
+from tfsent.signals import Asked
 
 HERE = Path(__file__).parent
 # A rate at which rounding stays rounding: at a higher one, training a tiny model is chaotic.
@@ -162,15 +165,16 @@ def test_what_cannot_work_is_refused_at_once(monkeypatch, settings, environment,
 
 
 @pytest.mark.parametrize(
-    ("setting", "message"),
+    ("settings", "message"),
     [
-        ("train.devices=tpu", "train: devices is tpu, and there is no TensorFlow for TPUs .* Set train.backend=jax"),
-        ("train.devices='gpu:0,0'", "train: devices names one of them twice. Received: 'gpu:0,0'"),
+        (["train.devices=tpu"], "train: devices is tpu, and there is no TensorFlow for TPUs .* Set train.backend=jax"),
+        (["train.backend=jax", "train.jit_compile=false"], "train: jit_compile is false, and JAX trains through XLA"),
+        (["train.devices='gpu:0,0'"], "train: devices names one of them twice. Received: 'gpu:0,0'"),
     ],
 )
-def test_what_can_never_work_is_a_fault_of_the_recipe(setting, message):
+def test_what_can_never_work_is_a_fault_of_the_recipe(settings, message):
     with pytest.raises(ConfigError, match=message):
-        load_config("smoke", [setting])
+        load_config("smoke", settings)
 
 
 @pytest.mark.parametrize(
@@ -224,11 +228,40 @@ def test_of_several_gpus_the_named_ones_are_taken(monkeypatch):
         find_devices(TrainConfig(devices="gpu:1,5"))
 
 
-def test_accumulation_on_several_devices_of_tensorflow_is_refused(monkeypatch):
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"accumulation_steps": 4}, "accumulation_steps is 4, and on 2 devices .* set train.backend=jax"),
+        ({"jit_compile": True}, "MirroredStrategy does not work with it. Leave it at auto, go on with one GPU, or set"),
+    ],
+)
+def test_what_mirrored_devices_cannot_do_is_refused(monkeypatch, settings, message):
     monkeypatch.setattr(devices, "_tensorflow_devices", lambda: {"gpu": ("/device:GPU:0", "/device:GPU:1")})
-    with pytest.raises(ConfigError, match="accumulation_steps is 4, and on 2 devices .* set train.backend=jax"):
-        find_devices(TrainConfig(accumulation_steps=4))
-    assert find_devices(TrainConfig(accumulation_steps=4, devices="gpu:0"))
+    with pytest.raises(ConfigError, match=message):
+        find_devices(TrainConfig(**settings))
+    assert find_devices(TrainConfig(**settings, devices="gpu:0"))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"freeze_encoder": True}, "train.freeze_encoder .* does not run in several processes"),
+        ({"devices": "gpu:0,1"}, "train.devices is gpu:0,1, and its numbers are those of one host, where 2 processes"),
+    ],
+)
+def test_what_several_processes_cannot_do_is_refused(settings, message):
+    found = Devices("jax", "gpu", ("gpu:0", "gpu:1"), 0, 2, False)
+    with pytest.raises(ConfigError, match=message):
+        require_possible(TrainConfig(backend="jax", **settings), found)
+    require_possible(TrainConfig(backend="jax", devices="gpu"), found)
+
+
+def test_what_auto_was_found_to_mean_on_one_gpu_is_refused_on_two_before_anything_is_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(trainer, "prepare", lambda *_: pytest.fail("it read the data"))
+    resumed = SimpleNamespace(state={"belongs_to": {"settled": {"jit_compile": True, "precision": "float32"}}})
+    two = Devices("tensorflow", "gpu", ("/device:GPU:0", "/device:GPU:1"), is_default=False)
+    with pytest.raises(ConfigError, match="auto found so on the one GPU this training began on"):
+        trainer._train(load_config("smoke"), tmp_path, two, Asked(), resumed)
 
 
 @pytest.mark.parametrize("word", ["gpus", "gpu:", "gpu:a", "cpu:0", "tpu:1"])

@@ -6,9 +6,8 @@ import pytest
 
 from tfsent import frozen, prepare
 from tfsent.config import TrainConfig
-from tfsent.devices import Devices, find_devices
+from tfsent.devices import find_devices
 from tfsent.encoders import load_encoder
-from tfsent.errors import ConfigError
 from tfsent.predictors import KerasPredictor
 from tfsent.recipes import load_config
 from tfsent.train import train
@@ -46,10 +45,3 @@ def test_features_are_what_the_whole_classifier_computes(tiny_settings):
         np.testing.assert_array_equal(labels, expected)
         np.testing.assert_allclose(head(features), model(inputs), atol=1e-5)
     assert len(feed.batches()) == plan.steps
-
-
-def test_several_processes_are_refused(tiny_settings):
-    devices = Devices("jax", "cpu", ("cpu:0", "cpu:1"), 0, 2)
-    material = prepare.prepare(load_config("smoke", [*tiny_settings, *HEAD]), devices)
-    with pytest.raises(ConfigError, match="does not run in several processes"):
-        frozen.freeze(material, material.model(), material.plan(), lambda: (0, 0))

@@ -206,7 +206,7 @@ def test_sigterm_before_the_first_step_ends_it_in_order(tiny_settings, tmp_path,
 
     before = signal.getsignal(signal.SIGTERM)
     monkeypatch.setattr(trainer, "prepare", asked)
-    with pytest.raises(Preempted, match="SIGTERM came; nothing was learnt yet"):
+    with pytest.raises(Preempted, match="SIGTERM came. Nothing was learnt yet"):
         trainer.train(load_config("smoke", tiny_settings), tmp_path / "run")
     assert list(tmp_path.iterdir()) == []
     assert signal.getsignal(signal.SIGTERM) is before
@@ -218,7 +218,7 @@ def test_a_second_sigterm_does_not_wait_for_the_step(copy, monkeypatch):
         os.kill(os.getpid(), signal.SIGTERM)
 
     monkeypatch.setattr("tfsent.watch.Watch.on_train_batch_end", twice)
-    with pytest.raises(Preempted, match=f"SIGTERM came; go on with: tfsent train --resume {copy}"):
+    with pytest.raises(Preempted, match=f"SIGTERM came. Go on with: tfsent train --resume {copy}"):
         trainer.resume(copy)
     assert not (copy / "model").exists()
     assert len(list((copy / "checkpoints").iterdir())) == 2

@@ -2,6 +2,9 @@
 
 import os
 import signal
+import subprocess
+import sys
+import time
 
 import pytest
 from click.testing import CliRunner
@@ -18,9 +21,9 @@ def send(number):
 
 def test_where_there_is_no_step_to_finish_a_signal_ends_it_at_once():
     before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
-    with pytest.raises(KeyboardInterrupt), at_once(lambda: ""):
+    with pytest.raises(KeyboardInterrupt, match="Interrupted. Go on."), at_once(lambda: "Go on."):
         send(signal.SIGINT)
-    with pytest.raises(Preempted, match="because"), at_once(lambda: "because"):
+    with pytest.raises(Preempted, match="SIGTERM came. Go on."), at_once(lambda: "Go on."):
         send(signal.SIGTERM)
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
 
@@ -48,7 +51,7 @@ def test_sigterm_while_tensorflow_loads_ends_it_in_order(words, monkeypatch, tmp
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(devices, "load_backend", lambda config: send(signal.SIGTERM))
     done = CliRunner().invoke(main, words)
-    assert (done.exit_code, done.stderr) == (75, "SIGTERM came before training began. Give the same command again.\n")
+    assert (done.exit_code, done.stderr) == (75, "SIGTERM came. Training had not begun: give the same command again.\n")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -59,3 +62,39 @@ def test_a_step_is_finished_and_a_second_signal_does_not_wait(capsys):
         assert asked.by == signal.SIGINT
         send(signal.SIGINT)
     assert "Finishing this step. Ctrl-C again quits at once." in capsys.readouterr().err
+
+
+STUCK = """
+import ctypes
+from tfsent.signals import Asked, after_the_step
+lock, mutex = ctypes.CDLL(None).pthread_mutex_lock, (ctypes.c_char * 64)()
+with after_the_step(Asked()):
+    print("step", flush=True)
+    lock(mutex)
+    lock(mutex)  # waits for itself, and no signal wakes it
+"""
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 75)])
+def test_a_second_signal_ends_it_in_the_middle_of_a_step(number, code):
+    """Python's handlers wait for the end of a call into C, and two signals that came meanwhile are one to them."""
+    process = subprocess.Popen([sys.executable, "-c", STUCK], stdout=-1, stderr=-1, text=True)
+    assert process.stdout.readline() == "step\n"
+    time.sleep(0.5)
+    process.send_signal(number)
+    time.sleep(0.5)
+    assert process.poll() is None
+    process.send_signal(number)
+    _, said = process.communicate(timeout=30)
+    assert (process.returncode, said.strip()) == (
+        code,
+        "Ended in the middle of a step. `tfsent train --resume` goes on from a checkpoint.",
+    )
+
+
+def test_ctrl_c_while_tensorflow_loads_is_exit_code_130(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(devices, "load_backend", lambda config: send(signal.SIGINT))
+    done = CliRunner().invoke(main, ["train", "smoke"])
+    assert (done.exit_code, done.stderr) == (130, "Interrupted. Training had not begun: give the same command again.\n")
+    assert list(tmp_path.iterdir()) == []

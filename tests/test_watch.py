@@ -1,12 +1,15 @@
 """Guards: they stop what explodes, collapses or learns nothing, and nothing else."""
 
 import csv
+import json
+from dataclasses import asdict
 
 import numpy as np
 import pytest
 
 from tfsent.errors import TrainingError
 from tfsent.evaluate import evaluate
+from tfsent.keeper import Progress
 from tfsent.recipes import load_config
 from tfsent.train import train
 from tfsent.watch import WINDOW, Guard
@@ -14,10 +17,17 @@ from tfsent.watch import WINDOW, Guard
 CHANCE = float(np.log(2))
 
 
-def see_all(losses, warmup_steps=10):
-    guard = Guard(CHANCE, 0.5, warmup_steps)
+def guard_of(majority, warmup_steps=10):
+    return Guard(CHANCE, majority, warmup_steps, Progress())
+
+
+def see_all(losses, warmup_steps=10, interrupted_after=()):
+    guard = guard_of(0.5, warmup_steps)
     for step, loss in enumerate(losses, 1):
         guard.see(step, loss)
+        if step in interrupted_after:
+            progress = Progress(**json.loads(json.dumps(asdict(guard.progress))))
+            guard = Guard(CHANCE, 0.5, warmup_steps, progress)
 
 
 def test_training_as_it_should_be_is_let_alone():
@@ -47,21 +57,24 @@ def test_training_as_it_should_be_is_let_alone():
 def test_what_is_no_use_is_stopped(losses, message):
     with pytest.raises(TrainingError, match=message):
         see_all(losses)
+    # At the same step when the training was ended and resumed now and again.
+    with pytest.raises(TrainingError, match=message):
+        see_all(losses, interrupted_after=range(1, 400, 70))
 
 
 def test_a_model_that_names_one_class_alone_is_stopped_if_its_loss_says_no_more():
-    guard = Guard(CHANCE, 0.6, 10)
+    guard = guard_of(0.6)
     guard.see_epoch(1000, 0.69, 0.99)  # not alone
     guard.see_epoch(1000, 0.4, 1.0)  # its probabilities do tell reviews apart
     guard.see_epoch(50, 0.69, 1.0)  # too early
-    Guard(CHANCE, 1.0, 10).see_epoch(1000, 0.69, 1.0)  # there is but one class
+    guard_of(1.0).see_epoch(1000, 0.69, 1.0)  # there is but one class
     message = "puts all validation reviews into one class, and 40.0% of them belong elsewhere; its loss is 0.690"
     with pytest.raises(TrainingError, match=message):
         guard.see_epoch(1000, 0.69, 1.0)
 
 
 def test_what_was_too_short_for_a_guard_is_looked_at_when_it_is_done(capsys):
-    guard = Guard(CHANCE, 0.6, 10)
+    guard = guard_of(0.6)
     guard.see_end({"val_accuracy": 0.61, "val_loss": 2.0})  # sure of itself, and of use
     guard.see_end({"val_accuracy": 0.6, "val_loss": 0.5})
     assert not capsys.readouterr().err

@@ -39,6 +39,8 @@ class _Group(click.Group):
     def invoke(self, context: click.Context) -> Any:
         try:
             return super().invoke(context)
+        except KeyboardInterrupt as event:
+            self._fail(str(event) or "Interrupted.", Interrupted.exit_code)
         except (Interrupted, Preempted) as event:
             self._fail(str(event), event.exit_code)
         except TfsentError as error:

@@ -178,6 +178,8 @@ class TrainConfig(_Section):
                 "devices is tpu, and there is no TensorFlow for TPUs from 2.21 on. Set train.backend=jax: what it "
                 "trains is exported by TensorFlow all the same"
             )
+        if self.backend == "jax" and self.jit_compile is False:
+            raise ValueError("jit_compile is false, and JAX trains through XLA alone. Leave it at auto")
         numbers = self.devices.partition(":")[2].split(",")
         if len(set(numbers)) < len(numbers):
             raise ValueError(f"devices names one of them twice. Received: {self.devices!r}")

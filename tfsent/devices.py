@@ -168,12 +168,6 @@ def find_devices(config: TrainConfig) -> Devices:
             f"train.devices is {config.devices}, and Keras on {config.backend} sees {found} here. For NVIDIA "
             "GPUs it wants pip install 'tensorflow[and-cuda]' or 'jax[cuda13]', for TPUs 'jax[tpu]'."
         )
-    if config.backend == "tensorflow" and len(chosen) > 1 and config.accumulation_steps > 1:
-        raise ConfigError(
-            f"train.accumulation_steps is {config.accumulation_steps}, and on {len(chosen)} devices TensorFlow's "
-            "MirroredStrategy does not work with it. Leave it at 1 with a larger train.batch_tokens, train on one "
-            "device, or set train.backend=jax."
-        )
     default = next(here[kind][0] for kind in ("tpu", "gpu", "cpu") if here.get(kind))
     process, processes = 0, 1
     if config.backend == "jax":
@@ -182,7 +176,36 @@ def find_devices(config: TrainConfig) -> Devices:
         process, processes = jax.process_index(), jax.process_count()
         if kind == "gpu":
             _keep_tensorflow_off()
-    return Devices(config.backend, kind, chosen, process, processes, chosen == (default,) and processes == 1)
+    found = Devices(config.backend, kind, chosen, process, processes, chosen == (default,) and processes == 1)
+    require_possible(config, found)
+    return found
+
+
+def require_possible(config: TrainConfig, devices: Devices) -> None:
+    """The devices can do together what the recipe wants.
+
+    Raises:
+        ConfigError: they cannot.
+    """
+    mirrored = devices.backend == "tensorflow" and len(devices.names) > 1
+    if mirrored and config.accumulation_steps > 1:
+        raise ConfigError(
+            f"train.accumulation_steps is {config.accumulation_steps}, and on {len(devices.names)} devices "
+            "TensorFlow's MirroredStrategy does not work with it. Leave it at 1 with a larger train.batch_tokens, "
+            "train on one device, or set train.backend=jax."
+        )
+    if mirrored and config.jit_compile is True:
+        raise ConfigError(
+            "train.jit_compile is true, or auto found so on the one GPU this training began on, and TensorFlow's "
+            "MirroredStrategy does not work with it. Leave it at auto, go on with one GPU, or set train.backend=jax."
+        )
+    if devices.processes > 1 and config.freeze_encoder:
+        raise ConfigError("train.freeze_encoder takes minutes on one device: it does not run in several processes.")
+    if devices.processes > 1 and ":" in config.devices:
+        raise ConfigError(
+            f"train.devices is {config.devices}, and its numbers are those of one host, where {devices.processes} "
+            "processes train. Set train.devices=gpu: each process brings all of its own."
+        )
 
 
 def _keep_tensorflow_off() -> None:

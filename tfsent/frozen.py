@@ -13,7 +13,6 @@ from tfsent.batching import BatchPlan, Feed
 from tfsent.console import Meter
 from tfsent.data import Reviews
 from tfsent.devices import memory_explained
-from tfsent.errors import ConfigError
 from tfsent.prepare import Material
 from tfsent.tokens import Tokens, key_of_tokens
 
@@ -32,12 +31,7 @@ def freeze(
     Returns:
         A model from `features float32[b, hidden]` to logits that shares its layers with the classifier: what it learns,
         the classifier has learnt. The feeds to learn from and to choose by.
-
-    Raises:
-        ConfigError: there are several processes.
     """
-    if material.devices.processes > 1:
-        raise ConfigError("train.freeze_encoder takes minutes on one device: it does not run in several processes.")
     first = next(layer for layer in classifier.layers if layer.name.endswith("_dropout"))
     head = _head(classifier, first)
     encoder = keras.Model(classifier.inputs, first.input)

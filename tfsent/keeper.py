@@ -37,6 +37,12 @@ class Progress:
     """Loss and accuracy of an epoch whose steps are done and whose validation is not."""
     history: list[dict[str, float]] = field(default_factory=list)
     """One entry an epoch."""
+    losses: list[float] = field(default_factory=list)
+    """Of the last batches, as `watch.Guard` looks back on them."""
+    lowest: float | None = None
+    """The lowest mean of them so far."""
+    loss_sum: float = 0.0
+    """Loss times rows of this epoch's batches so far."""
 
 
 class StoppedError(Exception):
@@ -144,8 +150,9 @@ class Keeper(keras.callbacks.Callback):
             self.report(epoch, accuracy)
         if self.devices.is_chief:
             _write_history(self.run / "history.csv", progress.history)
+        # After the last epoch, too: the model is still to be written, and whatever ends that must not end the training.
+        self.save()
         if not self.is_done():
-            self.save()
             self.stop_if_asked()
 
     def is_done(self) -> bool:

@@ -26,6 +26,9 @@ from typing import Any
 from tfsent import __version__, staging
 from tfsent.errors import RunError
 
+WRITTEN = ("config.yaml", "environment.json", "data.json", "history.csv", "model")
+"""What training writes into the folder of a run, each in one step."""
+
 
 def require_free(path: Path, overwrite: bool) -> None:
     """A run directory may be made at the path.
@@ -44,7 +47,7 @@ def require_free(path: Path, overwrite: bool) -> None:
                 "--overwrite to begin anew."
             )
         raise RunError(f"{path} exists already. Pass --overwrite to replace it, or --run-dir for another place.")
-    if not (path / "config.yaml").is_file() and (not path.is_dir() or any(path.iterdir())):
+    if not (path / "config.yaml").is_file() and (not path.is_dir() or not all(map(_is_half, path.iterdir()))):
         raise RunError(f"{path} is not a run of tfsent, so --overwrite leaves it alone. Choose another --run-dir.")
 
 
@@ -114,12 +117,17 @@ def unfinished_run(path: Path) -> Iterator[Path]:
     require_unfinished(path)
     try:
         with staging.in_use(path):
-            for half in path.glob(".model.*"):  # killed while the model was written
+            for half in filter(_is_half, path.iterdir()):
                 shutil.rmtree(half)
             yield path
     finally:
         if is_finished(path):
             shutil.rmtree(replaced_by(path), ignore_errors=True)
+
+
+def _is_half(path: Path) -> bool:
+    """Whether a process was killed while it wrote this: `staging` puts what it writes into such a folder at first."""
+    return path.is_dir() and path.name.startswith(tuple(f".{name}." for name in WRITTEN))
 
 
 def replaced_by(path: Path) -> Path:
@@ -134,8 +142,7 @@ def finish(path: Path) -> None:
     The checkpoints lose their name first: killed while they go, the run is finished all the same.
     """
     gone = path / ".checkpoints"
-    with contextlib.suppress(FileNotFoundError):  # a short training writes none
-        (path / "checkpoints").rename(gone)
+    (path / "checkpoints").rename(gone)
     shutil.rmtree(gone, ignore_errors=True)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -12,6 +14,8 @@ from tfsent.console import say
 from tfsent.errors import Interrupted, Preempted
 
 AGAIN = "The same command goes on."
+PATIENCE_SECONDS = 2
+"""How long a handler may take that ends the process in a better way."""
 
 
 @dataclass
@@ -37,14 +41,14 @@ class Asked:
 
 
 @contextmanager
-def at_once(why: Callable[[], str], asked: Asked | None = None) -> Iterator[Asked]:
+def at_once(way_on: Callable[[], str], asked: Asked | None = None) -> Iterator[Asked]:
     """Where there is no step to finish, either signal ends the command at once and in order.
 
     Python drops what is raised within a destructor. So the signal is remembered too, and who begins something long
     looks whether one came.
 
     Args:
-        why: what is said of SIGTERM.
+        way_on: a sentence that says how to go on.
         asked: what remembers, where one does already: a signal that comes when the last step of a training is done ends
             nothing there, and what would have followed must hear of it.
 
@@ -56,8 +60,8 @@ def at_once(why: Callable[[], str], asked: Asked | None = None) -> Iterator[Aske
 
     def end(number: int) -> None:
         if number == signal.SIGINT:
-            raise KeyboardInterrupt
-        raise Preempted(why())
+            raise KeyboardInterrupt(f"Interrupted. {way_on()}")
+        raise Preempted(f"SIGTERM came. {way_on()}")
 
     def handler(number: int, frame: Any) -> None:
         signal.signal(number, previous[number])
@@ -80,11 +84,14 @@ def several(what: str, asked: Asked | None = None) -> Iterator[Asked]:
 
     Raises:
         Interrupted: Ctrl-C was pressed.
+        KeyboardInterrupt: twice, or where there was no step to finish.
         Preempted: SIGTERM came.
     """
     try:
-        with at_once(lambda: f"SIGTERM came. {AGAIN}", asked) as asked:
+        with at_once(lambda: AGAIN, asked) as asked:
             yield asked
+    except KeyboardInterrupt as error:
+        raise KeyboardInterrupt(f"Interrupted. {AGAIN}") from error
     except Preempted as error:
         raise Preempted(f"SIGTERM came. {AGAIN}") from error
     except Interrupted as error:
@@ -93,7 +100,7 @@ def several(what: str, asked: Asked | None = None) -> Iterator[Asked]:
 
 def from_the_start() -> AbstractContextManager[Asked]:
     """As `at_once`, around a command: TensorFlow takes seconds to load, and SIGTERM must be answered meanwhile."""
-    return at_once(lambda: "SIGTERM came before training began. Give the same command again.")
+    return at_once(lambda: "Training had not begun: give the same command again.")
 
 
 @contextmanager
@@ -108,8 +115,41 @@ def after_the_step(asked: Asked) -> Iterator[None]:
         else:
             say("SIGTERM: finishing this step.")
 
-    with _handled(handler) as previous:
+    with _twice_ends_it(), _handled(handler) as previous:
         yield
+
+
+@contextmanager
+def _twice_ends_it() -> Iterator[None]:
+    """The second signal ends the process even while a step computes.
+
+    Python runs a handler only when the call of TensorFlow or JAX is done, and one for all the signals that came
+    meanwhile: a long compilation, or a process that waits for another that is gone, could not be ended. The wake-up
+    file of the `signal` module is written to at once. Checkpoints are whole or not there, so nothing is lost.
+    """
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    before = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    left = threading.Event()
+
+    def listen() -> None:
+        came = 0
+        while number := os.read(reading, 1):
+            came += number[0] in (signal.SIGINT, signal.SIGTERM)
+            if came == 2 and not left.wait(PATIENCE_SECONDS):
+                os.write(2, b"\nEnded in the middle of a step. `tfsent train --resume` goes on from a checkpoint.\n")
+                os._exit(Preempted.exit_code if number[0] == signal.SIGTERM else Interrupted.exit_code)
+
+    listener = threading.Thread(target=listen, daemon=True)
+    listener.start()
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(before)
+        left.set()
+        os.close(writing)
+        listener.join()
+        os.close(reading)
 
 
 @contextmanager

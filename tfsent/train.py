@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from tfsent.batching import BatchPlan, Feed
 from tfsent.config import Config, TrainConfig
 from tfsent.console import say
 from tfsent.data import save_reviews
-from tfsent.devices import Devices, find_devices
+from tfsent.devices import Devices, find_devices, require_possible
 from tfsent.errors import Interrupted, RunError
 from tfsent.fit import fit
 from tfsent.frozen import freeze
@@ -86,8 +86,16 @@ def resume(run: Path, config: Config | None = None, *, asked: Asked | None = Non
 
 
 def _way_on(run: Path) -> str:
-    way = f"go on with: tfsent train --resume {run}" if runs.has_checkpoint(run) else "nothing was learnt yet"
-    return f"SIGTERM came; {way}"
+    return f"Go on with: tfsent train --resume {run}" if runs.has_checkpoint(run) else "Nothing was learnt yet."
+
+
+@contextlib.contextmanager
+def _way_on_told(run: Path) -> Iterator[None]:
+    """Training is done, and only its model cannot be written: nothing is lost."""
+    try:
+        yield
+    except RunError as error:
+        raise RunError(f"{error} What was learnt is in a checkpoint. {_way_on(run)}") from error
 
 
 def _train(
@@ -100,7 +108,9 @@ def _train(
 ) -> None:
     # What `auto` was found to mean decides batches and bits: it stays, whatever would be found now.
     settled = resumed.state["belongs_to"]["settled"] if resumed else {}
-    material = prepare(with_settings(config, {f"train.{key}": value for key, value in settled.items()}), devices)
+    now = with_settings(config, {f"train.{key}": value for key, value in settled.items()})
+    require_possible(now.train, devices)
+    material = prepare(now, devices)
     plan = material.plan()
     belongs_to = _belongs_to(config, material, plan)
     if resumed is not None:
@@ -133,7 +143,8 @@ def _train(
         interrupted = fit(learner, feed, validation, keeper, watch)
     if devices.is_chief:
         runs.forget_reports(run, say)
-        save_model(run, model, material)
+        with _way_on_told(run):
+            save_model(run, model, material)
         if not interrupted:
             runs.finish(run)
     if interrupted:

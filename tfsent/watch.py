@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import math
 import time
-from collections import deque
 from contextlib import ExitStack
 from typing import Any
 
@@ -36,12 +35,11 @@ class Guard:
         chance: `chance_loss` of what is learnt from.
         majority: the share of the largest class among the validation reviews.
         warmup_steps: before these are done, nothing is expected.
+        progress: remembers the losses seen, as a training that is resumed must be ended where it would have been.
     """
 
-    def __init__(self, chance: float, majority: float, warmup_steps: int):
-        self.chance, self.majority, self.warmup_steps = chance, majority, warmup_steps
-        self.losses: deque[float] = deque(maxlen=WINDOW)
-        self.lowest = math.inf
+    def __init__(self, chance: float, majority: float, warmup_steps: int, progress: Progress):
+        self.chance, self.majority, self.warmup_steps, self.progress = chance, majority, warmup_steps, progress
 
     def see(self, step: int, loss: float) -> None:
         """Look at the loss of a batch; `step` counts from the start of the training.
@@ -53,14 +51,14 @@ class Guard:
             raise TrainingError(
                 f"The loss became {loss} at step {step}. {_CURES}, or bfloat16 is too coarse (train.precision=float32)."
             )
-        self.losses.append(loss)
-        if len(self.losses) < WINDOW:
+        losses = self.progress.losses = [*self.progress.losses[1 - WINDOW :], loss]
+        if len(losses) < WINDOW:
             return
-        mean = sum(self.losses) / WINDOW
-        self.lowest = min(self.lowest, mean)
-        if mean > 0.99 * self.chance and mean > 2 * self.lowest:
+        mean = sum(losses) / WINDOW
+        lowest = self.progress.lowest = min(self.progress.lowest or mean, mean)
+        if mean > 0.99 * self.chance and mean > 2 * lowest:
             raise TrainingError(
-                f"The loss explodes: {mean:.3f} over the {WINDOW} batches up to step {step}, after {self.lowest:.3f}; "
+                f"The loss explodes: {mean:.3f} over the {WINDOW} batches up to step {step}, after {lowest:.3f}; "
                 f"a model that looks at no text has {self.chance:.3f}. {_CURES}. If this is what you want: "
                 "train.guards=false."
             )
@@ -123,7 +121,7 @@ class Watch(keras.callbacks.Callback):
     def __init__(self, plan: BatchPlan, progress: Progress, config: TrainConfig, chance: float, majority: float):
         super().__init__()
         self.plan, self.progress, self.config = plan, progress, config
-        self.guard = Guard(chance, majority, round(plan.steps * plan.epochs * config.warmup_fraction))
+        self.guard = Guard(chance, majority, round(plan.steps * plan.epochs * config.warmup_fraction), progress)
         self.real_tokens: list[int] = []
         self.open = ExitStack()
         self.clock: float | None = None
@@ -134,7 +132,8 @@ class Watch(keras.callbacks.Callback):
         self.real_tokens = [int(self.plan.lengths[rows].sum()) for rows, _ in batches]
         rows = (self.plan.shapes.rows(len(rows), length, self.plan.max_tokens) for rows, length in batches)
         self.rows_so_far = [0, *itertools.accumulate(rows)]
-        self.total: float | None = None
+        if self.progress.step == 0:
+            self.progress.loss_sum = 0.0
         self.started, self.seen = time.monotonic(), 0
         self.meter = Meter(f"epoch {epoch + 1}/{self.plan.epochs}", self.plan.steps, self.progress.step)
         self.open.enter_context(self.meter)
@@ -154,13 +153,13 @@ class Watch(keras.callbacks.Callback):
 
     def _ask_guard(self, loss: float, step: int) -> None:
         """Keras gives the mean over the epoch's rows so far; the batch's own is what it adds to the sum."""
-        before, self.total = self.total, loss * self.rows_so_far[step + 1]
+        before, so_far = self.progress.loss_sum, loss * self.rows_so_far[step + 1]
+        self.progress.loss_sum = so_far
         overall = self.progress.epoch * self.plan.steps + step + 1
         if not math.isfinite(loss):
             self.guard.see(overall, loss)
-        if self.config.guards and (before is not None or step == 0):
-            rows = self.rows_so_far[step + 1] - self.rows_so_far[step]
-            self.guard.see(overall, (self.total - (before or 0.0)) / rows)
+        if self.config.guards:
+            self.guard.see(overall, (so_far - before) / (self.rows_so_far[step + 1] - self.rows_so_far[step]))
 
     def on_test_begin(self, logs: Any = None) -> None:
         """The steps of the epoch are done; validation begins."""

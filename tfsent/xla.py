@@ -9,7 +9,6 @@ from typing import Any
 
 from tfsent.console import say
 from tfsent.devices import Devices
-from tfsent.errors import ConfigError
 
 TIMED_STEPS = 5
 
@@ -22,27 +21,14 @@ def choose_jit(wanted: bool | str, devices: Devices, step: Callable[[bool], Call
 
     Args:
         wanted: `train.jit_compile`.
-        devices: what trains.
+        devices: what trains; `devices.require_possible` has refused what they cannot do.
         step: gives, for with or without XLA, what takes a training step.
-
-    Raises:
-        ConfigError: what is wanted cannot be had.
     """
-    if devices.backend == "jax":
-        if wanted is False:
-            raise ConfigError("train.jit_compile is false, and JAX trains through XLA alone. Leave it at auto.")
-        return True
-    if len(devices.names) > 1:
-        if wanted is True:
-            raise ConfigError(
-                "train.jit_compile is true, or auto found so on the one GPU this training began on, and TensorFlow's "
-                "MirroredStrategy does not work with it. Leave it at auto, go on with one GPU, or set "
-                "train.backend=jax."
-            )
-        return False
     if isinstance(wanted, bool):
         return wanted
-    if devices.kind == "cpu":
+    if devices.backend == "jax":
+        return True
+    if len(devices.names) > 1 or devices.kind == "cpu":
         return False
     seconds = {jit: _median_seconds(step(jit)) for jit in (False, True)}
     say(f"A step takes {1000 * seconds[False]:.0f} ms, and {1000 * seconds[True]:.0f} ms with XLA.")
