@@ -1,8 +1,8 @@
 """Runs `tfsent` and kills itself, as by `kill -9`, at the Nth call of a named kind: `killed.py KIND N WORDS…`.
 
 Kinds: `step` (a training step is done), `write` (the arrays of a checkpoint are half written), `flush` (an fsync),
-`rename` (a file or folder is about to get its name), `remove` (an old checkpoint is about to go). `validation` sends
-SIGTERM instead, at the Nth batch of a validation.
+`rename` (a file or folder is about to get its name), `remove` (an old checkpoint is about to go), `publish:NAME` (a
+file or folder of that name is half written). `validation` sends SIGTERM instead, at the Nth batch of a validation.
 """
 
 import os
@@ -29,8 +29,18 @@ def die_at(call):
     return counted
 
 
+def publish_half(staged, target):
+    """In the place of `staging.publish`."""
+    if target.name == kind.partition(":")[2]:
+        file = staged if staged.is_file() else next(path for path in staged.rglob("*") if path.is_file())
+        file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+        os.kill(os.getpid(), signal.SIGKILL)
+    publish(staged, target)
+
+
 def main():
-    from tfsent import checkpoint, keeper
+    global publish
+    from tfsent import checkpoint, keeper, staging
 
     if kind == "step":
         keeper.Keeper.on_train_batch_end = die_at(keeper.Keeper.on_train_batch_end)
@@ -44,6 +54,8 @@ def main():
         Path.rename = die_at(Path.rename)
     elif kind == "remove":
         shutil.rmtree = die_at(shutil.rmtree)
+    elif kind.startswith("publish:"):
+        publish, staging.publish = staging.publish, publish_half
     sys.argv = ["tfsent", *sys.argv[3:]]
     from tfsent.cli import main as command
 

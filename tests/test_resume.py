@@ -1,7 +1,9 @@
 """Training that is killed, damaged, pre-empted and interrupted goes on as if nothing had been."""
 
+import csv
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -14,7 +16,7 @@ import numpy as np
 import pytest
 import yaml
 
-from tfsent import checkpoint, prepare, staging
+from tfsent import checkpoint, prepare, runs, staging
 from tfsent import train as trainer
 from tfsent.batching import BatchPlan
 from tfsent.config import TrainConfig
@@ -63,35 +65,91 @@ def test_killed_again_and_again_gives_the_same_weights_bit_for_bit(tiny_settings
     run = tmp_path / "run"
     assert run_killed("step", 3, "train", "smoke", *settings_of(tiny_settings), "--run-dir", run).returncode
     said = ""
-    # Killed between steps, inside each write of a checkpoint, before it has its name, and while an old one goes.
+    # Killed between steps, inside each write of a checkpoint, before it has its name, while an old one goes, inside the
+    # write of the history, and inside that of the model, when all is learnt.
     points = [("step", 5), ("write", 2), ("flush", 3), ("flush", 7), ("rename", 1), ("remove", 2), ("step", 20)]
+    points += [("publish:history.csv", 1), ("publish:model", 1)]
     for kind, nth in points:
         assert not (run / "model").exists()
         said += run_killed(kind, nth, "train", "--resume", run).stderr
+    assert any(path.name.startswith(".model.") for path in run.iterdir())
     done = run_killed("never", 1, "train", "--resume", run)
     assert done.returncode == 0, done.stderr
+    assert "epoch 3/3: loss" in said
+    assert ": loss" not in done.stderr  # nothing is left to learn
     assert said.count("Going on from ") == len(points)
     assert_same_model(run, uninterrupted)
-    assert not (run / "checkpoints").exists()
+    assert {path.name for path in run.iterdir()} == {path.name for path in uninterrupted.iterdir()}
 
 
 def test_killed_at_any_moment(tiny_settings, uninterrupted, tmp_path):
     run = tmp_path / "run"
     words = [sys.executable, "-m", "tfsent", "train", "smoke", *settings_of(tiny_settings), "--run-dir", str(run)]
-    rng = np.random.default_rng()
-    for _ in range(3):
+    seed = time.time_ns()
+    print(f"seed {seed}")  # pytest shows it when the test fails
+    rng = np.random.default_rng(seed)
+    for longest in (0.2, 1.5, 1.5):  # the first kill comes before training is done
         process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, env=ALONE)
         while not any((run / "checkpoints").glob("step-*[0-9]")) and process.poll() is None:
             time.sleep(0.02)
-        time.sleep(float(rng.uniform(0, 1.5)))
+        time.sleep(float(rng.uniform(0, longest)))
         process.kill()
         process.communicate()
-        if (run / "model").exists():
+        if runs.is_finished(run):
             break
         words = [sys.executable, "-m", "tfsent", "train", "--resume", str(run)]
-    if not (run / "model").exists():
+    assert "--resume" in words
+    if not runs.is_finished(run):
         subprocess.run(words, env=ALONE, check=True, capture_output=True)
     assert_same_model(run, uninterrupted)
+
+
+def test_killed_after_the_best_epoch_its_weights_and_the_patience_are_still_known(tiny_settings, tmp_path):
+    """At a rate far too high validation gets worse again."""
+    more = ["train.learning_rate=0.3", "train.epochs=6", "train.guards=false", "train.early_stopping_patience=2"]
+    words = settings_of(tiny_settings, *more)
+    whole, run = tmp_path / "whole", tmp_path / "run"
+    done = run_killed("never", 1, "train", "smoke", *words, "--run-dir", whole)
+    steps = int(re.search(r"tokens an epoch in (\d+) batches", done.stderr)[1])
+    with (whole / "history.csv").open(newline="") as handle:
+        history = list(csv.DictReader(handle))
+    best = max(range(len(history)), key=lambda i: (float(history[i]["val_accuracy"]), -float(history[i]["val_loss"])))
+    assert best == len(history) - 3, "it was to end early"
+    run_killed("step", steps * (best + 2) + 5, "train", "smoke", *words, "--run-dir", run)
+    newest = max((run / "checkpoints").iterdir())
+    assert json.loads((newest / "state.json").read_text())["progress"]["waited"] == 1
+    assert run_killed("never", 1, "train", "--resume", run).returncode == 0
+    assert_same_model(run, whole)
+
+
+@pytest.mark.parametrize("how", ["disk", "sigterm"])
+def test_when_all_is_learnt_and_the_model_cannot_be_written_nothing_is_lost(tiny_settings, tmp_path, monkeypatch, how):
+    def cannot(run, *_):
+        if how == "sigterm":
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(5)
+        raise RunError("Cannot write model: No space left on device. Nothing was changed.")
+
+    run = tmp_path / "run"
+    monkeypatch.setattr(trainer, "save_model", cannot)
+    way = f"Go on with: tfsent train --resume {run}"
+    message = f"SIGTERM came. {way}" if how == "sigterm" else f"Nothing was changed. What was .* a checkpoint. {way}"
+    with pytest.raises((RunError, Preempted), match=message):
+        trainer.train(load_config("smoke", [*tiny_settings, "train.epochs=1"]), run)
+    monkeypatch.undo()
+    monkeypatch.setattr(Keeper, "on_train_batch_end", lambda *_: pytest.fail("it learnt again"))
+    trainer.resume(run)
+    assert runs.is_finished(run)
+
+
+def test_killed_in_its_very_first_write_a_run_can_be_replaced(tiny_settings, tmp_path):
+    run = tmp_path / "run"
+    run_killed("publish:config.yaml", 1, "train", "smoke", *settings_of(tiny_settings), "--run-dir", run)
+    assert [path.name[:13] for path in run.iterdir()] == [".config.yaml."]
+    trainer.train(load_config("smoke", [*tiny_settings, "train.epochs=1"]), run, overwrite=True)
+    assert runs.is_finished(run)
+    assert not any(path.name.startswith(".config") for path in run.iterdir())
+    assert list(tmp_path.iterdir()) == [run]
 
 
 @pytest.fixture(scope="module")

@@ -176,9 +176,9 @@ def find_devices(config: TrainConfig) -> Devices:
         process, processes = jax.process_index(), jax.process_count()
         if kind == "gpu":
             _keep_tensorflow_off()
-    found = Devices(config.backend, kind, chosen, process, processes, chosen == (default,) and processes == 1)
-    require_possible(config, found)
-    return found
+    devices = Devices(config.backend, kind, chosen, process, processes, chosen == (default,) and processes == 1)
+    require_possible(config, devices)
+    return devices
 
 
 def require_possible(config: TrainConfig, devices: Devices) -> None:
