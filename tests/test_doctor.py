@@ -7,6 +7,7 @@ import pytest
 from packaging.requirements import Requirement
 
 from tfsent import doctor
+from tfsent.devices import Devices, choose_precision
 
 
 def of(topic, findings):
@@ -30,7 +31,7 @@ def test_this_machine_is_fit():
 def test_every_declared_dependency_is_looked_at(versions):
     declared = [Requirement(text) for text in importlib.metadata.requires("tfsent")]
     needed = [r.name for r in declared if r.marker is None]
-    versions.update(dict.fromkeys(needed))
+    versions.update({**dict.fromkeys(needed), "jax": None})
     missing = {f.topic for f in doctor._packages() if f.found == "not installed"}
     assert missing == set(needed)
     assert "hypothesis" not in missing  # an extra
@@ -88,7 +89,8 @@ def test_flavours_of_keras_are_told(versions, monkeypatch, tmp_path):
 def test_jax_is_looked_at(versions, monkeypatch):
     import jax
 
-    assert of("jax", doctor._jax())[0].found.endswith("sees 1 cpu")
+    precision = choose_precision("auto", Devices("jax", "cpu", ()))
+    assert of("jax", doctor._jax())[0].found.endswith(f"sees 1 cpu; train.precision=auto is {precision} there")
     monkeypatch.setattr(doctor.shutil, "which", lambda name: "/usr/bin/nvidia-smi")
     assert of("jax", doctor._jax())[0].advice == "pip install 'jax[cuda13]'"
 
@@ -99,6 +101,23 @@ def test_jax_is_looked_at(versions, monkeypatch):
     assert of("jax", doctor._jax())[0].found == "does not start: Unable to initialize backend 'cuda'"
     versions["jax"] = None
     assert "not installed; only TPUs and several hosts need it" in of("jax", doctor._jax())[0].found
+
+
+def test_a_machine_for_jax_alone_lacks_nothing_that_training_needs(versions):
+    versions.update(dict.fromkeys(doctor.WITH_TENSORFLOW))
+    findings = doctor.examine()
+    assert not [finding for finding in findings if finding.state == "fault"]
+    (finding,) = of("tensorflow", findings)
+    assert (finding.state, finding.advice) == ("note", "pip install tfsent")
+    assert "trains from tokens in the cache" in finding.found
+    versions["jax"] = None
+    assert of("tensorflow", doctor._packages())[0].state == "fault"
+
+
+def test_the_extra_of_tune_is_looked_at(versions):
+    assert of("optuna", doctor._tune())[0].found.startswith("Optuna ")
+    versions["optuna"] = None
+    assert "pip install 'tfsent[tune]'" in of("optuna", doctor._tune())[0].found
 
 
 def test_an_old_python_is_a_fault(monkeypatch):

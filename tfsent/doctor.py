@@ -26,6 +26,11 @@ from tfsent.runs import version_of
 
 RIVALS = ("tensorflow-cpu", "tensorflow-intel", "tensorflow-macos", "tf-nightly", "intel-tensorflow")
 """Distributions that install the module `tensorflow` as well: two of them overwrite each other's files."""
+WITH_TENSORFLOW = (
+    *("tensorflow", "tensorflow-text", "tensorflow-datasets", "tensorflow-hub", "tensorboard"),
+    *("keras-nlp", "importlib-resources", "ai-edge-litert"),
+)
+"""What a machine can do without that trains on JAX from tokens made elsewhere (configs/HARDWARE.md)."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +46,8 @@ class Finding:
 
 def examine() -> list[Finding]:
     """Everything, in the order in which a person would look."""
-    return [*_python(), *_packages(), *_keras(), *_devices(), *_jax(), *_caches(), *_settings()]
+    devices = _without_tensorflow() if _is_jax_alone() else _devices()
+    return [*_python(), *_packages(), *_keras(), *devices, *_jax(), *_tune(), *_caches(), *_settings()]
 
 
 def _python() -> Iterator[Finding]:
@@ -59,6 +65,8 @@ def _packages() -> Iterator[Finding]:
         if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
             continue
         version = version_of(requirement.name)
+        if version is None and requirement.name in WITH_TENSORFLOW and _is_jax_alone():
+            continue
         if version is None:
             yield Finding(requirement.name, "fault", "not installed", f"pip install '{_bare(requirement)}'")
         elif not requirement.specifier.contains(version, prereleases=True):
@@ -123,6 +131,16 @@ def _devices() -> Iterator[Finding]:
         yield Finding("gpu", "ok", "none")
 
 
+def _is_jax_alone() -> bool:
+    return version_of("tensorflow") is None and version_of("jax") is not None
+
+
+def _without_tensorflow() -> Iterator[Finding]:
+    found = "not installed: train.backend=jax trains from tokens in the cache; to make them, evaluate and export, it is needed"
+    yield Finding("tensorflow", "note", found, "pip install tfsent")
+    yield Finding("cpu", "ok", f"{os.cpu_count()} cores")
+
+
 def _jax() -> Iterator[Finding]:
     """What `train.backend: jax` would train on."""
     if version_of("jax") is None:
@@ -131,7 +149,11 @@ def _jax() -> Iterator[Finding]:
     try:
         import jax
 
-        kinds = Counter(device.platform for device in jax.devices())
+        from tfsent.devices import Devices, choose_precision
+
+        devices = jax.devices()
+        kinds = Counter(device.platform for device in devices)
+        precision = choose_precision("auto", Devices("jax", devices[0].platform, ()))
     except Exception as error:
         # A plugin that does not fit the driver raises whatever it likes.
         yield Finding(
@@ -139,11 +161,17 @@ def _jax() -> Iterator[Finding]:
         )
         return
     seen = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
-    found = f"JAX {version_of('jax')} sees {seen}"
+    found = f"JAX {version_of('jax')} sees {seen}; train.precision=auto is {precision} there"
     if "gpu" not in kinds and shutil.which("nvidia-smi"):
         yield Finding("jax", "note", f"{found}, and an NVIDIA driver is here", "pip install 'jax[cuda13]'")
     else:
         yield Finding("jax", "ok", found)
+
+
+def _tune() -> Iterator[Finding]:
+    version = version_of("optuna")
+    missing = "not installed; only `tfsent tune` needs it (pip install 'tfsent[tune]')"
+    yield Finding("optuna", "ok", f"Optuna {version}" if version else missing)
 
 
 def _caches() -> Iterator[Finding]:
