@@ -109,7 +109,7 @@ def test_a_machine_for_jax_alone_lacks_nothing_that_training_needs(versions):
     assert not [finding for finding in findings if finding.state == "fault"]
     (finding,) = of("tensorflow", findings)
     assert (finding.state, finding.advice) == ("note", "pip install tfsent")
-    assert "trains from tokens in the cache" in finding.found
+    assert "JAX trains from tokens in the cache" in finding.found
     versions["jax"] = None
     assert of("tensorflow", doctor._packages())[0].state == "fault"
 

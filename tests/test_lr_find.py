@@ -31,7 +31,7 @@ def test_the_suggestion_is_where_the_loss_falls_fastest_the_lag_taken_off():
         (np.full(100, 0.7), "The loss never fell between the rates 1e-06 and 1e-02. Look at the labels"),
         (np.linspace(0.7, 3, 100), "The loss never fell"),
         (np.r_[np.linspace(0.7, 0.3, 12), np.full(60, 0.29)], "falls fastest at the very start of the sweep"),
-        (np.linspace(0.7, 0.1, 12), "The sweep has only 12 batches; expected 50 at least"),
+        (np.linspace(0.7, 0.1, 12), "The loss broke after 12 batches, at rates that should do no harm"),
     ],
 )
 def test_a_sweep_that_shows_nothing_says_so(losses, message):
@@ -53,15 +53,28 @@ def test_a_tiny_model_is_swept_from_the_command_line(tiny_settings, tmp_path):
     assert png.read_bytes().startswith(b"\x89PNG")
 
 
-def test_with_a_frozen_encoder_the_head_alone_is_swept(tiny_settings, monkeypatch):
+def test_with_a_frozen_encoder_the_head_alone_is_swept(tiny_settings, monkeypatch, tmp_path):
     settings = [*tiny_settings, "train.batch_tokens=96", "train.freeze_encoder=true", "train.epochs=8"]
     swept = []
     monkeypatch.setattr("keras.Model.train_on_batch", lambda self, *_, **__: swept.append(self) or {"loss": 1.0})
-    with pytest.raises(TrainingError, match="The loss never fell"):
-        find_rate(load_config("smoke", settings), 60)
+    png = tmp_path / "sweep.png"
+    with pytest.raises(TrainingError, match=rf"The loss never fell.* The sweep is drawn in {png}\.$"):
+        find_rate(load_config("smoke", settings), 60, png)
+    assert png.read_bytes().startswith(b"\x89PNG")
     assert [model.name for model in swept] == ["head"] * 60
     schedule = swept[0].optimizer._learning_rate
     assert [float(schedule(step)) for step in (0, 59)] == pytest.approx([LOWEST, HIGHEST], rel=1e-4)
+
+
+def test_a_loss_that_is_no_number_from_the_start_is_told(tiny_settings, monkeypatch, tmp_path):
+    monkeypatch.setattr("keras.Model.train_on_batch", lambda *_, **__: {"loss": float("nan")})
+    with pytest.raises(TrainingError, match="The loss broke after 0 batches"):
+        find_rate(load_config("smoke", [*tiny_settings, "train.batch_tokens=96"]), 60, tmp_path / "sweep.png")
+
+
+def test_too_few_batches_are_told_before_the_sweep(tiny_settings, tmp_path):
+    with pytest.raises(TrainingError, match="only 31 batches; a sweep wants 50 at least"):
+        find_rate(load_config("smoke", [*tiny_settings, "train.epochs=1"]), 60, tmp_path / "sweep.png")
 
 
 @pytest.mark.parametrize("name", ["sweep.pdf", "folder.png"])

@@ -36,11 +36,9 @@ def lr_find(recipe: str, overrides: tuple[str, ...], steps: int, png: Path | Non
     require_one_process("tfsent lr-find")
     load_backend(config.train)
     from tfsent import lr_find as finder
-    from tfsent import staging, tables
+    from tfsent import tables
 
-    result = finder.find_rate(config, steps)
-    with staging.replacing(png) as staged:
-        finder.plot(result, staged)
+    result = finder.find_rate(config, steps, png)
     if as_json:
         click.echo(json.dumps(result, indent=2))
     else:

@@ -136,7 +136,7 @@ def _is_jax_alone() -> bool:
 
 
 def _without_tensorflow() -> Iterator[Finding]:
-    found = "not installed: train.backend=jax trains from tokens in the cache; to make them, evaluate and export, it is needed"
+    found = "not installed: JAX trains from tokens in the cache; to make them, evaluate and export, it is needed"
     yield Finding("tensorflow", "note", found, "pip install tfsent")
     yield Finding("cpu", "ok", f"{os.cpu_count()} cores")
 

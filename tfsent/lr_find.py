@@ -14,6 +14,7 @@ import keras
 import numpy as np
 from keras.optimizers.schedules import ExponentialDecay
 
+from tfsent import staging
 from tfsent.config import Config
 from tfsent.console import Meter
 from tfsent.devices import find_devices, memory_explained
@@ -32,12 +33,13 @@ BROKEN = 2.0
 """Times the lowest loss: from there on it only gets worse."""
 
 
-def find_rate(config: Config, steps: int) -> dict[str, Any]:
-    """Sweep the learning rate over the first batches of a recipe, on one device.
+def find_rate(config: Config, steps: int, png: Path) -> dict[str, Any]:
+    """Sweep the learning rate over the first batches of a recipe, on one device, and draw it.
 
     Args:
         config: the recipe. All but its learning rate, warm-up and schedule counts.
         steps: at most so many batches.
+        png: where to draw it; a sweep that shows no rate is drawn, too.
 
     Returns:
         `rates`, `losses` (of each batch), `smoothed`, and `suggestion`, a peak rate for `train.learning_rate`.
@@ -52,14 +54,26 @@ def find_rate(config: Config, steps: int) -> dict[str, Any]:
     with material.devices.scope(), memory_explained(config.train):
         rates, losses = _sweep(material, steps)
     smoothed = smooth(losses)
-    suggestion = suggest(np.array(rates), smoothed)
-    return {"rates": rates, "losses": losses, "smoothed": smoothed.tolist(), "suggestion": suggestion}
+    result: dict[str, Any] = {"rates": rates, "losses": losses, "smoothed": smoothed.tolist()}
+    try:
+        result["suggestion"] = suggest(np.array(rates), smoothed)
+    except TrainingError as error:
+        raise TrainingError(f"{error} The sweep is drawn in {png}.") from error
+    finally:
+        with staging.replacing(png) as staged:
+            plot(result, staged)
+    return result
 
 
 def _sweep(material: Material, steps: int) -> tuple[list[float], list[float]]:
     """Rate and loss of each batch, until the loss breaks."""
     plan, epoch = material.plan(), 0
     steps = min(steps, plan.steps * plan.epochs)
+    if steps < FEWEST:
+        raise TrainingError(
+            f"The recipe trains on only {steps} batches; a sweep wants {FEWEST} at least. Use more reviews "
+            "(data.train_examples), more epochs or smaller batches (train.batch_tokens)."
+        )
     model, feed, _ = what_learns(material, material.model(), plan, lambda: (epoch, 0))
     material.compile(model, steps)
     model.optimizer.learning_rate = ExponentialDecay(LOWEST, max(steps - 1, 1), HIGHEST / LOWEST)
@@ -107,12 +121,12 @@ def suggest(rates: np.ndarray, smoothed: np.ndarray) -> float:
         smoothed: the loss at each.
 
     Raises:
-        TrainingError: fewer than `FEWEST` batches, or the loss never fell, or at once.
+        TrainingError: the loss never fell, or at once, or broke before `FEWEST` batches.
     """
     if len(rates) < FEWEST:
         raise TrainingError(
-            f"The sweep has only {len(rates)} batches; expected {FEWEST} at least. Use more reviews "
-            "(data.train_examples), more epochs or smaller batches (train.batch_tokens)."
+            f"The loss broke after {len(rates)} batches, at rates that should do no harm. Look at the labels (`tfsent "
+            "data`), or sweep with train.precision=float32."
         )
     lowest = int(smoothed.argmin())
     slopes = np.gradient(smoothed)[: lowest + 1]
@@ -128,14 +142,15 @@ def suggest(rates: np.ndarray, smoothed: np.ndarray) -> float:
 
 
 def plot(result: dict[str, Any], path: Path) -> None:
-    """Draw loss over learning rate, with the suggestion, as a PNG."""
+    """Draw loss over learning rate, with the suggestion if there is one, as a PNG."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
     axes.plot(result["rates"], result["losses"], ".", color="0.7", label="of each batch")
     axes.plot(result["rates"], result["smoothed"], label="moving average")
-    axes.axvline(result["suggestion"], color="C3", linestyle="--", label=f"suggestion: {result['suggestion']:.1e}")
+    if rate := result.get("suggestion"):
+        axes.axvline(rate, color="C3", linestyle="--", label=f"suggestion: {rate:.1e}")
     axes.set(xscale="log", xlabel="learning rate", ylabel="loss", title="Learning-rate sweep")
     axes.legend()
     figure.savefig(path, format="png", dpi=120)
