@@ -226,6 +226,8 @@ def test_other_batches_are_refused(copy):
     steps = now["plan"]["steps"]
     with pytest.raises(RunError, match=f"The batch plan changed since training began, .*: steps was 1 and is {steps}"):
         checkpoint.require_same_origin({**now, "plan": {**now["plan"], "steps": 1}}, now, say)
+    with pytest.raises(RunError, match="The batch plan changed since training began, .*: fingerprint was 'that of"):
+        checkpoint.require_same_origin({**now, "plan": {**now["plan"], "fingerprint": "that of others"}}, now, say)
 
 
 def test_two_processes_do_not_train_in_one_folder(copy, tiny_settings):

@@ -4,6 +4,7 @@ import keras
 import pytest
 
 from tfsent import prepare, xla
+from tfsent.batching import few_lengths, fine_lengths
 from tfsent.devices import Devices
 from tfsent.recipes import load_config
 from tfsent.xla import choose_jit
@@ -68,7 +69,7 @@ def test_the_step_that_is_timed_has_a_full_batch(tiny_encoder, tmp_path, monkeyp
 
 
 def test_no_batch_is_longer_than_the_encoder_has_positions(tiny_settings):
-    """64 would be the next length for XLA, 40 for the others, and the encoder has 40 positions."""
+    """40 would be the next length, and the encoder has 39 positions here."""
     for jit in ("true", "false"):
         words = ["text.max_tokens=39", f"train.jit_compile={jit}"]
         material = prepare.prepare(load_config("smoke", [*tiny_settings, *words]), CPU)
@@ -76,8 +77,10 @@ def test_no_batch_is_longer_than_the_encoder_has_positions(tiny_settings):
         assert max(make()[0]["token_ids"].shape[1] for feed in feeds for make in feed.batches()) == 39
 
 
-def test_with_xla_there_are_few_shapes(tiny_settings):
+def test_xla_compiles_a_program_for_each_of_few_lengths(tiny_settings):
     material = prepare.prepare(load_config("smoke", [*tiny_settings, "train.jit_compile=true"]), CPU)
     assert material.jit
     shapes = {make()[0]["token_ids"].shape for make in material.feed(material.plan(), lambda: (0, 0)).batches()}
-    assert len(shapes) <= 2
+    few = few_lengths(material.tokens.lengths, material.spec.max_tokens)
+    assert {length for _, length in shapes} <= set(few)
+    assert len(shapes) <= len(few) < len(fine_lengths(material.spec.max_tokens))

@@ -4,7 +4,9 @@ lengths, a seed and the epoch, so the number of steps is exact and any step can 
 
 from __future__ import annotations
 
+import bisect
 import functools
+import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -18,30 +20,36 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 CHUNK = 4096
-"""Reviews sorted by length together. Larger means less padding and less chance in which reviews meet in a batch."""
+BATCHES_OF_A_CHUNK = 100
+"""So many reviews are sorted by length together, or as many as make so many batches if that is more: the fewer, the
+more padding; the more, the less chance in which reviews meet in a batch."""
+MOST_SHAPES = 20
+PADDING = 0.03
 
 
 @dataclass(frozen=True)
 class Shapes:
     """Which shapes a batch may have."""
 
-    length_steps: tuple[tuple[int, int], ...]
-    """Batches are padded to a multiple of the second number up to the first."""
+    lengths: tuple[int, ...]
+    """Batches are padded to the first of these that is long enough; no review is longer than the last."""
     full: bool = False
-    """Batches of one length have one number of rows as well, what the budget allows: rows of padding fill them up."""
+    """Batches of one length have one number of rows as well: rows of padding fill up the last."""
     rows_multiple: int = 1
     """The number of rows is a multiple of this, so that every device has as many."""
-    at_most: int = 1_000_000
-    """No batch is padded beyond this: an encoder has only so many positions."""
 
     def length(self, longest: int) -> int:
         """What a batch is padded to."""
-        step = next((step for up_to, step in self.length_steps if longest <= up_to), self.length_steps[-1][1])
-        return min(-(-longest // step) * step, self.at_most)
+        return self.lengths[bisect.bisect_left(self.lengths, longest)]
+
+    def most(self, length: int, max_tokens: int) -> int:
+        """How many reviews a batch may have: full ones a multiple of 8, that 2, 4 or 8 devices have as many each."""
+        most = max_tokens // length
+        return most - most % 8 if self.full and most > 8 else most
 
     def rows(self, count: int, length: int, max_tokens: int) -> int:
         """How many rows a batch of `count` reviews has, rows of padding counted."""
-        count = max_tokens // length if self.full else count
+        count = self.most(length, max_tokens) if self.full else count
         return -(-count // self.rows_multiple) * self.rows_multiple
 
     @property
@@ -50,17 +58,42 @@ class Shapes:
         return self.full or self.rows_multiple > 1
 
 
-FINE = Shapes(((32, 2), (64, 4), (128, 8), (512, 16)))
-"""For ops that run one by one: as short texts are padded to finer lengths, little padding. 16 throughout would be a
-quarter of all tokens on texts of 27 on average."""
-FEW = Shapes(((32, 16), (64, 32), (512, 64)), full=True)
-"""For XLA, which compiles a program for every shape: at most eleven of them."""
+def fine_lengths(max_tokens: int) -> tuple[int, ...]:
+    """For ops that run one by one: as short texts are padded to finer lengths, little padding. Multiples of 16
+    throughout would be a quarter of all tokens on texts of 27 on average."""
+    every = *range(2, 32, 2), *range(32, 64, 4), *range(64, 128, 8), *range(128, max_tokens, 16)
+    return *(length for length in every if length < max_tokens), max_tokens
+
+
+def few_lengths(lengths: np.ndarray, max_tokens: int) -> tuple[int, ...]:
+    """For XLA, which compiles a program for every shape: the fewest that pad texts of these lengths by `PADDING` or
+    less, found by dynamic programming, and never more than `MOST_SHAPES`.
+
+    Args:
+        lengths: tokens of each row, `int32[rows]`.
+        max_tokens: what the longest may be.
+    """
+    candidates = [*range(8, max_tokens, 8), max_tokens]
+    below = np.cumsum(np.bincount(lengths, minlength=max_tokens + 1))[candidates].tolist()
+    # For the rows up to each candidate: their tokens with padding, and the lengths that give so few.
+    best = [(count * length, (length,)) for count, length in zip(below, candidates, strict=True)]
+    for _ in range(MOST_SHAPES - 1):
+        if best[-1][0] * (1 - PADDING) <= lengths.sum():
+            break
+        # From the longest down, for what is shorter must not have its one more yet.
+        for end, length in reversed(list(enumerate(candidates))):
+            one_more = [
+                (tokens + (below[end] - count) * length, (*chosen, length))
+                for (tokens, chosen), count in zip(best[:end], below[:end], strict=True)
+            ]
+            best[end] = min([best[end], *one_more])
+    return best[-1][1]
 
 
 class BatchPlan:
     """Which rows make which batch, epoch by epoch.
 
-    Rows are shuffled, cut into chunks of `CHUNK`, sorted by length inside each, cut into batches of at most
+    Rows are shuffled, cut into chunks (see `CHUNK`), sorted by length inside each, cut into batches of at most
     `max_tokens` tokens with the padding counted, and the batches shuffled. Every row is in exactly one batch of an
     epoch, and every epoch has `steps` batches.
 
@@ -69,7 +102,7 @@ class BatchPlan:
         max_tokens: budget of a batch.
         seed: the same seed gives the same plan; `None` keeps the batches in order of length (for evaluation).
         epochs: how many epochs there will be.
-        shapes: which shapes batches may have.
+        shapes: which shapes batches may have; `fine_lengths` of the longest row if not given.
 
     Raises:
         DataError: one review alone is over the budget.
@@ -82,8 +115,9 @@ class BatchPlan:
         *,
         seed: int | None = None,
         epochs: int = 1,
-        shapes: Shapes = FINE,
+        shapes: Shapes | None = None,
     ):
+        shapes = shapes or Shapes(fine_lengths(int(lengths.max(initial=2))))
         longest = shapes.length(int(lengths.max(initial=0)))
         if longest > max_tokens:
             raise DataError(
@@ -109,6 +143,13 @@ class BatchPlan:
             batches[at : at + 1] = [(rows[:half], length), (rows[half:], length)]
         return batches
 
+    def fingerprint(self) -> str:
+        """SHA-256 of the first epoch's batches; on any number of devices the same."""
+        digest = hashlib.sha256()
+        for rows, length in self.epoch(0):
+            digest.update(np.array([length, *rows], "<i8").tobytes())
+        return digest.hexdigest()
+
     def rows(self) -> int:
         """Rows of the first epoch, those of padding counted."""
         return sum(self.shapes.rows(len(rows), length, self.max_tokens) for rows, length in self.epoch(0))
@@ -124,7 +165,9 @@ class BatchPlan:
             return self._cut(np.argsort(self.lengths, kind="stable"))
         rng = np.random.default_rng([self.seed, epoch])
         order = rng.permutation(len(self.lengths))
-        chunks = np.split(order, range(CHUNK, len(order), CHUNK))
+        rows_of_a_batch = self.max_tokens * len(order) // max(int(self.lengths.sum()), 1)
+        size = max(CHUNK, BATCHES_OF_A_CHUNK * rows_of_a_batch)
+        chunks = np.split(order, range(size, len(order), size))
         batches = [batch for c in chunks for batch in self._cut(c[np.argsort(self.lengths[c], kind="stable")])]
         return [batches[i] for i in rng.permutation(len(batches))]
 
@@ -133,7 +176,7 @@ class BatchPlan:
         batches, end = [], len(rows)
         while end > 0:
             length = self.shapes.length(int(self.lengths[rows[end - 1]]))
-            start = max(0, end - self.max_tokens // length)
+            start = max(0, end - self.shapes.most(length, self.max_tokens))
             batches.append((rows[start:end], length))
             end = start
         return batches

@@ -98,8 +98,8 @@ def train(
 
     Writes a run directory with everything the other commands need. Ctrl-C ends training after the step at hand and
     saves what was learnt; a second Ctrl-C quits at once. SIGTERM writes a checkpoint and exits with 75. However a
-    training ended, --resume goes on from its newest checkpoint (train.checkpoint_minutes): on a CPU with one thread the
-    weights are bit for bit those of an uninterrupted training.
+    training ended, --resume goes on from its newest checkpoint (train.checkpoint_minutes): on a CPU with one thread
+    (TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1) the weights are bit for bit those of an uninterrupted training.
 
     \b
       tfsent train quickstart

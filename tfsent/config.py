@@ -156,7 +156,10 @@ class TrainConfig(_Section):
     ema_momentum: Proportion = Field(
         0.0, description="0.999: evaluate and keep a moving average of the weights; 0: do not"
     )
-    accumulation_steps: Count = Field(1, description="batches whose gradients are averaged for one update")
+    accumulation_steps: Count = Field(
+        1,
+        description="batches whose gradients make one update, on average; what is over at the end of training makes none",
+    )
     freeze_encoder: bool = Field(False, description="train the head alone, on what the encoder makes of each text once")
     early_stopping_patience: Count = Field(2, description="epochs without a better validation accuracy")
     guards: bool = Field(True, description="end a training that explodes, collapses onto one class or learns nothing")

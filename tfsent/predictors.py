@@ -10,7 +10,7 @@ import os
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -82,12 +82,12 @@ class KerasPredictor(Predictor):
         """See `Predictor`."""
         import keras
 
-        from tfsent.batching import FINE, BatchPlan
+        from tfsent.batching import BatchPlan, Shapes, fine_lengths
         from tfsent.tokens import tokenize_all
 
         tokens = tokenize_all(self.tokenizer, texts)
         of_rows = np.zeros((len(tokens), len(self.label_names)), np.float32)
-        shapes = replace(FINE, at_most=self.tokenizer.spec.max_tokens)
+        shapes = Shapes(fine_lengths(self.tokenizer.spec.max_tokens))
         for rows, length in BatchPlan(tokens.lengths, BATCH_TOKENS, shapes=shapes).epoch(0):
             logits = self.model.predict_on_batch(tokens.pad(rows, length, self.tokenizer.pad_id))
             of_rows[rows] = keras.ops.convert_to_numpy(keras.ops.softmax(logits))

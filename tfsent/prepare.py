@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfsent.batching import FEW, FINE, BatchPlan, Feed, Shapes, token_feed
+from tfsent.batching import BatchPlan, Feed, Shapes, few_lengths, fine_lengths, token_feed
 from tfsent.config import Config, TextConfig
 from tfsent.console import say
 from tfsent.data import Splits, load_splits
@@ -112,8 +112,9 @@ class Material:
     @property
     def shapes(self) -> Shapes:
         """Which shapes batches have, for these devices."""
-        shapes = FEW if self.jit else FINE
-        return replace(shapes, rows_multiple=len(self.devices.names), at_most=self.spec.max_tokens)
+        longest = self.spec.max_tokens
+        lengths = few_lengths(self.tokens.lengths, longest) if self.jit else fine_lengths(longest)
+        return Shapes(lengths, full=self.jit, rows_multiple=len(self.devices.names))
 
 
 def prepare(config: Config, devices: Devices) -> Material:

@@ -159,7 +159,7 @@ def _belongs_to(config: Config, material: Material, plan: BatchPlan) -> dict[str
     return {
         "recipe": config.model_dump(mode="json"),
         **material.origin,
-        "plan": {"epochs": plan.epochs, "steps": plan.steps},
+        "plan": {"epochs": plan.epochs, "steps": plan.steps, "fingerprint": plan.fingerprint()},
         "settled": {"jit_compile": material.jit, "precision": material.precision},
         "environment": {**runs.environment(), "devices": str(material.devices)},
     }
