@@ -3,6 +3,7 @@
 Kinds: `step` (a training step is done), `write` (the arrays of a checkpoint are half written), `flush` (an fsync),
 `rename` (a file or folder is about to get its name), `remove` (an old checkpoint is about to go), `publish:NAME` (a
 file or folder of that name is half written). `validation` sends SIGTERM instead, at the Nth batch of a validation.
+With the variable CPUS TensorFlow sees as many.
 """
 
 import os
@@ -42,6 +43,11 @@ def main():
     global publish
     from tfsent import checkpoint, keeper, staging
 
+    if cpus := os.environ.get("CPUS"):
+        import tensorflow as tf
+
+        logical = [tf.config.LogicalDeviceConfiguration()] * int(cpus)
+        tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], logical)
     if kind == "step":
         keeper.Keeper.on_train_batch_end = die_at(keeper.Keeper.on_train_batch_end)
     elif kind == "validation":

@@ -36,10 +36,10 @@ def settings_of(tiny_settings, *more):
     return [word for setting in (*settings, *more) for word in ("--set", setting)]
 
 
-def run_killed(kind, nth, *words):
+def run_killed(kind, nth, *words, **environment):
     """A real process, killed; its standard error."""
     command = [sys.executable, str(Path(__file__).with_name("killed.py")), kind, str(nth), *map(str, words)]
-    done = subprocess.run(command, capture_output=True, text=True, env=ALONE, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, env={**ALONE, **environment}, check=False)
     assert done.returncode in (-signal.SIGKILL, Preempted.exit_code, 0), done.stderr
     return done
 
@@ -54,10 +54,14 @@ def uninterrupted(tiny_settings, tmp_path_factory):
     return run
 
 
-def assert_same_model(run, other):
+def assert_same_weights(run, other):
     ours, theirs = (KerasPredictor(path).model.get_weights() for path in (run, other))
     for a, b in zip(ours, theirs, strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def assert_same_model(run, other):
+    assert_same_weights(run, other)
     assert (run / "history.csv").read_text() == (other / "history.csv").read_text()
 
 
@@ -120,6 +124,21 @@ def test_killed_after_the_best_epoch_its_weights_and_the_patience_are_still_know
     assert json.loads((newest / "state.json").read_text())["progress"]["waited"] == 1
     assert run_killed("never", 1, "train", "--resume", run).returncode == 0
     assert_same_model(run, whole)
+
+
+@pytest.mark.parametrize(
+    "more", [["model.encoder_dropout=0.1"], ["train.freeze_encoder=true", "train.learning_rate=3e-2"]]
+)
+def test_killed_on_two_mirrored_devices_it_goes_on_bit_for_bit(tiny_settings, tmp_path, more):
+    words = settings_of(tiny_settings, *more, "train.epochs=2")
+    done = run_killed("never", 1, "train", "smoke", *words, "--run-dir", tmp_path / "whole", CPUS="2")
+    steps = int(re.search(r"tokens an epoch in (\d+) batches", done.stderr)[1])
+    assert "2 × cpu" in done.stderr
+    words = ["smoke", *words, "--run-dir", tmp_path / "run"]
+    assert run_killed("step", steps + 5, "train", *words, CPUS="2").returncode == -signal.SIGKILL
+    assert "Going on from" in run_killed("never", 1, "train", "--resume", tmp_path / "run", CPUS="2").stderr
+    # An epoch's mean loss is added up on each device for itself, and a checkpoint has the sum: its last bit may differ.
+    assert_same_weights(tmp_path / "run", tmp_path / "whole")
 
 
 @pytest.mark.parametrize("how", ["disk", "sigterm"])

