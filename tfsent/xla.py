@@ -16,7 +16,7 @@ TIMED_STEPS = 5
 def choose_jit(wanted: bool | str, devices: Devices, step: Callable[[bool], Callable[[], Any]]) -> bool:
     """Whether training compiles its step with XLA.
 
-    JAX always does. On a CPU TensorFlow trains at half the speed with it (800 tokens a second against 1,600), and
+    JAX always does. On a CPU TensorFlow's step takes 2.3 times as long with it (benchmarks/step_overheads.py), and
     MirroredStrategy does not work with it. On one GPU, `auto` takes a few steps each way and the faster one.
 
     Args:
