@@ -1,10 +1,11 @@
-"""IMDb's training reviews split by film, as the official test is: train.csv and validation.csv.
+"""IMDb's training reviews split nearly by film, as the official test is wholly: train.csv and validation.csv.
 
     python benchmarks/other_films.py DIR
 
 Validation held out by chance shares its films with train. The pinned wheel has the 25,000 reviews in the order of the
 original, class by class, in which those of a film lie side by side: so twenty stretches of 250 are held out, and those
-that share two rare names with them (two capitalised words or more, in 2 to 12 reviews) are left out of train.
+that share two rare names with them (two capitalised words or more, in 2 to 12 reviews) are left out of train. A
+film at the edge of a stretch, or one that no rare name tells, may be on both sides.
 """
 
 from __future__ import annotations

@@ -70,6 +70,8 @@ def test_few_lengths_are_the_fewest_that_pad_little(lengths, max_tokens):
         fewest = min(tokens([*some, max_tokens]) for some in itertools.combinations(candidates[:-1].tolist(), n))
         if 1 - lengths.sum() / fewest <= PADDING:
             break
+    assert tokens(found) == fewest
+    assert len(found) == n + 1 or tokens(found) * (1 - PADDING) > lengths.sum()
 
 
 def test_a_review_over_the_budget_is_refused():

@@ -103,8 +103,10 @@ def test_jax_is_looked_at(versions, monkeypatch):
     assert "not installed; only TPUs and several hosts need it" in of("jax", doctor._jax())[0].found
 
 
-def test_a_machine_for_jax_alone_lacks_nothing_that_training_needs(versions):
+def test_a_machine_for_jax_alone_lacks_nothing_that_training_needs(versions, monkeypatch):
     versions.update(dict.fromkeys(doctor.WITH_TENSORFLOW))
+    assert of("tensorflow", doctor._packages())[0].state == "fault"  # half of it is there
+    monkeypatch.setattr(doctor.importlib.util, "find_spec", lambda name: None)
     findings = doctor.examine()
     assert not [finding for finding in findings if finding.state == "fault"]
     (finding,) = of("tensorflow", findings)

@@ -31,7 +31,7 @@ def test_the_suggestion_is_where_the_loss_falls_fastest_the_lag_taken_off():
         (np.full(100, 0.7), "The loss never fell between the rates 1e-06 and 1e-02. Look at the labels"),
         (np.linspace(0.7, 3, 100), "The loss never fell"),
         (np.r_[np.linspace(0.7, 0.3, 12), np.full(60, 0.29)], "falls fastest at the very start of the sweep"),
-        (np.linspace(0.7, 0.1, 12), "The loss broke after 12 batches, at rates that should do no harm"),
+        (np.linspace(0.7, 0.1, 12), "The loss broke after 12 batches, too few to see where it falls. Sweep over more"),
     ],
 )
 def test_a_sweep_that_shows_nothing_says_so(losses, message):
@@ -75,6 +75,13 @@ def test_a_loss_that_is_no_number_from_the_start_is_told(tiny_settings, monkeypa
 def test_too_few_batches_are_told_before_the_sweep(tiny_settings, tmp_path):
     with pytest.raises(TrainingError, match="only 31 batches; a sweep wants 50 at least"):
         find_rate(load_config("smoke", [*tiny_settings, "train.epochs=1"]), 60, tmp_path / "sweep.png")
+
+
+def test_a_folder_that_cannot_be_is_told_before_the_sweep(tmp_path):
+    (tmp_path / "file").touch()
+    done = CliRunner().invoke(main, ["lr-find", "smoke", "--png", str(tmp_path / "file" / "sweep.png")])
+    assert done.exit_code == 1
+    assert done.stderr == f"Error: --png: no folder can be made at {tmp_path / 'file'}: File exists.\n"
 
 
 @pytest.mark.parametrize("name", ["sweep.pdf", "folder.png"])

@@ -242,11 +242,9 @@ def test_what_auto_was_found_to_mean_stays(copy, monkeypatch):
 
 def test_other_batches_are_refused(copy):
     now = json.loads((copy / "checkpoints" / "step-00000005" / "state.json").read_text())["belongs_to"]
-    steps = now["plan"]["steps"]
-    with pytest.raises(RunError, match=f"The batch plan changed since training began, .*: steps was 1 and is {steps}"):
-        checkpoint.require_same_origin({**now, "plan": {**now["plan"], "steps": 1}}, now, say)
-    with pytest.raises(RunError, match="The batch plan changed since training began, .*: fingerprint was 'that of"):
-        checkpoint.require_same_origin({**now, "plan": {**now["plan"], "fingerprint": "that of others"}}, now, say)
+    for other in ({"steps": 1}, {"fingerprint": "that of others"}):
+        with pytest.raises(RunError, match="Recipe and data are the same, and the batches made of them are not"):
+            checkpoint.require_same_origin({**now, "plan": {**now["plan"], **other}}, now, say)
 
 
 def test_two_processes_do_not_train_in_one_folder(copy, tiny_settings):
@@ -296,6 +294,7 @@ def test_a_second_sigterm_does_not_wait_for_the_step(copy, monkeypatch):
         os.kill(os.getpid(), signal.SIGTERM)
         os.kill(os.getpid(), signal.SIGTERM)
 
+    monkeypatch.setattr("tfsent.signals.SAME_SECONDS", 0)
     monkeypatch.setattr("tfsent.watch.Watch.on_train_batch_end", twice)
     with pytest.raises(Preempted, match=f"SIGTERM came. Go on with: tfsent train --resume {copy}"):
         trainer.resume(copy)

@@ -9,7 +9,7 @@ import time
 import pytest
 from click.testing import CliRunner
 
-from tfsent import devices
+from tfsent import devices, signals
 from tfsent.cli import main
 from tfsent.errors import Preempted
 from tfsent.signals import Asked, after_the_step, at_once
@@ -55,13 +55,24 @@ def test_sigterm_while_tensorflow_loads_ends_it_in_order(words, monkeypatch, tmp
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_step_is_finished_and_a_second_signal_does_not_wait(capsys):
+def test_a_step_is_finished_and_a_second_signal_does_not_wait(capfd, monkeypatch):
+    monkeypatch.setattr(signals, "SAME_SECONDS", 0)
     asked = Asked()
     with pytest.raises(KeyboardInterrupt), after_the_step(asked):
         send(signal.SIGINT)
         assert asked.by == signal.SIGINT
         send(signal.SIGINT)
-    assert "Finishing this step. Ctrl-C again quits at once." in capsys.readouterr().err
+    assert "Finishing this step. Ctrl-C again quits at once." in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_that_comes_twice_at_once_is_one(number):
+    """`timeout` sends it to the process and then to its group."""
+    asked = Asked()
+    with after_the_step(asked):
+        send(number)
+        send(number)
+    assert asked.by == number
 
 
 STUCK = """
@@ -82,14 +93,13 @@ def test_a_second_signal_ends_it_in_the_middle_of_a_step(number, code):
     assert process.stdout.readline() == "step\n"
     time.sleep(0.5)
     process.send_signal(number)
-    time.sleep(0.5)
+    assert (process.stderr.readline(), process.stderr.readline()) == ("\n", f"{signals.FINISHING[number]}\n")
+    process.send_signal(number)  # the same, sent to its group
+    time.sleep(signals.SAME_SECONDS + signals.PATIENCE_SECONDS + 0.5)
     assert process.poll() is None
     process.send_signal(number)
     _, said = process.communicate(timeout=30)
-    assert (process.returncode, said.strip()) == (
-        code,
-        "Ended in the middle of a step. `tfsent train --resume` goes on from a checkpoint.",
-    )
+    assert (process.returncode, said.strip()) == (code, signals.ENDED)
 
 
 def test_ctrl_c_while_tensorflow_loads_is_exit_code_130(monkeypatch, tmp_path):

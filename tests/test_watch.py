@@ -7,12 +7,15 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
+from tfsent import watch
+from tfsent.batching import BatchPlan
+from tfsent.config import TrainConfig
 from tfsent.errors import TrainingError
 from tfsent.evaluate import evaluate
 from tfsent.keeper import Progress
 from tfsent.recipes import load_config
 from tfsent.train import train
-from tfsent.watch import WINDOW, Guard
+from tfsent.watch import WINDOW, Guard, Watch
 
 CHANCE = float(np.log(2))
 
@@ -97,6 +100,32 @@ def test_a_rate_far_too_high_is_told_and_leaves_no_run(tiny_settings, tmp_path, 
     assert list(tmp_path.iterdir()) == []
     train(load_config("smoke", [*settings, "train.guards=false", "train.epochs=1"]), tmp_path / "run")
     assert (tmp_path / "run" / "model").is_dir()
+
+
+def test_what_is_found_hopeless_at_its_end_leaves_no_run_to_go_on_with(tiny_settings, tmp_path, monkeypatch):
+    """And no checkpoint, which would end at the same place again; what it was to replace is back."""
+    train(load_config("smoke", [*tiny_settings, "train.epochs=1"]), tmp_path / "run")
+    model = (tmp_path / "run" / "model" / "model.keras").read_bytes()
+    monkeypatch.setattr(watch, "HOPELESS", 0.01)
+    with pytest.raises(TrainingError, match="Nothing was learnt.* If this is what you want: train.guards=false"):
+        train(load_config("smoke", [*tiny_settings, "train.epochs=1"]), tmp_path / "run", overwrite=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+    assert (tmp_path / "run" / "model" / "model.keras").read_bytes() == model
+
+
+def test_the_guard_is_given_the_loss_of_each_batch_alone_after_a_resume_too(monkeypatch):
+    plan, own, seen = BatchPlan(np.full(40, 8), 32, seed=0), np.linspace(0.7, 0.2, 10), []
+    monkeypatch.setattr(Guard, "see", lambda self, step, loss: seen.append(loss))
+    progress = Progress()
+    for step in range(10):
+        if step in (0, 6):
+            progress = Progress(**json.loads(json.dumps(asdict(progress))))
+            watching = Watch(plan, progress, TrainConfig(), CHANCE, 0.5)
+            watching.on_epoch_begin(0)
+            watching.close()
+        watching.on_train_batch_end(step, {"loss": own[: step + 1].mean(), "accuracy": 0.5})
+        progress.step += 1
+    assert seen == pytest.approx(own.tolist())
 
 
 def test_what_goes_wrong_late_keeps_the_best_epoch(tiny_settings, tmp_path, capsys, monkeypatch):

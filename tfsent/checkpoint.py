@@ -135,7 +135,12 @@ def require_same_origin(old: dict[str, Any], new: dict[str, Any], say: Callable[
     """
     _require_same_data(old["splits"], new["splits"])
     require_same(old["encoder"]["files"], new["encoder"]["files"], "The encoder")
-    require_same(old["plan"], new["plan"], "The batch plan")
+    if old["plan"] != new["plan"]:
+        raise RunError(
+            "Recipe and data are the same, and the batches made of them are not: another version of tfsent or NumPy "
+            "made those training began with (environment.json names it). Go on with that one; or begin anew, with "
+            "--overwrite or in another place."
+        )
     if differences := list(_differences(old["environment"], json.loads(json.dumps(new["environment"])), "")):
         say(f"Other software or machine than before, so the last bits may differ: {'; '.join(differences)}.")
 

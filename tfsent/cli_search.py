@@ -31,6 +31,10 @@ def lr_find(recipe: str, overrides: tuple[str, ...], steps: int, png: Path | Non
     png = png or Path(f"lr-find-{Path(recipe).stem}.png")
     if png.suffix.lower() != ".png" or png.is_dir():
         raise ConfigError(f"--png expects the name of a .png file. Received: {png}.")
+    try:
+        png.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"--png: no folder can be made at {png.parent}: {error.strerror}.") from error
     from tfsent.devices import load_backend, require_one_process
 
     require_one_process("tfsent lr-find")

@@ -157,7 +157,8 @@ class TrainConfig(_Section):
         0.0, description="0.999: evaluate and keep a moving average of the weights; 0: do not"
     )
     accumulation_steps: Count = Field(
-        1, description="batches whose gradients are averaged for one update; a last one that is not whole is left out"
+        1,
+        description="batches whose gradients are averaged for one update; any over at the end make none",
     )
     freeze_encoder: bool = Field(False, description="train the head alone, on what the encoder makes of each text once")
     early_stopping_patience: Count = Field(2, description="epochs without a better validation accuracy")

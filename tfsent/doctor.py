@@ -6,6 +6,7 @@ Looks only: installs nothing, downloads nothing. TensorFlow is loaded to ask it 
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 import json
 import os
 import platform
@@ -132,7 +133,7 @@ def _devices() -> Iterator[Finding]:
 
 
 def _is_jax_alone() -> bool:
-    return version_of("tensorflow") is None and version_of("jax") is not None
+    return importlib.util.find_spec("tensorflow") is None and version_of("jax") is not None
 
 
 def _without_tensorflow() -> Iterator[Finding]:

@@ -46,7 +46,12 @@ def fit(model: keras.Model, feed: Feed, validation: Feed, keeper: Keeper, watch:
     read = _reader(feed)
     read_validation = _reader(validation)
     callbacks = [watch, keeper, *_board(keeper)]
-    with after_the_step(keeper.asked), memory_explained(keeper.config), _disk_explained(keeper):
+    with (
+        after_the_step(keeper.asked),
+        memory_explained(keeper.config),
+        _disk_explained(keeper),
+        _not_kept_if_hopeless(keeper),
+    ):
         try:
             if keeper.resumed is not None:
                 _build(model, read_validation())
@@ -79,7 +84,8 @@ def fit(model: keras.Model, feed: Feed, validation: Feed, keeper: Keeper, watch:
         finally:
             watch.close()
     if watch.config.guards:
-        watch.guard.see_end(keeper.best_epoch)
+        with _not_kept_if_hopeless(keeper):
+            watch.guard.see_end(keeper.best_epoch)
     say(keeper.verdict())
     keeper.restore_best(model)
     return False
@@ -113,6 +119,18 @@ def _finish_epoch(model: keras.Model, validation: Any, keeper: Keeper, watch: Wa
     callbacks.on_epoch_begin(epoch)
     found = model.evaluate(validation, verbose=0, return_dict=True, callbacks=callbacks)
     callbacks.on_epoch_end(epoch, {**logs, **{f"val_{name}": value for name, value in found.items()}})
+
+
+@contextlib.contextmanager
+def _not_kept_if_hopeless(keeper: Keeper) -> Iterator[None]:
+    """What a guard ended would end there again."""
+    try:
+        yield
+    except Preempted:
+        raise
+    except TrainingError:
+        keeper.forget()
+        raise
 
 
 @contextlib.contextmanager

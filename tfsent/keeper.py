@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -180,6 +181,11 @@ class Keeper(keras.callbacks.Callback):
     def has_learnt(self, majority: float) -> bool:
         """Whether there are weights that are better than naming the largest class, whose share is `majority`."""
         return bool(self.best_weights) and (self.progress.best or 0.0) > majority + 1e-6
+
+    def forget(self) -> None:
+        """Take the checkpoints away."""
+        if self.devices.is_chief:
+            shutil.rmtree(self.run / "checkpoints", ignore_errors=True)
 
     def save(self) -> None:
         """Write a checkpoint."""

@@ -125,8 +125,8 @@ def suggest(rates: np.ndarray, smoothed: np.ndarray) -> float:
     """
     if len(rates) < FEWEST:
         raise TrainingError(
-            f"The loss broke after {len(rates)} batches, at rates that should do no harm. Look at the labels (`tfsent "
-            "data`), or sweep with train.precision=float32."
+            f"The loss broke after {len(rates)} batches, too few to see where it falls. Sweep over more "
+            "(--steps); if it breaks as early then, look at the labels (`tfsent data`), or set train.precision=float32."
         )
     lowest = int(smoothed.argmin())
     slopes = np.gradient(smoothed)[: lowest + 1]

@@ -112,7 +112,7 @@ class Material:
     @property
     def shapes(self) -> Shapes:
         """Which shapes batches have, for these devices."""
-        longest = self.spec.max_tokens
+        longest = int(max(part.lengths.max() for part in (self.tokens, self.validation_tokens)))
         lengths = few_lengths(self.tokens.lengths, longest) if self.jit else fine_lengths(longest)
         return Shapes(lengths, full=self.jit, rows_multiple=len(self.devices.names))
 

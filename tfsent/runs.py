@@ -185,7 +185,9 @@ def require_run(path: str | Path) -> Path:
         raise RunError(f"{path} is not a run of tfsent: it has no config.yaml. Expected what `tfsent train` wrote.")
     if not has_model(path):
         way = f"Go on with: tfsent train --resume {path}" if has_checkpoint(path) else "Train again with --overwrite."
-        raise RunError(f"{path} holds no model: its training did not finish. {way}")
+        old = replaced_by(path)
+        kept = f" The run it was to replace is kept in {old}." if old.exists() else ""
+        raise RunError(f"{path} holds no model: its training did not finish. {way}{kept}")
     return path
 
 

@@ -5,17 +5,27 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from tfsent.console import say
 from tfsent.errors import Interrupted, Preempted
 
 AGAIN = "The same command goes on."
+ENDED = (
+    "Ended in the middle of a step. If a checkpoint was written before, go on with tfsent train --resume RUN, or with "
+    "the same command where there are several trainings."
+)
 PATIENCE_SECONDS = 2
 """How long a handler may take that ends the process in a better way."""
+SAME_SECONDS = 1
+"""What comes so soon after a signal is that signal: `timeout` and others send it to a process and to its group."""
+FINISHING = {
+    signal.SIGINT: "Finishing this step. Ctrl-C again quits at once.",
+    signal.SIGTERM: "SIGTERM: finishing this step.",
+}
 
 
 @dataclass
@@ -106,22 +116,36 @@ def from_the_start() -> AbstractContextManager[Asked]:
 @contextmanager
 def after_the_step(asked: Asked) -> Iterator[None]:
     """Either signal ends training after the step at hand; the second time it is as it was outside."""
+    heard = _Heard()
 
     def handler(number: int, frame: Any) -> None:
-        signal.signal(number, previous[number])
+        if heard.again(number):
+            signal.signal(number, previous[number])
+            signal.raise_signal(number)
         asked.by = number
-        if number == signal.SIGINT:
-            say("Finishing this step. Ctrl-C again quits at once.")
-        else:
-            say("SIGTERM: finishing this step.")
 
     with _twice_ends_it(), _handled(handler) as previous:
         yield
 
 
+class _Heard:
+    """Which signals came, and when for the first time."""
+
+    def __init__(self) -> None:
+        self.first: dict[int, float] = {}
+
+    def again(self, number: int) -> bool:
+        """Whether this one is another than the first."""
+        now = time.monotonic()
+        if number not in self.first:
+            self.first[number] = now
+            return False
+        return now - self.first[number] >= SAME_SECONDS
+
+
 @contextmanager
 def _twice_ends_it() -> Iterator[None]:
-    """The second signal ends the process even while a step computes.
+    """Says at once that the first signal was heard, and the second ends the process even while a step computes.
 
     Python runs a handler only when the call of TensorFlow or JAX is done, and one for all the signals that came
     meanwhile: a long compilation, or a process that waits for another that is gone, could not be ended. The wake-up
@@ -133,12 +157,17 @@ def _twice_ends_it() -> Iterator[None]:
     left = threading.Event()
 
     def listen() -> None:
-        came = 0
-        while number := os.read(reading, 1):
-            came += number[0] in (signal.SIGINT, signal.SIGTERM)
-            if came == 2 and not left.wait(PATIENCE_SECONDS):
-                os.write(2, b"\nEnded in the middle of a step. `tfsent train --resume` goes on from a checkpoint.\n")
-                os._exit(Preempted.exit_code if number[0] == signal.SIGTERM else Interrupted.exit_code)
+        heard = _Heard()
+        while byte := os.read(reading, 1):
+            number = byte[0]
+            if number not in FINISHING:
+                continue
+            if number not in heard.first:
+                os.write(2, f"\n{FINISHING[signal.Signals(number)]}\n".encode())
+            if heard.again(number) and not left.wait(PATIENCE_SECONDS):
+                shown = "\x1b[?25h" if os.isatty(2) else ""  # the cursor, which a progress bar hides
+                os.write(2, f"{shown}\n{ENDED}\n".encode())
+                os._exit(Preempted.exit_code if number == signal.SIGTERM else Interrupted.exit_code)
 
     listener = threading.Thread(target=listen, daemon=True)
     listener.start()
