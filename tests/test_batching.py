@@ -68,7 +68,7 @@ def test_few_lengths_are_the_fewest_that_pad_little(lengths, max_tokens):
     fewest = tokens(candidates)
     for n in range(len(candidates)):
         fewest = min(tokens([*some, max_tokens]) for some in itertools.combinations(candidates[:-1].tolist(), n))
-        if 1 - lengths.sum() / fewest <= PADDING:
+        if fewest * (1 - PADDING) <= lengths.sum():
             break
     assert tokens(found) == fewest
     assert len(found) == n + 1 or tokens(found) * (1 - PADDING) > lengths.sum()

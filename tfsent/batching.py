@@ -23,8 +23,8 @@ CHUNK = 4096
 BATCHES_OF_A_CHUNK = 100
 """So many reviews are sorted by length together, or as many as make so many batches if that is more: the fewer, the
 more padding; the more, the less chance in which reviews meet in a batch."""
-MOST_SHAPES = 20
-PADDING = 0.03
+MOST_SHAPES = 24
+PADDING = 0.025
 
 
 @dataclass(frozen=True)
