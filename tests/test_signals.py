@@ -95,7 +95,7 @@ def test_a_second_signal_ends_it_in_the_middle_of_a_step(number, code):
     process.send_signal(number)
     assert (process.stderr.readline(), process.stderr.readline()) == ("\n", f"{signals.FINISHING[number]}\n")
     process.send_signal(number)  # the same, sent to its group
-    time.sleep(signals.SAME_SECONDS + signals.PATIENCE_SECONDS + 0.5)
+    time.sleep(signals.SAME_SECONDS + signals.PATIENCE_SECONDS + 1)
     assert process.poll() is None
     process.send_signal(number)
     _, said = process.communicate(timeout=30)

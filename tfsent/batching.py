@@ -25,6 +25,8 @@ BATCHES_OF_A_CHUNK = 100
 more padding; the more, the less chance in which reviews meet in a batch."""
 MOST_SHAPES = 24
 PADDING = 0.025
+"""Of lengths for XLA: how many there may be, and the share of padding that fewer of them are not to exceed. With
+20, IMDb at 65,536 tokens a batch was padded by more than 5%."""
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,9 @@ ENDED = (
 )
 PATIENCE_SECONDS = 2
 """How long a handler may take that ends the process in a better way."""
-SAME_SECONDS = 1
-"""What comes so soon after a signal is that signal: `timeout` and others send it to a process and to its group."""
+SAME_SECONDS = 0.5
+"""What comes so soon after a signal is that signal: `timeout` and others send it to a process and to its group. Who
+presses Ctrl-C again is slower, mostly."""
 FINISHING = {
     signal.SIGINT: "Finishing this step. Ctrl-C again quits at once.",
     signal.SIGTERM: "SIGTERM: finishing this step.",
