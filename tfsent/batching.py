@@ -242,7 +242,7 @@ class Feed:
         like = self._make(*self.plan.epoch(0)[0])
         signature = tf.nest.map_structure(lambda array: tf.TensorSpec([None] * array.ndim, array.dtype), like)
         data = tf.data.Dataset.from_generator(made, output_signature=signature)
-        if self.plan.shapes.rows_multiple > 1:
+        if tf.distribute.has_strategy():
             # To build a model under a strategy Keras takes the mean of a batch over the replicas, and bool has none.
             # (The model casts what it is given.)
             data = data.map(lambda *batch: tf.nest.map_structure(_numeric, batch))
@@ -251,7 +251,7 @@ class Feed:
         return data.prefetch(2)
 
     def keras(self) -> Any:
-        """As a `keras.utils.PyDataset`, which needs no TensorFlow."""
+        """As a `keras.utils.PyDataset`, the same batches, for a machine without TensorFlow."""
         import keras
 
         found = self.batches()

@@ -92,18 +92,23 @@ def fit(model: keras.Model, feed: Feed, validation: Feed, keeper: Keeper, watch:
 
 
 def _reader(feed: Feed) -> Any:
-    """What gives Keras a feed to read, an epoch long."""
-    if keras.backend.backend() != "tensorflow":
+    """What gives Keras a feed to read, an epoch long: tf.data, on JAX too; where there is no TensorFlow, NumPy."""
+    if not _has_tensorflow():
         return feed.keras
     data = feed.tensorflow()
     return lambda: data
 
 
 def _board(keeper: Keeper) -> list[keras.callbacks.Callback]:
-    # Keras writes TensorBoard's files through TensorFlow, which a machine with JAX alone has not.
-    if not keeper.devices.is_chief or importlib.util.find_spec("tensorflow") is None:
+    # Keras writes TensorBoard's files through TensorFlow.
+    if not keeper.devices.is_chief or not _has_tensorflow():
         return []
     return [keras.callbacks.TensorBoard(str(keeper.run / "tensorboard"), write_graph=False)]
+
+
+def _has_tensorflow() -> bool:
+    # A machine for JAX alone has not.
+    return importlib.util.find_spec("tensorflow") is not None
 
 
 def _build(model: keras.Model, validation: Any) -> None:

@@ -1,0 +1,33 @@
+"""What Keras reads, with TensorFlow and without. (How training goes is in test_train, test_resume and test_devices.)"""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfsent import fit
+from tfsent.batching import BatchPlan, Feed, Shapes
+
+
+@pytest.mark.parametrize("process", [0, 1])
+def test_a_host_reads_its_part_of_each_batch_through_tf_data_and_the_same_without_tensorflow(monkeypatch, process):
+    def inputs(rows, length, total):
+        ids = np.zeros((total, length), np.int32)
+        ids[: len(rows)] = rows[:, None]
+        return {"token_ids": ids, "padding_mask": ids > 3}
+
+    lengths = np.random.default_rng(0).integers(2, 20, 40)
+    plan = BatchPlan(lengths, 96, seed=0, shapes=Shapes((8, 20), full=True, rows_multiple=2))
+    feed = Feed(inputs, np.arange(40, dtype=np.int32), plan, position=lambda: (0, 2), shard=(process, 2))
+    through_tf_data = fit._reader(feed)()
+    assert isinstance(through_tf_data, tf.data.Dataset)
+    monkeypatch.setattr(fit.importlib.util, "find_spec", lambda name: None)
+    without = fit._reader(feed)()
+    assert isinstance(without, keras.utils.PyDataset)
+    pairs = list(zip(through_tf_data.as_numpy_iterator(), without, strict=True))
+    assert len(pairs) == plan.steps - 2 > 0
+    for ours, theirs in pairs:
+        keras.tree.map_structure(np.testing.assert_array_equal, ours, theirs)
+        assert [a.dtype for a in keras.tree.flatten(ours)] == [a.dtype for a in keras.tree.flatten(theirs)]
+    labels = np.concatenate([labels for _, labels, _ in without])
+    assert len(labels) == sum(plan.shapes.rows(len(rows), length, 96) for rows, length in plan.epoch(0)[2:]) // 2
