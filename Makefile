@@ -12,7 +12,7 @@ quickstart: $(VENV)/installed
 	$(VENV)/bin/tfsent predict $(RUN) "Loved every minute." "I want my two hours back."
 
 test: $(VENV)/installed-dev
-	$(VENV)/bin/python -m pytest -n 2 --dist loadfile
+	$(VENV)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/installed-dev
 	$(VENV)/bin/ruff check .
