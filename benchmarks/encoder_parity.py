@@ -202,8 +202,8 @@ def make_references(work: Path, minilm: Path) -> None:
 
 
 def real_batch(minilm: Path) -> dict[str, np.ndarray]:
-    from tfsent.config import DataConfig
     from tfsent.data import load_parts
+    from tfsent.recipe.schema import DataConfig
     from tfsent.text import Tokenizer
     from tfsent.vocabulary import TextSpec, read_vocabulary
 

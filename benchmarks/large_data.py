@@ -29,8 +29,8 @@ def measure(pattern: str, vocab: str) -> dict[str, object]:
 
     load_tensorflow()
     from tfsent.batching import BatchPlan, token_feed
-    from tfsent.config import DataConfig
     from tfsent.data import load_splits
+    from tfsent.recipe.schema import DataConfig
     from tfsent.text import Tokenizer
     from tfsent.tokens import tokenize_all
     from tfsent.vocabulary import TextSpec, read_vocabulary
@@ -59,8 +59,8 @@ def measure(pattern: str, vocab: str) -> dict[str, object]:
 
 def write_shard(path: Path) -> None:
     """The 25,000 reviews as a CSV."""
-    from tfsent.config import DataConfig
     from tfsent.data import load_parts
+    from tfsent.recipe.schema import DataConfig
 
     reviews = load_parts(DataConfig(source="imdb-wheel"))["train"]
     with path.open("w", newline="", encoding="utf-8") as out:

@@ -28,7 +28,7 @@ import numpy as np  # noqa: E402
 
 from tfsent.devices import find_devices  # noqa: E402
 from tfsent.prepare import Material, prepare  # noqa: E402
-from tfsent.recipes import load_config  # noqa: E402
+from tfsent.recipe.loader import load_config  # noqa: E402
 from tfsent.train import train  # noqa: E402
 from tfsent.xla import _median_seconds  # noqa: E402
 

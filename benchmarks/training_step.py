@@ -25,10 +25,10 @@ import numpy as np  # noqa: E402
 import tensorflow as tf  # noqa: E402
 
 from tfsent import bert, kernels  # noqa: E402
-from tfsent.config import ModelConfig, TrainConfig  # noqa: E402
 from tfsent.encoders import load_encoder  # noqa: E402
 from tfsent.model import build_classifier  # noqa: E402
 from tfsent.optimizer import compile_model  # noqa: E402
+from tfsent.recipe.schema import ModelConfig, TrainConfig  # noqa: E402
 
 TOKENS = 8192
 

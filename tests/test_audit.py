@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tfsent import audit
-from tfsent.config import DataConfig
 from tfsent.data import Reviews, load_parts
+from tfsent.recipe.schema import DataConfig
 from tfsent.text import Tokenizer
 from tfsent.vocabulary import TextSpec, read_vocabulary
 

@@ -70,8 +70,8 @@ def test_a_layer_that_is_missing_is_named(arrays):
 
 
 def test_a_pooler_is_there_or_not(arrays):
-    from tfsent.config import ModelConfig
     from tfsent.model import build_classifier
+    from tfsent.recipe.schema import ModelConfig
 
     assert bert.has_pooler(build(arrays))
     without = build({name: array for name, array in arrays.items() if "pooler" not in name})

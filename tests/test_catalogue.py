@@ -6,8 +6,8 @@ import keras_hub
 import pytest
 
 from tfsent import catalogue
-from tfsent.config import is_encoder
-from tfsent.recipes import load_config, recipes
+from tfsent.recipe.loader import load_config, recipes
+from tfsent.recipe.schema import is_encoder
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 

@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tfsent import data, sources
-from tfsent.config import DataConfig
 from tfsent.data import Reviews, collect, load_reviews, load_splits, save_reviews
 from tfsent.errors import DataError
 from tfsent.files import Faults, Row
+from tfsent.recipe.schema import DataConfig
 from tfsent.sources import IMDB_LABELS
 
 

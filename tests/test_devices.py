@@ -18,11 +18,11 @@ from click.testing import CliRunner
 from tfsent import devices
 from tfsent import train as trainer
 from tfsent.cli import main
-from tfsent.config import ExportConfig, TrainConfig
 from tfsent.devices import Devices, choose_precision, find_devices, load_backend, require_possible
 from tfsent.errors import ConfigError
 from tfsent.predictors import KerasPredictor
-from tfsent.recipes import load_config
+from tfsent.recipe.loader import load_config
+from tfsent.recipe.schema import ExportConfig, TrainConfig
 from tfsent.signals import Asked
 
 HERE = Path(__file__).parent

@@ -14,10 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tfsent import files
-from tfsent.config import DataConfig
 from tfsent.errors import DataError
 from tfsent.files import Faults, Row, find_files, read_files
-from tfsent.recipes import source_of
+from tfsent.recipe.loader import source_of
+from tfsent.recipe.schema import DataConfig
 
 GOOD = [("good film", "pos"), ('a "fine", film\nin two lines', "pos"), ("bad plot", "neg"), ("é 日本 ☃", "neg")]
 

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 
 from tfsent import frozen, prepare
-from tfsent.config import TrainConfig
 from tfsent.devices import find_devices
 from tfsent.encoders import load_encoder
 from tfsent.predictors import KerasPredictor
-from tfsent.recipes import load_config
+from tfsent.recipe.loader import load_config
+from tfsent.recipe.schema import TrainConfig
 from tfsent.train import train
 
 HEAD = ["train.freeze_encoder=true", "train.learning_rate=3e-2", "train.epochs=20", "model.hidden_units=[6]"]

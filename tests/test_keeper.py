@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from tfsent.batching import BatchPlan
-from tfsent.config import TrainConfig
 from tfsent.keeper import Keeper, Progress
+from tfsent.recipe.schema import TrainConfig
 from tfsent.signals import Asked
 
 DEVICES = SimpleNamespace(is_chief=False, agree=lambda number: number)

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from tfsent.cli import main
 from tfsent.errors import TrainingError
 from tfsent.lr_find import HIGHEST, LAG, LOWEST, find_rate, smooth, suggest
-from tfsent.recipes import load_config
+from tfsent.recipe.loader import load_config
 
 RATES = LOWEST * (HIGHEST / LOWEST) ** (np.arange(100) / 99)
 

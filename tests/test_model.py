@@ -4,9 +4,9 @@ import keras
 import numpy as np
 import pytest
 
-from tfsent.config import ModelConfig
 from tfsent.encoders import load_encoder
 from tfsent.model import as_float32, build_classifier
+from tfsent.recipe.schema import ModelConfig
 
 
 @pytest.fixture(scope="module")

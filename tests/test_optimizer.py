@@ -22,7 +22,7 @@ from tfsent.optimizer import (
     class_weights,
     compile_model,
 )
-from tfsent.recipes import load_config
+from tfsent.recipe.loader import load_config
 
 
 def test_the_schedule_rises_then_falls_to_nothing():

@@ -19,12 +19,12 @@ import yaml
 from tfsent import checkpoint, prepare, runs, staging
 from tfsent import train as trainer
 from tfsent.batching import BatchPlan
-from tfsent.config import TrainConfig
 from tfsent.console import say
 from tfsent.errors import Preempted, RunError
 from tfsent.keeper import Keeper, Progress, StoppedError
 from tfsent.predictors import KerasPredictor
-from tfsent.recipes import load_config
+from tfsent.recipe.loader import load_config
+from tfsent.recipe.schema import TrainConfig
 from tfsent.signals import Asked
 
 # One thread: sums over several come in the order in which the threads finish.

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from tfsent import seeds, staging, tables
 from tfsent.cli import main
 from tfsent.errors import Interrupted, Preempted, RunError, TrainingError
-from tfsent.recipes import load_config
+from tfsent.recipe.loader import load_config
 from tfsent.seeds import train_seeds
 from tfsent.signals import after_the_step
 

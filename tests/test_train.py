@@ -12,11 +12,11 @@ import tensorflow as tf
 
 from tfsent import optimizer, prepare
 from tfsent import train as trainer
-from tfsent.config import TrainConfig
 from tfsent.devices import find_devices
 from tfsent.errors import ConfigError, DataError, EncoderError, RunError, TrainingError
 from tfsent.predictors import KerasPredictor
-from tfsent.recipes import load_config
+from tfsent.recipe.loader import load_config
+from tfsent.recipe.schema import TrainConfig
 from tfsent.train import train
 
 

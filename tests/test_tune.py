@@ -18,7 +18,7 @@ from tfsent import prepare, staging
 from tfsent import tune as tuner
 from tfsent.cli import main
 from tfsent.errors import ConfigError, Interrupted, Preempted, RunError, TrainingError
-from tfsent.recipes import load_config
+from tfsent.recipe.loader import load_config
 from tfsent.signals import after_the_step
 from tfsent.tune import SPACE, tune
 

@@ -9,11 +9,11 @@ import pytest
 
 from tfsent import watch
 from tfsent.batching import BatchPlan
-from tfsent.config import TrainConfig
 from tfsent.errors import TrainingError
 from tfsent.evaluate import evaluate
 from tfsent.keeper import Progress
-from tfsent.recipes import load_config
+from tfsent.recipe.loader import load_config
+from tfsent.recipe.schema import TrainConfig
 from tfsent.train import train
 from tfsent.watch import WINDOW, Guard, Watch
 

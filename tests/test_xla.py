@@ -6,7 +6,7 @@ import pytest
 from tfsent import prepare, xla
 from tfsent.batching import few_lengths, fine_lengths
 from tfsent.devices import Devices
-from tfsent.recipes import load_config
+from tfsent.recipe.loader import load_config
 from tfsent.xla import choose_jit
 
 CPU = Devices("tensorflow", "cpu", ("/device:CPU:0",))

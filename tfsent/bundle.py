@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 
 from tfsent import runs, staging
-from tfsent.config import BudgetConfig, ExportConfig
 from tfsent.console import Meter, say
 from tfsent.data import Reviews, load_reviews
 from tfsent.predictors import KerasPredictor
+from tfsent.recipe.schema import BudgetConfig, ExportConfig
 from tfsent.savedmodel import write_savedmodel
 from tfsent.splitting import split
 from tfsent.tflite import PRECISIONS, write_tflite

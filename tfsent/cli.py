@@ -17,7 +17,7 @@ from tfsent.cli_inputs import resolve_config, set_option
 from tfsent.errors import BudgetError, ConfigError, DataError, Interrupted, Preempted, TfsentError
 
 if TYPE_CHECKING:
-    from tfsent.config import Config
+    from tfsent.recipe.schema import Config
     from tfsent.signals import Asked
 
 CHUNK = 512
@@ -204,7 +204,7 @@ def export(run: Path, targets: tuple[str, ...], overrides: tuple[str, ...], as_j
     When a file strays from the trained model by more than the recipe's budget, nothing is published and the exit code
     is 1.
     """
-    from tfsent.recipes import load_config
+    from tfsent.recipe.loader import load_config
     from tfsent.runs import require_run
 
     if strange := [override for override in overrides if not override.startswith("export.")]:
@@ -270,7 +270,7 @@ def _train(config: Config, run: Path, overwrite: bool, asked: Asked) -> None:
 
 def _resume(run: Path, config: Config | None, asked: Asked) -> None:
     from tfsent.devices import load_backend
-    from tfsent.recipes import load_config
+    from tfsent.recipe.loader import load_config
     from tfsent.runs import require_unfinished
 
     load_backend(load_config(require_unfinished(run) / "config.yaml").train)
@@ -313,7 +313,7 @@ def _read_texts(texts: tuple[str, ...], file: Path | None) -> list[str]:
     Raises:
         DataError: none or several of them, a table, no text at all, or bytes that are not UTF-8.
     """
-    from tfsent.recipes import source_of
+    from tfsent.recipe.loader import source_of
 
     if bool(texts) == bool(file):
         raise DataError("predict takes texts, or --file FILE, or - for standard input. Give one of them.")

@@ -14,7 +14,7 @@ import click
 from tfsent.errors import ConfigError
 
 if TYPE_CHECKING:
-    from tfsent.config import Config
+    from tfsent.recipe.schema import Config
 
 set_option = click.option(
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a key of the recipe, e.g. train.epochs=3."
@@ -23,7 +23,7 @@ set_option = click.option(
 
 def resolve_config(recipe: str, overrides: tuple[str, ...]) -> Config:
     """A recipe, by name or path, with `--set` laid over it."""
-    from tfsent.recipes import load_config
+    from tfsent.recipe.loader import load_config
 
     return load_config(recipe, overrides)
 
@@ -44,7 +44,7 @@ def data_command(source: str, overrides: tuple[str, ...], png: Path | None, as_j
       tfsent data imdb --set data.dir=~/tensorflow_datasets
       tfsent data my.csv --set data.text=body --set data.label=stars --png my.png
     """
-    from tfsent.recipes import source_of
+    from tfsent.recipe.loader import source_of
 
     own = source_of(source)
     given = [f"data.source={own}", f"data.train={json.dumps(source, ensure_ascii=False)}"] if own else []
@@ -84,7 +84,7 @@ def tokens(source: str, text: str, overrides: tuple[str, ...], as_json: bool) ->
       tfsent tokens runs/quickstart "Unwatchable – a naïve, café-set mess."
       tfsent tokens pypi:minilm-l6 "Loved it." --set text.max_tokens=4
     """
-    from tfsent.config import is_encoder
+    from tfsent.recipe.schema import is_encoder
 
     config = resolve_config("imdb", overrides).text
     from tfsent.console import load_tensorflow, say
@@ -192,8 +192,8 @@ def recipes() -> None:
 @recipes.command("ls")
 def recipes_ls() -> None:
     """List the recipes."""
-    from tfsent.recipes import describe_recipe
-    from tfsent.recipes import recipes as shipped
+    from tfsent.recipe.loader import describe_recipe
+    from tfsent.recipe.loader import recipes as shipped
 
     known = shipped()
     width = max(map(len, known))
@@ -206,7 +206,7 @@ def recipes_ls() -> None:
 @click.argument("target", metavar="[TARGET]", default="", type=click.Path())
 def recipes_cp(name: str, target: str) -> None:
     """Copy the recipe NAME to TARGET (default: NAME.yaml here), to change it."""
-    from tfsent.recipes import find_recipe
+    from tfsent.recipe.loader import find_recipe
     from tfsent.staging import write_text
 
     source = find_recipe(name)
@@ -228,7 +228,7 @@ def config_group() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 def config_keys(as_json: bool) -> None:
     """List every key of a recipe with its default, its limits and its meaning. --set KEY=VALUE changes one."""
-    from tfsent.keys import keys
+    from tfsent.recipe.reference import keys
 
     if as_json:
         click.echo(json.dumps([key._asdict() for key in keys()], indent=2, ensure_ascii=False))
@@ -243,7 +243,7 @@ def config_keys(as_json: bool) -> None:
 @set_option
 def config_check(recipe: str, overrides: tuple[str, ...]) -> None:
     """Validate RECIPE and print it with every key."""
-    from tfsent.recipes import to_yaml
+    from tfsent.recipe.loader import to_yaml
 
     click.echo(to_yaml(resolve_config(recipe, overrides)), nl=False)
 

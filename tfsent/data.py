@@ -26,10 +26,10 @@ from pathlib import Path
 import numpy as np
 
 from tfsent import sources, staging
-from tfsent.config import DataConfig
 from tfsent.console import QUIET_SECONDS
 from tfsent.errors import DataError
 from tfsent.files import Faults, Row, find_files
+from tfsent.recipe.schema import DataConfig
 from tfsent.sources import Part, Say
 from tfsent.splitting import say_repeated, split, split_by_group
 from tfsent.spool import Spool, Texts

@@ -21,9 +21,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tfsent.config import TrainConfig
 from tfsent.console import load_keras
 from tfsent.errors import ConfigError, TrainingError
+from tfsent.recipe.schema import TrainConfig
 
 
 @dataclass(frozen=True)

@@ -108,8 +108,8 @@ def _devices() -> Iterator[Finding]:
         load_tensorflow()
         import tensorflow as tf
 
-        from tfsent.config import TrainConfig
         from tfsent.devices import choose_precision, find_devices
+        from tfsent.recipe.schema import TrainConfig
 
         gpus = tf.config.list_physical_devices("GPU")
         devices = find_devices(TrainConfig())

@@ -26,8 +26,8 @@ from pathlib import Path
 from typing import Any
 
 from tfsent import assets, staging
-from tfsent.config import ENCODER_SCHEMES, ENCODERS, is_encoder
 from tfsent.errors import AssetError, EncoderError, first_line
+from tfsent.recipe.schema import ENCODER_SCHEMES, ENCODERS, is_encoder
 
 HUB_SCHEMES = ("hf", "kaggle", "keras", "tfhub")
 """Those whose content is the hub's, and may change there."""

@@ -15,9 +15,9 @@ import numpy as np
 
 from tfsent import checkpoint, staging
 from tfsent.batching import BatchPlan
-from tfsent.config import TrainConfig
 from tfsent.devices import Devices
 from tfsent.errors import RunError
+from tfsent.recipe.schema import TrainConfig
 from tfsent.signals import Asked
 
 

@@ -15,11 +15,11 @@ import numpy as np
 from keras.optimizers.schedules import ExponentialDecay
 
 from tfsent import staging
-from tfsent.config import Config
 from tfsent.console import Meter
 from tfsent.devices import find_devices, memory_explained
 from tfsent.errors import TrainingError
 from tfsent.prepare import Material, prepare
+from tfsent.recipe.schema import Config
 from tfsent.train import what_learns
 
 LOWEST, HIGHEST = 1e-6, 1e-2

@@ -10,8 +10,8 @@ from typing import Any
 import keras
 
 from tfsent.bert import copy_weights, has_pooler
-from tfsent.config import ModelConfig
 from tfsent.errors import ArtifactError, ConfigError, first_line
+from tfsent.recipe.schema import ModelConfig
 
 
 def build_classifier(encoder: Any, config: ModelConfig, classes: int) -> keras.Model:

@@ -13,9 +13,9 @@ from typing import Any, Literal
 import keras
 import numpy as np
 
-from tfsent.config import TrainConfig
 from tfsent.data import Reviews
 from tfsent.errors import ConfigError
+from tfsent.recipe.schema import TrainConfig
 
 NO_DECAY = ("bias", "gamma", "beta")
 """Names of the variables that weight decay leaves alone: biases and the layer norms' scale and shift."""

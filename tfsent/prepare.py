@@ -10,7 +10,6 @@ import keras
 import numpy as np
 
 from tfsent.batching import BatchPlan, Feed, Shapes, few_lengths, fine_lengths, token_feed
-from tfsent.config import Config, TextConfig
 from tfsent.console import say
 from tfsent.data import Splits, load_splits
 from tfsent.devices import Devices, choose_precision, memory_explained
@@ -18,6 +17,7 @@ from tfsent.encoders import Encoder, load_encoder
 from tfsent.errors import ConfigError
 from tfsent.model import build_classifier
 from tfsent.optimizer import chance_loss, class_weights, compile_model
+from tfsent.recipe.schema import Config, TextConfig
 from tfsent.tokens import Tokens, load_tokens, truncated
 from tfsent.vocabulary import TextSpec
 from tfsent.xla import choose_jit

@@ -11,11 +11,11 @@ from typing import Any
 import keras
 
 from tfsent import runs, staging
-from tfsent.config import Config
 from tfsent.console import say
 from tfsent.devices import find_devices
 from tfsent.errors import Interrupted, Preempted, RunError, TrainingError
-from tfsent.recipes import load_config, with_settings
+from tfsent.recipe.loader import load_config, with_settings
+from tfsent.recipe.schema import Config
 from tfsent.signals import Asked, several
 from tfsent.train import resume, train
 

@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tfsent import assets
-from tfsent.config import DataConfig
 from tfsent.errors import DataError, first_line
 from tfsent.files import Faults, Row, find_columns, find_files, read_files
+from tfsent.recipe.schema import DataConfig
 
 Say = Callable[[str], None]
 Part = Literal["train", "validation", "test"]

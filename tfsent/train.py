@@ -12,7 +12,6 @@ import keras
 
 from tfsent import checkpoint, runs, staging
 from tfsent.batching import BatchPlan, Feed
-from tfsent.config import Config, TrainConfig
 from tfsent.console import say
 from tfsent.data import save_reviews
 from tfsent.devices import Devices, find_devices, require_possible
@@ -22,7 +21,8 @@ from tfsent.frozen import freeze
 from tfsent.keeper import Keeper, Progress
 from tfsent.model import as_float32
 from tfsent.prepare import Material, describe, prepare
-from tfsent.recipes import load_config, to_yaml, with_settings
+from tfsent.recipe.loader import load_config, to_yaml, with_settings
+from tfsent.recipe.schema import Config, TrainConfig
 from tfsent.signals import Asked, at_once
 from tfsent.vocabulary import write_labels, write_text_files
 from tfsent.watch import Watch

@@ -23,11 +23,11 @@ import keras
 
 from tfsent import staging
 from tfsent.checkpoint import require_same
-from tfsent.config import Config
 from tfsent.console import say
 from tfsent.devices import find_devices
 from tfsent.errors import ConfigError, Interrupted, Preempted, RunError, TrainingError, first_line
-from tfsent.recipes import load_config, to_yaml, with_settings
+from tfsent.recipe.loader import load_config, to_yaml, with_settings
+from tfsent.recipe.schema import Config
 from tfsent.signals import Asked, several
 from tfsent.train import train
 

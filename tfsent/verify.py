@@ -19,11 +19,11 @@ from typing import Any
 
 import numpy as np
 
-from tfsent.config import BudgetConfig
 from tfsent.console import Meter
 from tfsent.data import Reviews
 from tfsent.errors import ExportError, last_line
 from tfsent.predictors import TFLitePredictor
+from tfsent.recipe.schema import BudgetConfig
 
 
 @dataclass(frozen=True)

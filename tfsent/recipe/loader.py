@@ -15,8 +15,8 @@ from typing import Any
 import pydantic
 import yaml
 
-from tfsent.config import FILE_SOURCES, Config
 from tfsent.errors import ConfigError, did_you_mean
+from tfsent.recipe.schema import FILE_SOURCES, Config
 
 
 class _Loader(yaml.SafeLoader):
@@ -55,7 +55,7 @@ for _reader_or_writer in (_Loader, _Dumper):
 
 def recipes() -> dict[str, Path]:
     """The recipes tfsent ships, by name."""
-    package = Path(__file__).parent
+    package = Path(__file__).parents[1]
     # In an installed wheel the recipes lie in the package; in a checkout in configs/.
     folder = next(place for place in (package / "configs", package.parent / "configs") if place.is_dir())
     return {path.stem: path for path in sorted(folder.glob("*.yaml"))}

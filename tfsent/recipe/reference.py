@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from tfsent.config import Config
+from tfsent.recipe.schema import Config
 
 
 class Key(NamedTuple):

@@ -7,8 +7,8 @@ import yaml
 from click.testing import CliRunner
 
 from tfsent.cli import main
-from tfsent.config import Config
-from tfsent.keys import Key, keys, markdown
+from tfsent.recipe.reference import Key, keys, markdown
+from tfsent.recipe.schema import Config
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 

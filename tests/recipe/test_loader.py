@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tfsent import recipes
-from tfsent.config import Config
 from tfsent.errors import ConfigError
-from tfsent.recipes import load_config, to_yaml
+from tfsent.recipe import loader
+from tfsent.recipe.loader import load_config, to_yaml
+from tfsent.recipe.schema import Config
 
 
 @pytest.fixture
@@ -21,10 +21,10 @@ def recipe(tmp_path):
     return write
 
 
-@pytest.mark.parametrize("name", sorted(recipes.recipes()))
+@pytest.mark.parametrize("name", sorted(loader.recipes()))
 def test_every_shipped_recipe_is_valid_and_says_what_it_is_for(name):
     assert load_config(name)
-    assert len(recipes.describe_recipe(recipes.find_recipe(name))) > 20
+    assert len(loader.describe_recipe(loader.find_recipe(name))) > 20
 
 
 def test_the_resolved_recipe_reads_back_as_itself(tmp_path):
