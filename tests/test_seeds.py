@@ -9,12 +9,13 @@ import statistics
 import pytest
 from click.testing import CliRunner
 
-from tfsent import seeds, staging, tables
+from tfsent import seeds, tables
 from tfsent.cli import main
 from tfsent.errors import Interrupted, Preempted, RunError, TrainingError
 from tfsent.recipe.loader import load_config
 from tfsent.seeds import train_seeds
 from tfsent.signals import after_the_step
+from tfsent.storage import atomic
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +150,7 @@ def test_a_signal_as_a_seed_ends_is_not_lost(again, monkeypatch, number, error):
 
 def test_one_process_at_a_time(again):
     config, run = again
-    with staging.in_use(run.parent / "run.seeds"), pytest.raises(RunError, match="Another process is at work in"):
+    with atomic.in_use(run.parent / "run.seeds"), pytest.raises(RunError, match="Another process is at work in"):
         train_seeds(config, run, [1, 2])
 
 

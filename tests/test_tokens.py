@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from conftest import VOCABULARY, tiny_texts
 
-from tfsent import cache, tokens
+from tfsent import tokens
 from tfsent.data import Reviews
 from tfsent.errors import ConfigError
-from tfsent.spool import Spool
+from tfsent.storage import cache
+from tfsent.storage.row_store import Spool
 from tfsent.tokens import load_tokens
 from tfsent.vocabulary import TextSpec
 
@@ -44,7 +45,7 @@ def assert_same(a, b):
 
 @pytest.mark.parametrize("in_memory", [0, 1 << 20])
 def test_what_is_kept_is_what_was_made_and_is_not_made_again(folder, monkeypatch, in_memory):
-    monkeypatch.setattr("tfsent.spool.IN_MEMORY", in_memory)
+    monkeypatch.setattr("tfsent.storage.row_store.IN_MEMORY", in_memory)
     reviews = make_reviews()
     made = load_tokens(reviews, SPEC, VOCABULARY)
     monkeypatch.setattr(tokens, "tokenize_all", lambda *_: pytest.fail("tokenised again"))

@@ -14,12 +14,13 @@ import pytest
 import tensorflow as tf
 from click.testing import CliRunner
 
-from tfsent import prepare, staging
+from tfsent import prepare
 from tfsent import tune as tuner
 from tfsent.cli import main
 from tfsent.errors import ConfigError, Interrupted, Preempted, RunError, TrainingError
 from tfsent.recipe.loader import load_config
 from tfsent.signals import after_the_step
+from tfsent.storage import atomic
 from tfsent.tune import SPACE, tune
 
 
@@ -96,7 +97,7 @@ def test_what_is_fixed_stays_fixed_and_not_all_can_be(config, scored, tmp_path):
 
 def test_one_process_at_a_time(config, scored, tmp_path):
     tune(config, tmp_path, 1)
-    with staging.in_use(tmp_path), pytest.raises(RunError, match="Another process is at work in"):
+    with atomic.in_use(tmp_path), pytest.raises(RunError, match="Another process is at work in"):
         tune(config, tmp_path, 2)
 
 

@@ -14,13 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from tfsent import runs, staging
 from tfsent.console import Meter, say
 from tfsent.data import Reviews, load_reviews
 from tfsent.predictors import KerasPredictor
 from tfsent.recipe.schema import BudgetConfig, ExportConfig
 from tfsent.savedmodel import write_savedmodel
 from tfsent.splitting import split
+from tfsent.storage import atomic, run_directory
 from tfsent.tflite import PRECISIONS, write_tflite
 from tfsent.verify import Parity, Reference, report, verify_savedmodel, verify_tflite
 
@@ -42,13 +42,13 @@ def export(run: Path, config: ExportConfig, targets: Sequence[str] = TARGETS) ->
         ExportError: a file could not be made or run.
         RunError: no finished run is there, or it cannot be written to.
     """
-    predictor = KerasPredictor(runs.require_run(run))
-    runs.say_if_interrupted(run, say)
+    predictor = KerasPredictor(run_directory.require_run(run))
+    run_directory.say_if_interrupted(run, say)
     reviews = load_reviews(run / "heldout" / "test.jsonl.gz")
     rows, _ = split(reviews, min(config.verify_examples, len(reviews)), np.random.default_rng(0), "verify_examples")
     reference = _ask_trained_model(predictor, reviews.take(rows))
     places = {"serving": run / "export" / "serving" / str(_next_version(run)), "mobile": run / "export" / "mobile"}
-    staging.clear_old(run, ".export.*")
+    atomic.clear_old(run, ".export.*")
     parities: list[Parity] = []
     with tempfile.TemporaryDirectory(prefix=".export.", dir=run) as scratch:
         staged = {target: Path(scratch) / target for target in targets}
@@ -58,9 +58,9 @@ def export(run: Path, config: ExportConfig, targets: Sequence[str] = TARGETS) ->
         result = report(parities, reference)
         if result["passed"]:
             for target, folder in staged.items():
-                staging.publish(folder, places[target])
+                atomic.publish(folder, places[target])
     result["published"] = [str(places[t].relative_to(run)) for t in targets] if result["passed"] else []
-    staging.write_json(run / "verify.json", result)
+    atomic.write_json(run / "verify.json", result)
     return result
 
 

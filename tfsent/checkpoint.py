@@ -23,8 +23,8 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from tfsent.assets import sha256
 from tfsent.errors import RunError
+from tfsent.storage.downloads import sha256
 
 _FILES = ("arrays.safetensors", "state.json")
 

@@ -205,7 +205,7 @@ def export(run: Path, targets: tuple[str, ...], overrides: tuple[str, ...], as_j
     is 1.
     """
     from tfsent.recipe.loader import load_config
-    from tfsent.runs import require_run
+    from tfsent.storage.run_directory import require_run
 
     if strange := [override for override in overrides if not override.startswith("export.")]:
         raise ConfigError(f"The model is trained: only keys below export. can still be set. Received: {strange[0]!r}.")
@@ -271,7 +271,7 @@ def _train(config: Config, run: Path, overwrite: bool, asked: Asked) -> None:
 def _resume(run: Path, config: Config | None, asked: Asked) -> None:
     from tfsent.devices import load_backend
     from tfsent.recipe.loader import load_config
-    from tfsent.runs import require_unfinished
+    from tfsent.storage.run_directory import require_unfinished
 
     load_backend(load_config(require_unfinished(run) / "config.yaml").train)
     from tfsent import train as trainer

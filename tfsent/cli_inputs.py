@@ -52,17 +52,18 @@ def data_command(source: str, overrides: tuple[str, ...], png: Path | None, as_j
     from tfsent.console import load_tensorflow, say
 
     load_tensorflow()
-    from tfsent import audit, staging, tables
+    from tfsent import audit, tables
     from tfsent.data import load_parts
     from tfsent.encoders import load_encoder
     from tfsent.prepare import text_spec
+    from tfsent.storage import atomic
     from tfsent.text import Tokenizer
 
     parts = load_parts(config.data, say)  # before the encoder, which may have to be downloaded
     encoder = load_encoder(config.encoder, say)
     result = audit.audit(parts, Tokenizer(text_spec(config.text, encoder), encoder.vocabulary))
     if png is not None:
-        with staging.replacing(png) as staged:
+        with atomic.replacing(png) as staged:
             audit.plot(result, staged)
     if as_json:
         click.echo(json.dumps(result, indent=2, ensure_ascii=False))
@@ -93,7 +94,7 @@ def tokens(source: str, text: str, overrides: tuple[str, ...], as_json: bool) ->
     from tfsent import tables
     from tfsent.encoders import load_encoder
     from tfsent.prepare import text_spec
-    from tfsent.runs import require_run
+    from tfsent.storage.run_directory import require_run
     from tfsent.text import Tokenizer
 
     if is_encoder(source):
@@ -207,7 +208,7 @@ def recipes_ls() -> None:
 def recipes_cp(name: str, target: str) -> None:
     """Copy the recipe NAME to TARGET (default: NAME.yaml here), to change it."""
     from tfsent.recipe.loader import find_recipe
-    from tfsent.staging import write_text
+    from tfsent.storage.atomic import write_text
 
     source = find_recipe(name)
     if target.endswith("/") and not Path(target).is_dir():

@@ -25,14 +25,15 @@ from pathlib import Path
 
 import numpy as np
 
-from tfsent import sources, staging
+from tfsent import sources
 from tfsent.console import QUIET_SECONDS
 from tfsent.errors import DataError
 from tfsent.files import Faults, Row, find_files
 from tfsent.recipe.schema import DataConfig
 from tfsent.sources import Part, Say
 from tfsent.splitting import say_repeated, split, split_by_group
-from tfsent.spool import Spool, Texts
+from tfsent.storage import atomic
+from tfsent.storage.row_store import Spool, Texts
 
 HELD_OUT_AT_MOST = 10_000
 """Reviews, where the recipe does not say how many: beyond, a more exact figure costs more than it tells."""
@@ -337,7 +338,7 @@ def _require_classes(reviews: Reviews, name: str) -> None:
 
 def save_reviews(reviews: Reviews, path: Path) -> None:
     """Write reviews as gzipped JSON lines, first line the label names and the origin."""
-    with staging.replacing(path) as staged, gzip.open(staged, "wt", encoding="utf-8", compresslevel=5) as out:
+    with atomic.replacing(path) as staged, gzip.open(staged, "wt", encoding="utf-8", compresslevel=5) as out:
         out.write(json.dumps({"label_names": reviews.label_names, "origin": reviews.origin}) + "\n")
         for text, label in zip(reviews.texts, reviews.labels.tolist(), strict=True):
             out.write(json.dumps({"text": text, "label": label}) + "\n")

@@ -20,10 +20,10 @@ from typing import Literal
 from packaging.requirements import Requirement
 from packaging.version import Version
 
-from tfsent import assets
 from tfsent.console import load_tensorflow
 from tfsent.errors import first_line
-from tfsent.runs import version_of
+from tfsent.storage import downloads
+from tfsent.storage.environment import version_of
 
 RIVALS = ("tensorflow-cpu", "tensorflow-intel", "tensorflow-macos", "tf-nightly", "intel-tensorflow")
 """Distributions that install the module `tensorflow` as well: two of them overwrite each other's files."""
@@ -178,16 +178,16 @@ def _tune() -> Iterator[Finding]:
 def _caches() -> Iterator[Finding]:
     home = Path.home()
     folders = {
-        "TFSENT_CACHE": assets.cache_dir(),
+        "TFSENT_CACHE": downloads.cache_dir(),
         "HF_HOME": Path(os.environ.get("HF_HOME") or home / ".cache" / "huggingface"),
         "KAGGLEHUB_CACHE": Path(os.environ.get("KAGGLEHUB_CACHE") or home / ".cache" / "kagglehub"),
-        "TFHUB_CACHE_DIR": Path(os.environ.get("TFHUB_CACHE_DIR") or assets.cache_dir() / "tfhub"),
+        "TFHUB_CACHE_DIR": Path(os.environ.get("TFHUB_CACHE_DIR") or downloads.cache_dir() / "tfhub"),
     }
     for name, folder in folders.items():
         # Hugging Face's cache links to every file from each revision that has it.
         size = sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else 0
         yield Finding("cache", "ok", f"{name}: {folder}, {size / 1e6:,.0f} MB")
-    place = next(path for path in (assets.cache_dir(), *assets.cache_dir().parents) if path.exists())
+    place = next(path for path in (downloads.cache_dir(), *downloads.cache_dir().parents) if path.exists())
     free = shutil.disk_usage(place).free / 1e9
     advice = "" if free > 2 else "Free some, or set TFSENT_CACHE to a larger disk"
     yield Finding("disk", "ok" if free > 2 else "note", f"{free:,.1f} GB free at {place}", advice)
@@ -197,7 +197,7 @@ def _caches() -> Iterator[Finding]:
 
 def _settings() -> Iterator[Finding]:
     """Variables of the environment that change what tfsent does."""
-    if assets.offline():
+    if downloads.offline():
         yield Finding("network", "note", "TFSENT_OFFLINE is set: nothing is downloaded", "unset TFSENT_OFFLINE")
     if os.environ.get("TFHUB_DISABLE_CERT_VALIDATION"):
         found = "TFHUB_DISABLE_CERT_VALIDATION is set: tfhub: encoders are refused"

@@ -10,10 +10,10 @@ import numpy as np
 from scipy import stats
 from sklearn import metrics as sk
 
-from tfsent import runs, staging
 from tfsent.console import Meter, say
 from tfsent.data import Reviews, load_reviews
 from tfsent.predictors import KerasPredictor
+from tfsent.storage import atomic, run_directory
 
 
 def evaluate(run: Path, split: str = "test") -> dict[str, Any]:
@@ -30,8 +30,8 @@ def evaluate(run: Path, split: str = "test") -> dict[str, Any]:
         RunError: no finished run is there.
         DataError: its held-out reviews are damaged.
     """
-    predictor = KerasPredictor(runs.require_run(run))
-    runs.say_if_interrupted(run, say)
+    predictor = KerasPredictor(run_directory.require_run(run))
+    run_directory.say_if_interrupted(run, say)
     reviews = load_reviews(run / "heldout" / f"{split}.jsonl.gz")
     with Meter(f"evaluating {split}", len(reviews)) as meter:
         probabilities = predictor.probabilities(reviews.texts, meter.advance)
@@ -42,7 +42,7 @@ def evaluate(run: Path, split: str = "test") -> dict[str, Any]:
         **compute_metrics(probabilities, reviews.labels, reviews.label_names),
     }
     suffix = "" if split == "test" else f"-{split}"
-    staging.write_json(run / f"metrics{suffix}.json", result)
+    atomic.write_json(run / f"metrics{suffix}.json", result)
     _write_predictions(run / f"predictions{suffix}.csv", reviews, probabilities)
     return result
 
@@ -89,7 +89,7 @@ def _roc_auc(probabilities: np.ndarray, labels: np.ndarray) -> float:
 
 
 def _write_predictions(path: Path, reviews: Reviews, probabilities: np.ndarray) -> None:
-    with staging.replacing(path) as staged, staged.open("w", encoding="utf-8", newline="") as out:
+    with atomic.replacing(path) as staged, staged.open("w", encoding="utf-8", newline="") as out:
         writer = csv.writer(out, lineterminator="\n")
         writer.writerow(["true_label", "predicted_label", *(f"p_{name}" for name in reviews.label_names), "text"])
         for text, label, row in zip(reviews.texts, reviews.labels, probabilities, strict=True):

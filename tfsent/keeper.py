@@ -13,12 +13,13 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfsent import checkpoint, staging
+from tfsent import checkpoint
 from tfsent.batching import BatchPlan
 from tfsent.devices import Devices
 from tfsent.errors import RunError
 from tfsent.recipe.schema import TrainConfig
 from tfsent.signals import Asked
+from tfsent.storage import atomic
 
 
 @dataclass
@@ -241,7 +242,7 @@ def _averages(model: keras.Model) -> list[tuple[Any, Any]]:
 
 
 def _write_history(path: Path, history: list[dict[str, float]]) -> None:
-    with staging.replacing(path) as staged, staged.open("w", encoding="utf-8", newline="") as out:
+    with atomic.replacing(path) as staged, staged.open("w", encoding="utf-8", newline="") as out:
         writer = csv.DictWriter(out, sorted(history[0], key=lambda name: (name != "epoch", name)), lineterminator="\n")
         writer.writeheader()
         writer.writerows(history)

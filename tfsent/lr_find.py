@@ -14,12 +14,12 @@ import keras
 import numpy as np
 from keras.optimizers.schedules import ExponentialDecay
 
-from tfsent import staging
 from tfsent.console import Meter
 from tfsent.devices import find_devices, memory_explained
 from tfsent.errors import TrainingError
 from tfsent.prepare import Material, prepare
 from tfsent.recipe.schema import Config
+from tfsent.storage import atomic
 from tfsent.train import what_learns
 
 LOWEST, HIGHEST = 1e-6, 1e-2
@@ -60,7 +60,7 @@ def find_rate(config: Config, steps: int, png: Path) -> dict[str, Any]:
     except TrainingError as error:
         raise TrainingError(f"{error} The sweep is drawn in {png}.") from error
     finally:
-        with staging.replacing(png) as staged:
+        with atomic.replacing(png) as staged:
             plot(result, staged)
     return result
 

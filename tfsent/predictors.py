@@ -15,9 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
-from tfsent import runs
 from tfsent.console import load_tensorflow, quiet_stderr
 from tfsent.errors import ArtifactError, first_line
+from tfsent.storage import run_directory
 from tfsent.vocabulary import read_labels
 
 BATCH_TOKENS = 8192
@@ -73,7 +73,7 @@ class KerasPredictor(Predictor):
         from tfsent.model import load_classifier
         from tfsent.text import Tokenizer
 
-        folder = runs.require_run(run) / "model"
+        folder = run_directory.require_run(run) / "model"
         self.label_names = read_labels(folder)
         self.tokenizer = Tokenizer.load(folder)
         self.model = load_classifier(folder / "model.keras")
@@ -196,7 +196,7 @@ def _opener(path: Path) -> Callable[[Path], Predictor]:
     if path.suffix == ".tflite" and path.is_file():
         return TFLitePredictor
     if (path / "config.yaml").is_file():
-        runs.require_run(path)
+        run_directory.require_run(path)
         return KerasPredictor
     if path.is_dir() and (_versions(path) or (path / "saved_model.pb").is_file()):
         return SavedModelPredictor

@@ -10,13 +10,13 @@ from typing import Any
 
 import keras
 
-from tfsent import runs, staging
 from tfsent.console import say
 from tfsent.devices import find_devices
 from tfsent.errors import Interrupted, Preempted, RunError, TrainingError
 from tfsent.recipe.loader import load_config, with_settings
 from tfsent.recipe.schema import Config
 from tfsent.signals import Asked, several
+from tfsent.storage import atomic, run_directory
 from tfsent.train import resume, train
 
 
@@ -46,10 +46,10 @@ def train_seeds(
         TrainingError: it went wrong with every seed.
     """
     find_devices(config.train)  # what is not here is told before anything is made
-    runs.require_free(run, overwrite)
+    run_directory.require_free(run, overwrite)
     folder = run.with_name(f"{run.name}.seeds")
     folder.mkdir(parents=True, exist_ok=True)
-    with staging.in_use(folder), several("Training", asked) as asked:
+    with atomic.in_use(folder), several("Training", asked) as asked:
         _take_back(config, run, folder, seeds)
         found, failed = [], []
         for number, seed in enumerate(seeds, 1):
@@ -68,9 +68,9 @@ def train_seeds(
             raise TrainingError(f"Training went wrong with every seed; with {seeds[0]}: {failed[0]['why']}")
         result = {**_summary(found), "failed": failed}
         best = folder / str(result["best"])
-        staging.write_json(best / "seeds.json", result)
-        runs.require_free(run, overwrite)  # it was hours ago that it was
-        staging.publish(best, run)
+        atomic.write_json(best / "seeds.json", result)
+        run_directory.require_free(run, overwrite)  # it was hours ago that it was
+        atomic.publish(best, run)
     return result
 
 
@@ -86,7 +86,7 @@ def _summary(found: list[dict[str, Any]]) -> dict[str, Any]:
 
 def _take_back(config: Config, run: Path, folder: Path, seeds: Sequence[int]) -> None:
     """RUN may be the best of fewer seeds: then it is one of those that are finished."""
-    if not runs.is_finished(run):
+    if not run_directory.is_finished(run):
         return
     own = load_config(run / "config.yaml")
     place = folder / str(own.train.seed)
@@ -96,11 +96,11 @@ def _take_back(config: Config, run: Path, folder: Path, seeds: Sequence[int]) ->
 
 
 def _train_one(config: Config, run: Path, overwrite: bool, asked: Asked) -> None:
-    begun = runs.has_checkpoint(run) or runs.has_model(run)
+    begun = run_directory.has_checkpoint(run) or run_directory.has_model(run)
     same = begun and load_config(run / "config.yaml") == config
     if begun and not same and not overwrite:
         raise RunError(f"{run} is of another recipe. Pass --overwrite to replace it, or choose another --run-dir.")
-    if same and runs.is_finished(run):
+    if same and run_directory.is_finished(run):
         say(f"{run} is finished.")
         return
     if same:

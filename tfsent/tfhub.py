@@ -23,9 +23,9 @@ from typing import IO, Any
 import tensorflow_hub as hub
 from tensorflow_hub import compressed_module_resolver, registry, resolver
 
-from tfsent import assets
 from tfsent.console import Meter
 from tfsent.errors import AssetError, first_line
+from tfsent.storage import downloads
 
 ATTEMPTS = 4
 TIMEOUT_SECONDS = 60
@@ -72,7 +72,7 @@ def cached(handle: str) -> Path | None:
 
 def _cache() -> Path:
     # tensorflow-hub's own default is the system's folder of temporary files, which a restart empties.
-    return Path(os.environ.get("TFHUB_CACHE_DIR") or assets.cache_dir() / "tfhub")
+    return Path(os.environ.get("TFHUB_CACHE_DIR") or downloads.cache_dir() / "tfhub")
 
 
 def _require_safe(address: str) -> None:
@@ -81,7 +81,7 @@ def _require_safe(address: str) -> None:
             "TFHUB_DISABLE_CERT_VALIDATION is set: weights from an unchecked server may be anyone's. Unset it; for a "
             "certificate authority of your own set SSL_CERT_FILE."
         )
-    if assets.offline():
+    if downloads.offline():
         raise AssetError(f"TFSENT_OFFLINE forbids fetching {address}. Unset it, or use path:DIR with a local copy.")
     parts = urllib.parse.urlsplit(address)
     if parts.scheme == "http" and parts.hostname not in ("localhost", "127.0.0.1", "::1"):

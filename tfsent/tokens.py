@@ -23,9 +23,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tfsent import assets, cache
 from tfsent.errors import ConfigError
-from tfsent.spool import Spool
+from tfsent.storage import cache, downloads
+from tfsent.storage.row_store import Spool
 from tfsent.vocabulary import TextSpec
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def load_tokens(reviews: Reviews, spec: TextSpec, vocabulary: Sequence[str]) -> 
         from tfsent.text import Tokenizer
     except ImportError as error:
         raise ConfigError(
-            f"No tokens of these reviews are kept in {assets.cache_dir()}, and TensorFlow is not here to make them. "
+            f"No tokens of these reviews are kept in {downloads.cache_dir()}, and TensorFlow is not here to make them. "
             "Expected a TFSENT_CACHE from a machine that trained on them, or: pip install tensorflow tensorflow-text"
         ) from error
     tokens = tokenize_all(Tokenizer(spec, vocabulary), reviews.texts)

@@ -10,7 +10,7 @@ from typing import Any
 
 import keras
 
-from tfsent import checkpoint, runs, staging
+from tfsent import checkpoint
 from tfsent.batching import BatchPlan, Feed
 from tfsent.console import say
 from tfsent.data import save_reviews
@@ -24,6 +24,7 @@ from tfsent.prepare import Material, describe, prepare
 from tfsent.recipe.loader import load_config, to_yaml, with_settings
 from tfsent.recipe.schema import Config, TrainConfig
 from tfsent.signals import Asked, at_once
+from tfsent.storage import atomic, environment, run_directory
 from tfsent.vocabulary import write_labels, write_text_files
 from tfsent.watch import Watch
 
@@ -55,7 +56,7 @@ def train(
             replaced is back in its place.
     """
     devices = find_devices(config.train)
-    own = runs.new_run(run, overwrite=overwrite) if devices.is_chief else contextlib.nullcontext()
+    own = run_directory.new_run(run, overwrite=overwrite) if devices.is_chief else contextlib.nullcontext()
     with own, at_once(lambda: _way_on(run), asked) as asked:
         _train(config, run, devices, asked, report=report)
 
@@ -74,9 +75,9 @@ def resume(run: Path, config: Config | None = None, *, asked: Asked | None = Non
         Interrupted, Preempted: as `train`.
         RunError: nothing to go on with, or recipe or data are not what they were.
     """
-    began_with = load_config(runs.require_unfinished(run) / "config.yaml")
+    began_with = load_config(run_directory.require_unfinished(run) / "config.yaml")
     devices = find_devices(began_with.train)
-    own = runs.unfinished_run(run) if devices.is_chief else contextlib.nullcontext()
+    own = run_directory.unfinished_run(run) if devices.is_chief else contextlib.nullcontext()
     with own, at_once(lambda: _way_on(run), asked) as asked:
         found = checkpoint.newest(run / "checkpoints", say, remove=devices.is_chief)
         recipe = found.state["belongs_to"]["recipe"]
@@ -86,7 +87,9 @@ def resume(run: Path, config: Config | None = None, *, asked: Asked | None = Non
 
 
 def _way_on(run: Path) -> str:
-    return f"Go on with: tfsent train --resume {run}" if runs.has_checkpoint(run) else "Nothing was learnt yet."
+    return (
+        f"Go on with: tfsent train --resume {run}" if run_directory.has_checkpoint(run) else "Nothing was learnt yet."
+    )
 
 
 @contextlib.contextmanager
@@ -142,11 +145,11 @@ def _train(
         watch = Watch(plan, progress, config.train, *material.without_looking())
         interrupted = fit(learner, feed, validation, keeper, watch)
     if devices.is_chief:
-        runs.forget_reports(run, say)
+        run_directory.forget_reports(run, say)
         with _way_on_told(run):
             save_model(run, model, material)
         if not interrupted:
-            runs.finish(run)
+            run_directory.finish(run)
     if interrupted:
         raise Interrupted(
             f"Training was interrupted. The model as it was then is in {run}. To go on: tfsent train --resume {run}"
@@ -161,12 +164,12 @@ def _belongs_to(config: Config, material: Material, plan: BatchPlan) -> dict[str
         **material.origin,
         "plan": {"epochs": plan.epochs, "steps": plan.steps, "fingerprint": plan.fingerprint()},
         "settled": {"jit_compile": material.jit, "precision": material.precision},
-        "environment": {**runs.environment(), "devices": str(material.devices)},
+        "environment": {**environment.environment(), "devices": str(material.devices)},
     }
 
 
 def _what_it_replaces(run: Path) -> str:
-    if not (previous := runs.replaced_by(run)).exists():
+    if not (previous := run_directory.replaced_by(run)).exists():
         return ""
     return f"\nThe run it is to replace is kept until it is finished: {previous}"
 
@@ -182,16 +185,16 @@ def what_learns(
 
 def _write_origin(run: Path, config: Config, material: Material) -> None:
     """What a run is made of, before it is made."""
-    staging.write_text(run / "config.yaml", to_yaml(config))
-    staging.write_json(run / "environment.json", runs.environment())
-    staging.write_json(run / "data.json", material.origin)
+    atomic.write_text(run / "config.yaml", to_yaml(config))
+    atomic.write_json(run / "environment.json", environment.environment())
+    atomic.write_json(run / "data.json", material.origin)
     save_reviews(material.splits.validation, run / "heldout" / "validation.jsonl.gz")
     save_reviews(material.splits.test, run / "heldout" / "test.jsonl.gz")
 
 
 def save_model(run: Path, model: keras.Model, material: Material) -> None:
     """Write `model/` in one step: `model.keras` in float32, `vocab.txt`, `text.json`, `labels.txt`."""
-    with staging.replacing(run / "model") as folder:
+    with atomic.replacing(run / "model") as folder:
         folder.mkdir()
         as_float32(model).save(folder / "model.keras")
         write_text_files(folder, material.spec, material.encoder.vocabulary)

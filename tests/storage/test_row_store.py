@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tfsent import spool as spool_module
 from tfsent.errors import DataError
-from tfsent.spool import Spool, Texts
+from tfsent.storage import row_store as spool_module
+from tfsent.storage.row_store import Spool, Texts
 
 
 @given(st.lists(st.binary(max_size=30), max_size=30), st.randoms(), st.sampled_from([0, 50, 1 << 20]))

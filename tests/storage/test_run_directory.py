@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from tfsent import runs
 from tfsent.errors import RunError
+from tfsent.storage import environment, run_directory
 
 
 def fill(run, content="{}"):
@@ -19,7 +19,7 @@ def fill(run, content="{}"):
 
 def test_a_run_that_made_no_model_is_taken_away(tmp_path):
     run = tmp_path / "run"
-    with pytest.raises(ValueError), runs.new_run(run, overwrite=False):
+    with pytest.raises(ValueError), run_directory.new_run(run, overwrite=False):
         (run / "config.yaml").write_text("x")
         raise ValueError
     assert list(tmp_path.iterdir()) == []
@@ -28,19 +28,19 @@ def test_a_run_that_made_no_model_is_taken_away(tmp_path):
 def test_a_run_is_not_replaced_unasked(tmp_path):
     run = tmp_path / "run"
     run.mkdir()
-    with pytest.raises(RunError, match="exists already. Pass --overwrite"), runs.new_run(run, overwrite=False):
+    with pytest.raises(RunError, match="exists already. Pass --overwrite"), run_directory.new_run(run, overwrite=False):
         pass
 
 
 def test_overwriting_keeps_the_old_run_until_the_new_one_has_a_model(tmp_path):
     run = tmp_path / "run"
-    with runs.new_run(run, overwrite=False):
+    with run_directory.new_run(run, overwrite=False):
         fill(run, "old")
-    with pytest.raises(ValueError), runs.new_run(run, overwrite=True):
+    with pytest.raises(ValueError), run_directory.new_run(run, overwrite=True):
         assert not (run / "model").exists()
         raise ValueError
     assert (run / "model" / "model.keras").read_text() == "old"
-    with runs.new_run(run, overwrite=True):
+    with run_directory.new_run(run, overwrite=True):
         fill(run, "new")
     assert (run / "model" / "model.keras").read_text() == "new"
     assert list(tmp_path.iterdir()) == [run]
@@ -54,11 +54,11 @@ def test_a_killed_replacement_does_not_cost_the_run_it_was_to_replace(tmp_path):
         "    (run / 'config.yaml').write_text('half')\n"
         "    os.kill(os.getpid(), signal.SIGKILL)"
     )
-    with runs.new_run(run, overwrite=False):
+    with run_directory.new_run(run, overwrite=False):
         fill(run, "old")
     for _ in range(2):
         assert subprocess.run([sys.executable, "-c", killed], check=False).returncode == -signal.SIGKILL
-    with pytest.raises(ValueError), runs.new_run(run, overwrite=True):
+    with pytest.raises(ValueError), run_directory.new_run(run, overwrite=True):
         raise ValueError
     assert (run / "model" / "model.keras").read_text() == "old"
 
@@ -66,18 +66,18 @@ def test_a_killed_replacement_does_not_cost_the_run_it_was_to_replace(tmp_path):
 def test_an_interrupted_replacement_does_not_cost_the_run_it_was_to_replace(tmp_path):
     """Ctrl-C saves the model as it is then, which after ten steps is worth nothing."""
     run = tmp_path / "run"
-    with runs.new_run(run, overwrite=False):
+    with run_directory.new_run(run, overwrite=False):
         fill(run, "old")
     for _ in range(2):
-        with runs.new_run(run, overwrite=True):
+        with run_directory.new_run(run, overwrite=True):
             fill(run, "half")
             (run / "checkpoints" / "step-00000010").mkdir(parents=True)
-        assert (runs.replaced_by(run) / "model" / "model.keras").read_text() == "old"
-    with runs.unfinished_run(run):
+        assert (run_directory.replaced_by(run) / "model" / "model.keras").read_text() == "old"
+    with run_directory.unfinished_run(run):
         pass  # interrupted again
-    assert runs.replaced_by(run).exists()
-    with runs.unfinished_run(run):
-        runs.finish(run)
+    assert run_directory.replaced_by(run).exists()
+    with run_directory.unfinished_run(run):
+        run_directory.finish(run)
     assert (run / "model" / "model.keras").read_text() == "half"
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
     assert sorted(path.name for path in run.iterdir()) == ["config.yaml", "model"]
@@ -95,16 +95,16 @@ def test_killed_while_its_checkpoints_go_a_run_is_finished(tmp_path):
         f"runs.finish(Path({str(run)!r}))"
     )
     assert subprocess.run([sys.executable, "-c", killed], check=False).returncode == -signal.SIGKILL
-    assert runs.is_finished(run)
+    assert run_directory.is_finished(run)
     with pytest.raises(RunError, match="is finished: there is nothing to go on from"):
-        runs.require_unfinished(run)
+        run_directory.require_unfinished(run)
 
 
 def test_what_a_kill_left_of_a_model_goes_when_training_goes_on(tmp_path):
     (tmp_path / "config.yaml").write_text("")
     (tmp_path / "checkpoints" / "step-00000010").mkdir(parents=True)
     (tmp_path / ".model.k1x2" / "model").mkdir(parents=True)
-    with runs.unfinished_run(tmp_path):
+    with run_directory.unfinished_run(tmp_path):
         assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoints", "config.yaml"]
 
 
@@ -113,7 +113,7 @@ def test_overwrite_does_not_delete_what_is_no_run(tmp_path):
     precious.mkdir()
     (precious / "chapter.txt").write_text("years of work")
     with pytest.raises(RunError, match="is not a run of tfsent, so --overwrite leaves it alone"):
-        with runs.new_run(precious, overwrite=True):
+        with run_directory.new_run(precious, overwrite=True):
             pass
     assert (precious / "chapter.txt").exists()
 
@@ -121,21 +121,21 @@ def test_overwrite_does_not_delete_what_is_no_run(tmp_path):
 def test_a_place_that_cannot_be_made_is_told(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(RunError, match="Cannot make the run directory .*Not a directory"):
-        with runs.new_run(tmp_path / "file" / "run", overwrite=False):
+        with run_directory.new_run(tmp_path / "file" / "run", overwrite=False):
             pass
 
 
 def test_what_is_no_finished_run_is_told(tmp_path):
     with pytest.raises(RunError, match="No run at .*nowhere. `tfsent train RECIPE --run-dir"):
-        runs.require_run(tmp_path / "nowhere")
+        run_directory.require_run(tmp_path / "nowhere")
     with pytest.raises(RunError, match="is not a run of tfsent: it has no config.yaml"):
-        runs.require_run(tmp_path)
+        run_directory.require_run(tmp_path)
     (tmp_path / "config.yaml").write_text("")
     with pytest.raises(RunError, match="holds no model: its training did not finish"):
-        runs.require_run(tmp_path)
+        run_directory.require_run(tmp_path)
 
 
 def test_the_environment_names_versions():
-    found = runs.environment()
+    found = environment.environment()
     assert {"tfsent", "python", "tensorflow", "keras", "platform"} <= found.keys()
     json.dumps(found)

@@ -15,16 +15,12 @@ RUN/config.yaml          the resolved recipe
 from __future__ import annotations
 
 import contextlib
-import importlib.metadata
-import os
-import platform
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
-from tfsent import __version__, staging
 from tfsent.errors import RunError
+from tfsent.storage import atomic
 
 WRITTEN = ("config.yaml", "environment.json", "data.json", "history.csv", "model")
 """What training writes into the folder of a run, each in one step."""
@@ -64,7 +60,7 @@ def new_run(path: Path, *, overwrite: bool) -> Iterator[Path]:
     require_free(path, overwrite)
     previous = replaced_by(path)
     if path.exists():
-        with staging.in_use(path):
+        with atomic.in_use(path):
             pass  # nobody trains in what is to be replaced
     try:
         if path.exists() and previous.exists() and not is_finished(path):
@@ -77,7 +73,7 @@ def new_run(path: Path, *, overwrite: bool) -> Iterator[Path]:
     except OSError as error:
         raise RunError(f"Cannot make the run directory {path}: {error.strerror or error}.") from error
     try:
-        with staging.in_use(path):
+        with atomic.in_use(path):
             yield path
     finally:
         if is_finished(path):
@@ -116,7 +112,7 @@ def unfinished_run(path: Path) -> Iterator[Path]:
     """
     require_unfinished(path)
     try:
-        with staging.in_use(path):
+        with atomic.in_use(path):
             for half in filter(_is_half, path.iterdir()):
                 shutil.rmtree(half)
             yield path
@@ -195,23 +191,3 @@ def say_if_interrupted(path: Path, say: Callable[[str], None]) -> None:
     """A model that was saved when training was interrupted looks like any other."""
     if has_checkpoint(path):
         say(f"{path} was interrupted; this is its model as it was then. To go on: tfsent train --resume {path}")
-
-
-def environment() -> dict[str, Any]:
-    """Versions and machine, for `environment.json`."""
-    packages = ("tensorflow", "tensorflow-text", "keras", "keras-hub", "jax", "ai-edge-litert", "numpy")
-    return {
-        "tfsent": __version__,
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "cpus": os.cpu_count(),
-        **{name: version_of(name) for name in packages},
-    }
-
-
-def version_of(package: str) -> str | None:
-    """The installed version of a distribution, None where it is not installed."""
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
