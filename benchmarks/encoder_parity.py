@@ -202,7 +202,7 @@ def make_references(work: Path, minilm: Path) -> None:
 
 
 def real_batch(minilm: Path) -> dict[str, np.ndarray]:
-    from tfsent.data import load_parts
+    from tfsent.data.reading import load_parts
     from tfsent.recipe.schema import DataConfig
     from tfsent.text import Tokenizer
     from tfsent.vocabulary import TextSpec, read_vocabulary

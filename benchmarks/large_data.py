@@ -29,7 +29,7 @@ def measure(pattern: str, vocab: str) -> dict[str, object]:
 
     load_tensorflow()
     from tfsent.batching import BatchPlan, token_feed
-    from tfsent.data import load_splits
+    from tfsent.data.splits import load_splits
     from tfsent.recipe.schema import DataConfig
     from tfsent.text import Tokenizer
     from tfsent.tokens import tokenize_all
@@ -59,7 +59,7 @@ def measure(pattern: str, vocab: str) -> dict[str, object]:
 
 def write_shard(path: Path) -> None:
     """The 25,000 reviews as a CSV."""
-    from tfsent.data import load_parts
+    from tfsent.data.reading import load_parts
     from tfsent.recipe.schema import DataConfig
 
     reviews = load_parts(DataConfig(source="imdb-wheel"))["train"]

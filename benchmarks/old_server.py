@@ -18,7 +18,7 @@ import click
 import numpy as np
 
 import tfsent
-from tfsent.data import load_reviews
+from tfsent.data.reviews import load_reviews
 from tfsent.predictors import newest_version
 
 PACKAGES = ("tensorflow-cpu==2.12.1", "tensorflow-text==2.12.1")

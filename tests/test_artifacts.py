@@ -15,7 +15,7 @@ from conftest import write_electra
 
 import tfsent
 from tfsent import bundle, verify
-from tfsent.data import Reviews, load_reviews
+from tfsent.data.reviews import Reviews, load_reviews
 from tfsent.encoders import load_encoder
 from tfsent.errors import ArtifactError, ExportError, RunError
 from tfsent.predictors import KerasPredictor, SavedModelPredictor, TFLitePredictor

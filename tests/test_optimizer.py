@@ -8,7 +8,7 @@ from scipy.special import log_softmax
 from sklearn.metrics import accuracy_score, log_loss
 from sklearn.utils.class_weight import compute_class_weight
 
-from tfsent.data import Reviews
+from tfsent.data.reviews import Reviews
 from tfsent.encoders import load_encoder
 from tfsent.errors import ConfigError
 from tfsent.model import build_classifier

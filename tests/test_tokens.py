@@ -10,7 +10,7 @@ import pytest
 from conftest import VOCABULARY, tiny_texts
 
 from tfsent import tokens
-from tfsent.data import Reviews
+from tfsent.data.reviews import Reviews
 from tfsent.errors import ConfigError
 from tfsent.storage import cache
 from tfsent.storage.row_store import Spool

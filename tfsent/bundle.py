@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 
 from tfsent.console import Meter, say
-from tfsent.data import Reviews, load_reviews
+from tfsent.data.reviews import Reviews, load_reviews
+from tfsent.data.splits import split
 from tfsent.predictors import KerasPredictor
 from tfsent.recipe.schema import BudgetConfig, ExportConfig
 from tfsent.savedmodel import write_savedmodel
-from tfsent.splitting import split
 from tfsent.storage import atomic, run_directory
 from tfsent.tflite import PRECISIONS, write_tflite
 from tfsent.verify import Parity, Reference, report, verify_savedmodel, verify_tflite

@@ -52,8 +52,9 @@ def data_command(source: str, overrides: tuple[str, ...], png: Path | None, as_j
     from tfsent.console import load_tensorflow, say
 
     load_tensorflow()
-    from tfsent import audit, tables
-    from tfsent.data import load_parts
+    from tfsent import tables
+    from tfsent.data import statistics
+    from tfsent.data.reading import load_parts
     from tfsent.encoders import load_encoder
     from tfsent.prepare import text_spec
     from tfsent.storage import atomic
@@ -61,10 +62,10 @@ def data_command(source: str, overrides: tuple[str, ...], png: Path | None, as_j
 
     parts = load_parts(config.data, say)  # before the encoder, which may have to be downloaded
     encoder = load_encoder(config.encoder, say)
-    result = audit.audit(parts, Tokenizer(text_spec(config.text, encoder), encoder.vocabulary))
+    result = statistics.audit(parts, Tokenizer(text_spec(config.text, encoder), encoder.vocabulary))
     if png is not None:
         with atomic.replacing(png) as staged:
-            audit.plot(result, staged)
+            statistics.plot(result, staged)
     if as_json:
         click.echo(json.dumps(result, indent=2, ensure_ascii=False))
     else:

@@ -11,7 +11,7 @@ from scipy import stats
 from sklearn import metrics as sk
 
 from tfsent.console import Meter, say
-from tfsent.data import Reviews, load_reviews
+from tfsent.data.reviews import Reviews, load_reviews
 from tfsent.predictors import KerasPredictor
 from tfsent.storage import atomic, run_directory
 

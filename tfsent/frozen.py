@@ -10,7 +10,7 @@ import numpy as np
 
 from tfsent.batching import BatchPlan, Feed
 from tfsent.console import Meter
-from tfsent.data import Reviews
+from tfsent.data.reviews import Reviews
 from tfsent.devices import memory_explained
 from tfsent.prepare import Material
 from tfsent.storage import cache

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import keras
 import numpy as np
 
-from tfsent.data import Reviews
+from tfsent.data.reviews import Reviews
 from tfsent.errors import ConfigError
 from tfsent.recipe.schema import TrainConfig
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from tfsent.batching import BatchPlan, Feed, Shapes, few_lengths, fine_lengths, token_feed
 from tfsent.console import say
-from tfsent.data import Splits, load_splits
+from tfsent.data.splits import Splits, load_splits
 from tfsent.devices import Devices, choose_precision, memory_explained
 from tfsent.encoders import Encoder, load_encoder
 from tfsent.errors import ConfigError

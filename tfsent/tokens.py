@@ -29,7 +29,7 @@ from tfsent.storage.row_store import Spool
 from tfsent.vocabulary import TextSpec
 
 if TYPE_CHECKING:
-    from tfsent.data import Reviews
+    from tfsent.data.reviews import Reviews
     from tfsent.text import Rows, Tokenizer
 
 _TABLE = ("lengths", "owner", "review_lengths")

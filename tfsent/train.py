@@ -13,7 +13,7 @@ import keras
 from tfsent import checkpoint
 from tfsent.batching import BatchPlan, Feed
 from tfsent.console import say
-from tfsent.data import save_reviews
+from tfsent.data.reviews import save_reviews
 from tfsent.devices import Devices, find_devices, require_possible
 from tfsent.errors import Interrupted, RunError
 from tfsent.fit import fit

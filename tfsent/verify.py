@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from tfsent.console import Meter
-from tfsent.data import Reviews
+from tfsent.data.reviews import Reviews
 from tfsent.errors import ExportError, last_line
 from tfsent.predictors import TFLitePredictor
 from tfsent.recipe.schema import BudgetConfig

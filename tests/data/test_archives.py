@@ -5,9 +5,9 @@ import zipfile
 
 import pytest
 
-from tfsent import packed
+from tfsent.data import archives
+from tfsent.data.archives import open_streams
 from tfsent.errors import DataError
-from tfsent.packed import open_streams
 
 CONTENT = b"text,label\ngood film,pos\nbad plot,neg\n"
 
@@ -62,7 +62,7 @@ def test_a_zip_without_such_files_or_with_a_damaged_one(tmp_path):
 
 @pytest.mark.parametrize("kind", ["gz", "zip"])
 def test_an_archive_bomb_is_refused(tmp_path, monkeypatch, kind):
-    monkeypatch.setattr(packed, "ALWAYS_ALLOWED", 100_000)
+    monkeypatch.setattr(archives, "ALWAYS_ALLOWED", 100_000)
     content = b"text,label\n" + b"a,b\n" * 1_000_000
     if kind == "gz":
         path = tmp_path / "bomb.csv.gz"

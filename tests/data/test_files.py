@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tfsent import files
+from tfsent.data import files
+from tfsent.data.files import Faults, Row, find_files, read_files
 from tfsent.errors import DataError
-from tfsent.files import Faults, Row, find_files, read_files
 from tfsent.recipe.loader import source_of
 from tfsent.recipe.schema import DataConfig
 

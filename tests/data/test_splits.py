@@ -5,9 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tfsent.data import Reviews
+from tfsent.data.duplicates import say_repeated
+from tfsent.data.reviews import Reviews
+from tfsent.data.splits import split, split_by_group
 from tfsent.errors import DataError
-from tfsent.splitting import say_repeated, split, split_by_group
 
 
 def reviews_of(labels, names=("negative", "positive")):

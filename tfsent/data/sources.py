@@ -20,8 +20,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
+from tfsent.data.files import Faults, Row, find_columns, find_files, read_files
 from tfsent.errors import DataError, first_line
-from tfsent.files import Faults, Row, find_columns, find_files, read_files
 from tfsent.recipe.schema import DataConfig
 from tfsent.storage import downloads
 

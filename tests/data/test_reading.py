@@ -10,12 +10,14 @@ from conftest import tiny_texts, write_tfds
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tfsent import data, sources
-from tfsent.data import Reviews, collect, load_reviews, load_splits, save_reviews
+from tfsent.data import reading, sources
+from tfsent.data.files import Faults, Row
+from tfsent.data.reading import collect
+from tfsent.data.reviews import Reviews, load_reviews, save_reviews
+from tfsent.data.sources import IMDB_LABELS
+from tfsent.data.splits import load_splits
 from tfsent.errors import DataError
-from tfsent.files import Faults, Row
 from tfsent.recipe.schema import DataConfig
-from tfsent.sources import IMDB_LABELS
 
 
 def reviews_of(labels, names=("negative", "positive")):
@@ -115,7 +117,9 @@ def test_a_download_that_fails_names_the_way_out(monkeypatch):
             raise ConnectionError("no route to host")
 
     monkeypatch.setattr(tfds, "builder", Builder)
-    with pytest.raises(DataError, match="could not load imdb_reviews/.*: no route to host\nSet data.dir .*imdb-wheel"):
+    with pytest.raises(
+        DataError, match="could not load imdb_reviews/.*: no route to host\nSet reading.dir .*imdb-wheel"
+    ):
         load_splits(DataConfig())
 
 
@@ -222,7 +226,7 @@ def test_label_columns_that_are_none_are_refused():
     with pytest.raises(DataError, match="There are no reviews in the reviews"):
         gather([])
     with pytest.raises(
-        DataError, match="200 different labels in 200 rows, such as '0'. Is data.label the right column"
+        DataError, match="200 different labels in 200 rows, such as '0'. Is reading.label the right column"
     ):
         gather(rows_of(*((f"t{i}", str(i)) for i in range(200))))
     with pytest.raises(DataError, match="labels that differ in nothing but case: 'Pos', 'pos'. Make them one; or name"):
@@ -278,7 +282,9 @@ def test_own_files_are_split_by_group_and_labels_hold_for_all_parts(tmp_path):
     with pytest.raises(DataError, match="1 of the 2 test reviews in .*shared.csv are of a film that train has too"):
         load_splits(DataConfig(source="csv", train=(train,), test=(shared,), group="film"))
     for train_too in ([train, test], [str(tmp_path / "*.csv")]):
-        with pytest.raises(DataError, match="test.csv is in data.train and in data.test. Expected every file in one"):
+        with pytest.raises(
+            DataError, match="test.csv is in reading.train and in reading.test. Expected every file in one"
+        ):
             load_splits(DataConfig(source="csv", train=train_too, test=(test,)))
     with pytest.raises(DataError, match="they are of 2 groups only: none is that small"):
         load_splits(DataConfig(source="csv", train=(write_csv(tmp_path / "two.csv", rows[:20]),), group="film"))
@@ -307,7 +313,7 @@ def test_any_text_set_of_tensorflow_datasets_by_name(tiny_reviews):
 def test_a_validation_split_of_its_own_is_as_large_as_was_asked_for(monkeypatch):
     """`tfds:glue/sst2` has one."""
     parts = {"train": reviews_of([0, 1] * 50), "validation": reviews_of([0, 1] * 30)}
-    monkeypatch.setattr(data, "load_parts", lambda *_: parts)
+    monkeypatch.setattr(reading, "load_parts", lambda *_: parts)
     splits = load_splits(DataConfig(source="tfds:glue/sst2", validation_examples=20, test_examples=10))
     assert [len(part) for part in vars(splits).values()] == [90, 20, 10]
     assert splits.validation.origin == "20 reviews drawn from the made up"

@@ -15,8 +15,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
+from tfsent.data.archives import Stream, in_class_folders, members, open_streams
 from tfsent.errors import DataError, first_line
-from tfsent.packed import Stream, in_class_folders, members, open_streams
 from tfsent.recipe.schema import DataConfig
 
 SHOWN = 10

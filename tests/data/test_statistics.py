@@ -6,8 +6,9 @@ from conftest import VOCABULARY
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tfsent import audit
-from tfsent.data import Reviews, load_parts
+from tfsent.data import duplicates, statistics
+from tfsent.data.reading import load_parts
+from tfsent.data.reviews import Reviews
 from tfsent.recipe.schema import DataConfig
 from tfsent.text import Tokenizer
 from tfsent.vocabulary import TextSpec, read_vocabulary
@@ -27,7 +28,7 @@ def test_repeats_conflicts_and_leaks_are_counted():
         "train": reviews_of(("a", 0), ("a", 0), ("a", 0), ("b", 0), ("b", 1), ("c", 1)),
         "test": reviews_of(("c", 1), ("b", 0), ("a", 1), ("d", 1)),
     }
-    found = audit.audit(parts, TOKENIZER)["duplicates"]
+    found = statistics.audit(parts, TOKENIZER)["duplicates"]
     assert found["repeated_in"] == {"train": 3, "test": 0}
     assert found["texts_with_two_labels"] == 2
     assert found["shared"] == {"train and test": {"texts": 3, "with_the_same_label": 2}}
@@ -38,7 +39,7 @@ def test_nearly_the_same_is_found_across_case_punctuation_and_a_changed_word():
         "train": reviews_of((LONG, 0), (LONG.upper() + "!!", 0), ("quite another film was this one " * 3, 1)),
         "test": reviews_of((LONG + " indeed", 0), (LONG, 0), ("nothing like any other of them at all", 1)),
     }
-    found = audit.audit(parts, TOKENIZER)["duplicates"]
+    found = statistics.audit(parts, TOKENIZER)["duplicates"]
     assert found["near_duplicate_pairs"]["within train"] == 1
     assert found["near_duplicate_pairs"]["train and test"] >= 1
     assert found["compared"] == 6
@@ -59,14 +60,14 @@ def test_the_jaccard_index_is_that_of_sets_of_word_runs(words, changes):
         return {tuple(words[i : i + 5]) for i in range(len(words) - 4)}
 
     expected = len(runs(words) & runs(other)) / len(runs(words) | runs(other))
-    found = audit._jaccard(audit._shingles(" ".join(words)), audit._shingles(", ".join(other).upper()))
+    found = duplicates._jaccard(duplicates._shingles(" ".join(words)), duplicates._shingles(", ".join(other).upper()))
     assert found == pytest.approx(expected)
 
 
 def test_lengths_and_what_they_would_cut():
     texts = ["good " * n for n in (10, 30, 62, 63, 600)]
-    found = audit.audit({"train": reviews_of(*((t, i % 2) for i, t in enumerate(texts)))}, TOKENIZER)["tokens"]
-    assert found["histogram"] == {"up_to": [*audit.LENGTHS, 602], "reviews": [2, 1, 1, 0, 0, 0, 0, 1]}
+    found = statistics.audit({"train": reviews_of(*((t, i % 2) for i, t in enumerate(texts)))}, TOKENIZER)["tokens"]
+    assert found["histogram"] == {"up_to": [*statistics.LENGTHS, 602], "reviews": [2, 1, 1, 0, 0, 0, 0, 1]}
     assert found["longest"] == 602
     assert found["max_tokens"][64]["reviews_cut"] == 0.4
     lost = (1 + 602 - 64) / (10 + 30 + 62 + 63 + 600)
@@ -75,20 +76,20 @@ def test_lengths_and_what_they_would_cut():
 
 
 def test_scripts_are_shares_of_the_letters():
-    found = audit.audit({"train": reviews_of(("abcd 12!", 0), ("жя 日本", 1))}, TOKENIZER)["scripts"]
+    found = statistics.audit({"train": reviews_of(("abcd 12!", 0), ("жя 日本", 1))}, TOKENIZER)["scripts"]
     assert found == {"latin": 0.5, "cyrillic": 0.25, "cjk": 0.25}
 
 
 def test_the_plot_is_a_png(tmp_path):
     parts = {"train": reviews_of(("a", 0), ("b", 1)), "test": reviews_of(("c", 0))}
-    audit.plot(audit.audit(parts, TOKENIZER), tmp_path / "plot.png")
+    statistics.plot(statistics.audit(parts, TOKENIZER), tmp_path / "plot.png")
     assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.real
 def test_imdb_has_123_reviews_in_train_and_in_test(minilm, tfds_folder):
     parts = load_parts(DataConfig(dir=str(tfds_folder)))
-    assert audit._exact(parts)["shared"] == {"train and test": {"texts": 123, "with_the_same_label": 123}}
+    assert duplicates._exact(parts)["shared"] == {"train and test": {"texts": 123, "with_the_same_label": 123}}
     tokenizer = Tokenizer(TextSpec(True, 512), read_vocabulary(minilm / "vocab.txt"))
     few = {"train": parts["train"].take(np.arange(2000))}
-    assert 200 < audit.audit(few, tokenizer)["tokens"]["quantiles"]["50%"] < 250
+    assert 200 < statistics.audit(few, tokenizer)["tokens"]["quantiles"]["50%"] < 250

@@ -1,0 +1,174 @@
+"""Labelled reviews, and how they are split: to learn from, to choose by, to report on.
+
+A test split that comes with the source is only ever read to report. Where there is none, one is held out of train:
+stratified by label, seeded, and where the recipe names a group (a film, an author) with no group on both sides. IMDb's
+own train and test are of disjoint films; a part held out of its train shares films with what is left, so a figure on it
+flatters a little.
+
+Texts lie in a file (`tfsent.spool`), so that data may be larger than memory.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from array import array
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from tfsent.console import QUIET_SECONDS
+from tfsent.data import sources
+from tfsent.data.files import Faults, Row, find_files
+from tfsent.data.reviews import Reviews
+from tfsent.data.sources import Part, Say
+from tfsent.errors import DataError
+from tfsent.recipe.schema import DataConfig
+from tfsent.storage.row_store import Spool, Texts
+
+SUSPICIOUS_CLASSES = 50
+"""With more classes than this, and hardly any twice, the label column is not one."""
+
+
+def load_parts(config: DataConfig, say: Say = lambda line: None) -> dict[str, Reviews]:
+    """The parts that the source has, unsplit: `train`, and perhaps `validation` and `test`.
+
+    Raises:
+        DataError: see `load_splits`.
+        AssetError: a download failed.
+    """
+    parts: dict[str, Reviews] = {}
+    labels = config.labels
+    groups: dict[str, int] | None = None if config.group is None else {}
+    names: tuple[Part, ...] = ("train", "validation", "test")
+    _require_own_files(config, names)
+    for name in names:
+        faults = Faults()
+        rows = sources.read(config, name, faults, say)
+        if rows is not None:
+            parts[name] = collect(rows, labels, groups, faults, _origin(config, name), say)
+            labels = parts[name].label_names
+    return parts
+
+
+def collect(
+    rows: Iterable[Row],
+    labels: Sequence[str] | None,
+    groups: dict[str, int] | None,
+    faults: Faults,
+    origin: str,
+    say: Say = lambda line: None,
+) -> Reviews:
+    """Rows → reviews. Rows without a text are left out, and that is said.
+
+    Args:
+        rows: from a source.
+        labels: the classes and their order; None: those that occur, sorted (as numbers if they are numbers).
+        groups: numbers of the groups seen so far, which are added to; None: there are no groups.
+        faults: where the source notes what is wrong.
+        origin: see `Reviews`.
+        say: takes a line of progress.
+
+    Raises:
+        DataError: rows are faulty, have no label or an unknown one, or there is but one class.
+    """
+    spool, codes, group_codes, empty = Spool(), array("i"), array("i"), Faults()
+    number = {label: i for i, label in enumerate(labels or ())}
+    last = time.monotonic()
+    for row in rows:
+        # JSON may hold half of a character; nothing could be made of it, on no runtime.
+        text, label, group = (word.encode("utf-8", "ignore").decode() for word in row[:3])
+        label, group = label.strip(), group.strip()
+        if not label:
+            faults.add(row.place, "no label")
+        elif len(label.splitlines()) > 1:
+            faults.add(row.place, f"a label of several lines, {label[:40]!r}")
+        elif labels is not None and label not in number:
+            faults.add(row.place, f"unknown label {label!r}; the labels are {', '.join(map(repr, labels[:20]))}")
+        elif groups is not None and not group:
+            faults.add(row.place, "no group")
+        elif not text.strip():
+            empty.add(row.place, "no text")
+        else:
+            spool.append(text.encode("utf-8"))
+            codes.append(number.setdefault(label, len(number)))
+            if groups is not None:
+                group_codes.append(groups.setdefault(group, len(groups)))
+        if time.monotonic() - last > QUIET_SECONDS:
+            last = time.monotonic()
+            say(f"{len(spool):,} reviews read …")
+    faults.raise_if_any()
+    if empty.count:
+        rows_are = "row without text is" if empty.count == 1 else "rows without text are"
+        say(f"{empty.count:,} {rows_are} left out, such as {empty.shown[0].removesuffix(': no text')}.")
+    names = tuple(number) if labels is not None else _sorted_labels(number)
+    _require_labels(names, len(spool), origin, found=labels is None)
+    order = np.array([names.index(label) for label in number], np.int32)
+    reviews_labels = order[np.frombuffer(codes, np.int32)] if len(codes) else np.zeros(0, np.int32)
+    numbers = None if groups is None else np.array(group_codes, np.int32)
+    return Reviews(Texts(spool), reviews_labels, names, origin, numbers, empty.count)
+
+
+def _sorted_labels(found: Iterable[str]) -> tuple[str, ...]:
+    words = sorted(found)
+    try:
+        numbers = {word: float(word) for word in words}
+    except ValueError:
+        return tuple(words)
+    return tuple(sorted(words, key=numbers.__getitem__)) if np.isfinite([*numbers.values()]).all() else tuple(words)
+
+
+def _require_labels(names: Sequence[str], rows: int, origin: str, *, found: bool) -> None:
+    if rows == 0:
+        raise DataError(f"There are no reviews in the {origin}.")
+    if len(names) < 2:
+        raise DataError(f"The {origin} have one class only, {names[0]!r}. Expected at least two.")
+    alike = Counter(name.casefold() for name in names)
+    if found and max(alike.values()) > 1:
+        same = [name for name in names if alike[name.casefold()] > 1]
+        raise DataError(
+            f"The {origin} have labels that differ in nothing but case: {', '.join(map(repr, same[:6]))}. Make them "
+            "one; or name all labels in data.labels, if they are different classes."
+        )
+    if found and (same := _equal_numbers(names)):
+        raise DataError(
+            f"The {origin} have labels that are one number: {', '.join(map(repr, same))}. Write it in one way; or name "
+            "all labels in data.labels, if they are different classes."
+        )
+    if found and len(names) > max(SUSPICIOUS_CLASSES, rows // 5):
+        raise DataError(
+            f"The {origin} have {len(names):,} different labels in {rows:,} rows, such as {names[0]!r}. Is data.label "
+            "the right column?"
+        )
+
+
+def _equal_numbers(names: Iterable[str]) -> list[str]:
+    """Labels such as `1` and `1.0`: a column of numbers with a gap in it becomes one of floats."""
+    numbers: dict[float, list[str]] = defaultdict(list)
+    for name in names:
+        with contextlib.suppress(ValueError):
+            numbers[float(name)].append(name)
+    return next((words for words in numbers.values() if len(words) > 1), [])
+
+
+def _origin(config: DataConfig, part: Part) -> str:
+    if config.source in ("imdb", "imdb-wheel"):
+        return {"train": "IMDb training reviews", "test": "official IMDb test split"}.get(part, part)
+    if config.source.startswith("tfds:"):
+        return f"{part} split of {config.source}"
+    return f"{part} reviews in {', '.join(getattr(config, part) or ())}"
+
+
+def _require_own_files(config: DataConfig, names: Iterable[Part]) -> None:
+    """No file may be learnt from and reported on."""
+    part_of: dict[Path, str] = {}
+    for name in names:
+        for path in find_files(getattr(config, name) or (), name):
+            other = part_of.setdefault(path.resolve(), name)
+            if other != name:
+                raise DataError(
+                    f"{path} is in data.{other} and in data.{name}. Expected every file in one of them; a glob takes "
+                    "all that it fits."
+                )

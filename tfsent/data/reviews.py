@@ -1,0 +1,88 @@
+"""TODO module docstring."""
+
+from __future__ import annotations
+
+import functools
+import gzip
+import hashlib
+import json
+import zlib
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tfsent.errors import DataError
+from tfsent.storage import atomic
+from tfsent.storage.row_store import Spool, Texts
+
+
+@dataclass(frozen=True)
+class Reviews:
+    """Texts with their labels.
+
+    `labels` is `int32[n]`, an index into `label_names`; `origin` says in words where the reviews come from; `groups`,
+    `int32[n]`, are equal where the reviews must stay on one side of a split.
+    """
+
+    texts: Sequence[str]
+    labels: np.ndarray
+    label_names: tuple[str, ...]
+    origin: str
+    groups: np.ndarray | None = None
+    empty_rows: int = 0
+    """Rows of the source that had no text and are left out."""
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def take(self, rows: np.ndarray, origin: str | None = None) -> Reviews:
+        """The reviews at these rows, in this order."""
+        texts = self.texts.take(rows) if isinstance(self.texts, Texts) else tuple(self.texts[i] for i in rows)
+        groups = None if self.groups is None else self.groups[rows]
+        return Reviews(texts, self.labels[rows], self.label_names, origin or self.origin, groups)
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over texts, labels and label names: equal if and only if the reviews are."""
+        digest = hashlib.sha256("\0".join(self.label_names).encode())
+        for text, label in zip(self.texts, self.labels, strict=True):
+            raw = text.encode("utf-8")
+            digest.update(b"%d %d " % (label, len(raw)))
+            digest.update(raw)
+        return digest.hexdigest()
+
+    @property
+    def class_counts(self) -> dict[str, int]:
+        """How many reviews each class has."""
+        counts = np.bincount(self.labels, minlength=len(self.label_names))
+        return dict(zip(self.label_names, counts.tolist(), strict=True))
+
+
+def save_reviews(reviews: Reviews, path: Path) -> None:
+    """Write reviews as gzipped JSON lines, first line the label names and the origin."""
+    with atomic.replacing(path) as staged, gzip.open(staged, "wt", encoding="utf-8", compresslevel=5) as out:
+        out.write(json.dumps({"label_names": reviews.label_names, "origin": reviews.origin}) + "\n")
+        for text, label in zip(reviews.texts, reviews.labels.tolist(), strict=True):
+            out.write(json.dumps({"text": text, "label": label}) + "\n")
+
+
+def load_reviews(path: Path) -> Reviews:
+    """Read what `save_reviews` wrote.
+
+    Raises:
+        DataError: the file is missing or damaged.
+    """
+    spool, labels = Spool(), array("i")
+    try:
+        with gzip.open(path, "rt", encoding="utf-8") as lines:
+            head = json.loads(next(lines))
+            for line in lines:
+                row = json.loads(line)
+                spool.append(row["text"].encode("utf-8"))
+                labels.append(row["label"])
+    except (OSError, EOFError, StopIteration, ValueError, KeyError, zlib.error) as error:
+        raise DataError(f"Cannot read the reviews in {path}: {error or 'the file is empty'}.") from error
+    return Reviews(Texts(spool), np.array(labels, np.int32), tuple(head["label_names"]), head["origin"])

@@ -1,0 +1,189 @@
+"""Which reviews are held out: stratified by label, seeded, and with whole groups where there are groups."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tfsent.errors import DataError
+
+if TYPE_CHECKING:
+    from tfsent.data.reviews import Reviews
+from dataclasses import dataclass
+
+from tfsent.data.duplicates import say_repeated
+from tfsent.data.reading import load_parts
+from tfsent.data.reviews import Reviews
+from tfsent.data.sources import Say
+from tfsent.data.splits import split, split_by_group
+from tfsent.recipe.schema import DataConfig
+
+
+def split(reviews: Reviews, count: int, rng: np.random.Generator, key: str) -> tuple[np.ndarray, np.ndarray]:
+    """Draw `count` rows so that every class keeps its share; give the rows drawn and the rest, both shuffled.
+
+    Raises:
+        DataError: there are fewer reviews than that.
+    """
+    _require_enough(reviews, count, key)
+    # Rows in an order that spreads each class evenly over [0, 1): any prefix then holds every class in proportion.
+    position = np.empty(len(reviews))
+    for label in range(len(reviews.label_names)):
+        rows = rng.permutation(np.flatnonzero(reviews.labels == label))
+        position[rows] = (np.arange(len(rows)) + 0.5) / max(len(rows), 1)
+    order = np.argsort(position, kind="stable")
+    return rng.permutation(order[:count]), rng.permutation(order[count:])
+
+
+def _require_enough(reviews: Reviews, count: int, key: str) -> None:
+    if count > len(reviews):
+        raise DataError(
+            f"{key} asks for {count:,} reviews and only {len(reviews):,} are left ({reviews.origin}). Ask for fewer, "
+            f"or for a share of them such as 0.1; --set {key}=null takes what there is for it by default."
+        )
+
+
+def split_by_group(reviews: Reviews, count: int, rng: np.random.Generator, key: str) -> tuple[np.ndarray, np.ndarray]:
+    """Draw about `count` rows, whole groups only, classes as nearly in proportion as the groups allow.
+
+    Raises:
+        DataError: there are too few groups.
+    """
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    assert reviews.groups is not None
+    _require_enough(reviews, count, key)
+    share, there = max(count, 1) / len(reviews), len(np.unique(reviews.groups))
+    folds = round(1 / share) if share < 1 / 3 else min(10, there)
+    if there < max(folds, 2):
+        raise DataError(
+            f"{key} asks for {count:,} of {len(reviews):,} reviews, and they are of {there:,} groups only: none is "
+            "that small. Ask for more, or leave data.group out."
+        )
+    fold = StratifiedGroupKFold(folds, shuffle=True, random_state=int(rng.integers(2**31)))
+    try:
+        parts = [part for _, part in fold.split(np.zeros(len(reviews)), reviews.labels, reviews.groups)]
+    except ValueError as error:
+        raise DataError(
+            f"{key} asks for {count:,} of {len(reviews):,} reviews, and no class has as many as {folds}. Ask for more, "
+            "or leave data.group out."
+        ) from error
+    taken = max(1, round(share * folds))
+    chosen, rest = (np.concatenate([np.zeros(0, int), *some]) for some in (parts[:taken], parts[taken:]))
+    return rng.permutation(chosen), rng.permutation(rest)
+
+
+HELD_OUT_AT_MOST = 10_000
+"""Reviews, where the recipe does not say how many: beyond, a more exact figure costs more than it tells."""
+
+
+@dataclass(frozen=True)
+class Splits:
+    """Reviews to learn from, to choose by, and to report on."""
+
+    train: Reviews
+    validation: Reviews
+    test: Reviews
+
+    def describe(self) -> dict[str, object]:
+        """What `data.json` keeps."""
+        return {
+            name: {
+                "reviews": len(part),
+                "classes": part.class_counts,
+                "origin": part.origin,
+                "fingerprint": part.fingerprint,
+            }
+            for name, part in vars(self).items()
+        }
+
+
+def load_splits(config: DataConfig, say: Say = lambda line: None) -> Splits:
+    """Read the source and split it, the same on every machine.
+
+    Raises:
+        DataError: the source is missing, empty or faulty, a class has no examples, or the split asks for too many.
+        AssetError: a download failed.
+    """
+    parts = load_parts(config, say)
+    train, rng = parts["train"], np.random.default_rng(config.seed)
+    _require_apart(parts, config)
+    test, train = _held_out("test", parts, train, config.test_examples, rng, config)
+    validation, train = _held_out("validation", parts, train, config.validation_examples, rng, config)
+    if config.train_examples is not None:
+        chosen, _ = split(train, _count(config.train_examples, train), rng, "data.train_examples")
+        train = train.take(chosen)
+    splits = Splits(train, validation, test)
+    for name, part in vars(splits).items():
+        _require_classes(part, name)
+    say_repeated({"validation": validation, "test": test}, train, say)
+    return splits
+
+
+def _count(wanted: float | None, reviews: Reviews) -> int:
+    """How many reviews a key of the recipe means: a number, a share, or by default a tenth."""
+    if wanted is None:
+        return min(max(1, round(0.1 * len(reviews))), HELD_OUT_AT_MOST)
+    return wanted if isinstance(wanted, int) else max(1, round(wanted * len(reviews)))
+
+
+def _held_out(
+    name: str,
+    parts: dict[str, Reviews],
+    train: Reviews,
+    wanted: float | None,
+    rng: np.random.Generator,
+    config: DataConfig,
+) -> tuple[Reviews, Reviews]:
+    """The reviews of a split that is not learnt from, and what is left of train."""
+    key = f"data.{name}_examples"
+    if name not in parts:
+        return _hold_out(train, wanted, rng, key, config)
+    part = parts[name]
+    if wanted is not None:
+        chosen, _ = split(part, _count(wanted, part), rng, key)
+        part = part.take(chosen, f"{len(chosen):,} reviews drawn from the {part.origin}")
+    return part, train
+
+
+def _hold_out(
+    reviews: Reviews, wanted: float | None, rng: np.random.Generator, key: str, config: DataConfig
+) -> tuple[Reviews, Reviews]:
+    """Reviews held out, and those left."""
+    draw = split if reviews.groups is None else split_by_group
+    chosen, rest = draw(reviews, _count(wanted, reviews), rng, key)
+    origin = "held out of the training reviews"
+    if config.source == "imdb-wheel" and key == "data.test_examples":
+        origin += ", which share its films; not the official test split"
+    elif reviews.groups is not None:
+        origin += f", no {config.group} on both sides"
+    return reviews.take(chosen, origin), reviews.take(rest)
+
+
+def _require_apart(parts: dict[str, Reviews], config: DataConfig) -> None:
+    """No group of train may come again in files of their own."""
+    train = parts["train"].groups
+    if train is None:
+        return
+    for name, part in parts.items():
+        if name == "train" or part.groups is None:
+            continue
+        shared = np.isin(part.groups, train)
+        if shared.any():
+            raise DataError(
+                f"{int(shared.sum()):,} of the {len(part):,} {part.origin} are of a {config.group} that train has too "
+                f"(such as {part.texts[int(np.argmax(shared))][:60]!r}). Take them out of one, or leave data.{name} "
+                "out and let tfsent split by group."
+            )
+
+
+def _require_classes(reviews: Reviews, name: str) -> None:
+    if not len(reviews):
+        raise DataError(f"The {name} split is empty ({reviews.origin}).")
+    empty = [label for label, count in reviews.class_counts.items() if not count]
+    if empty:
+        raise DataError(
+            f"The {name} split ({len(reviews):,} reviews) has no example of class {', '.join(map(repr, empty))}. "
+            "Every split needs every class: give it more reviews."
+        )
