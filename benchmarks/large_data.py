@@ -28,12 +28,13 @@ def measure(pattern: str, vocab: str) -> dict[str, object]:
     from tfsent.console import load_tensorflow
 
     load_tensorflow()
-    from tfsent.batching import BatchPlan, token_feed
     from tfsent.data.splits import load_splits
     from tfsent.recipe.schema import DataConfig
-    from tfsent.text import Tokenizer
-    from tfsent.tokens import tokenize_all
-    from tfsent.vocabulary import TextSpec, read_vocabulary
+    from tfsent.text.batch_plan import BatchPlan
+    from tfsent.text.feed import token_feed
+    from tfsent.text.spec import TextSpec, read_vocabulary
+    from tfsent.text.token_store import tokenize_all
+    from tfsent.text.tokenizer import Tokenizer
 
     started = time.perf_counter()
     train = load_splits(DataConfig(source="csv", train=(pattern,))).train

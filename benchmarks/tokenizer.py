@@ -22,9 +22,9 @@ import click
 from tokenizers import BertWordPieceTokenizer
 
 from tfsent.console import Meter, print_table
-from tfsent.text import Tokenizer
-from tfsent.tokens import tokenize_all
-from tfsent.vocabulary import TextSpec, read_vocabulary
+from tfsent.text.spec import TextSpec, read_vocabulary
+from tfsent.text.token_store import tokenize_all
+from tfsent.text.tokenizer import Tokenizer
 
 UNCUT = 2**20
 """No review has so many tokens."""

@@ -6,7 +6,8 @@ import pytest
 import tensorflow as tf
 
 from tfsent import fit
-from tfsent.batching import BatchPlan, Feed, Shapes
+from tfsent.text.batch_plan import BatchPlan, Shapes
+from tfsent.text.feed import Feed
 
 
 @pytest.mark.parametrize("process", [0, 1])

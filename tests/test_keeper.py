@@ -5,10 +5,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from tfsent.batching import BatchPlan
 from tfsent.keeper import Keeper, Progress
 from tfsent.recipe.schema import TrainConfig
 from tfsent.signals import Asked
+from tfsent.text.batch_plan import BatchPlan
 
 DEVICES = SimpleNamespace(is_chief=False, agree=lambda number: number)
 

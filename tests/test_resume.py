@@ -18,7 +18,6 @@ import yaml
 
 from tfsent import checkpoint, prepare
 from tfsent import train as trainer
-from tfsent.batching import BatchPlan
 from tfsent.console import say
 from tfsent.errors import Preempted, RunError
 from tfsent.keeper import Keeper, Progress, StoppedError
@@ -27,6 +26,7 @@ from tfsent.recipe.loader import load_config
 from tfsent.recipe.schema import TrainConfig
 from tfsent.signals import Asked
 from tfsent.storage import atomic, run_directory
+from tfsent.text.batch_plan import BatchPlan
 
 # One thread: sums over several come in the order in which the threads finish.
 ALONE = {**os.environ, "TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from tfsent import watch
-from tfsent.batching import BatchPlan
 from tfsent.errors import TrainingError
 from tfsent.evaluate import evaluate
 from tfsent.keeper import Progress
 from tfsent.recipe.loader import load_config
 from tfsent.recipe.schema import TrainConfig
+from tfsent.text.batch_plan import BatchPlan
 from tfsent.train import train
 from tfsent.watch import WINDOW, Guard, Watch
 

@@ -4,9 +4,9 @@ import keras
 import pytest
 
 from tfsent import prepare, xla
-from tfsent.batching import few_lengths, fine_lengths
 from tfsent.devices import Devices
 from tfsent.recipe.loader import load_config
+from tfsent.text.batch_plan import few_lengths, fine_lengths
 from tfsent.xla import choose_jit
 
 CPU = Devices("tensorflow", "cpu", ("/device:CPU:0",))

@@ -1,6 +1,6 @@
 """Asks Hugging Face `tokenizers` what BERT makes of each code point.
 
-    python tests/unicode_reference.py      writes tfsent/unicode.npz anew
+    python tests/unicode_reference.py      writes tfsent/code_points.npz anew
 
 `tests/test_unicode.py` compares the file with the installed version.
 """
@@ -12,9 +12,9 @@ import numpy as np
 from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
 
-from tfsent.unicode import ALONE, CODE_POINTS, DROP, KEEP, MAPPED, SPACE
+from tfsent.text.code_points import ALONE, CODE_POINTS, DROP, KEEP, MAPPED, SPACE
 
-TARGET = Path(__file__).parent.parent / "tfsent" / "unicode.npz"
+TARGET = Path(__file__).parent.parent / "tfsent" / "text" / "code_points.npz"
 SURROGATES = range(0xD800, 0xE000)
 split = BertPreTokenizer().pre_tokenize_str
 

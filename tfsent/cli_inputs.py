@@ -58,7 +58,7 @@ def data_command(source: str, overrides: tuple[str, ...], png: Path | None, as_j
     from tfsent.encoders import load_encoder
     from tfsent.prepare import text_spec
     from tfsent.storage import atomic
-    from tfsent.text import Tokenizer
+    from tfsent.text.tokenizer import Tokenizer
 
     parts = load_parts(config.data, say)  # before the encoder, which may have to be downloaded
     encoder = load_encoder(config.encoder, say)
@@ -96,7 +96,7 @@ def tokens(source: str, text: str, overrides: tuple[str, ...], as_json: bool) ->
     from tfsent.encoders import load_encoder
     from tfsent.prepare import text_spec
     from tfsent.storage.run_directory import require_run
-    from tfsent.text import Tokenizer
+    from tfsent.text.tokenizer import Tokenizer
 
     if is_encoder(source):
         encoder = load_encoder(source, say)

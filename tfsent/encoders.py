@@ -22,7 +22,7 @@ from tfsent.errors import EncoderError, first_line
 from tfsent.layout import PretrainedWeights, read_json
 from tfsent.layout_huggingface import read_huggingface
 from tfsent.model import load_classifier
-from tfsent.vocabulary import TextSpec, check_vocabulary, read_text_files
+from tfsent.text.spec import TextSpec, check_vocabulary, read_text_files
 
 SENTENCE = "A moving, funny film; I would watch it again."
 FINGERPRINT_TOLERANCE = 1e-4
@@ -66,7 +66,7 @@ class Encoder:
     def encode(self, text: str) -> np.ndarray:
         """The mean of a text's token vectors, `float32[hidden]`."""
         spec = TextSpec(lowercase=self.lowercase, max_tokens=min(64, self.backbone.max_sequence_length))
-        from tfsent.text import Tokenizer
+        from tfsent.text.tokenizer import Tokenizer
 
         ids = Tokenizer(spec, self.vocabulary)([text]).ids.to_tensor().numpy()
         inputs = {"token_ids": ids, "segment_ids": np.zeros_like(ids), "padding_mask": np.ones_like(ids)}

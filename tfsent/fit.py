@@ -15,12 +15,12 @@ from typing import Any
 
 import keras
 
-from tfsent.batching import Feed
 from tfsent.console import say
 from tfsent.devices import memory_explained
 from tfsent.errors import Preempted, RunError, TrainingError
 from tfsent.keeper import Keeper, StoppedError
 from tfsent.signals import after_the_step
+from tfsent.text.feed import Feed
 from tfsent.watch import Watch
 
 

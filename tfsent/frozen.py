@@ -8,13 +8,14 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from tfsent.batching import BatchPlan, Feed
 from tfsent.console import Meter
 from tfsent.data.reviews import Reviews
 from tfsent.devices import memory_explained
 from tfsent.prepare import Material
 from tfsent.storage import cache
-from tfsent.tokens import Tokens, key_of_tokens
+from tfsent.text.batch_plan import BatchPlan
+from tfsent.text.feed import Feed
+from tfsent.text.token_store import Tokens, key_of_tokens
 
 
 def freeze(

@@ -14,12 +14,12 @@ import keras
 import numpy as np
 
 from tfsent import checkpoint
-from tfsent.batching import BatchPlan
 from tfsent.devices import Devices
 from tfsent.errors import RunError
 from tfsent.recipe.schema import TrainConfig
 from tfsent.signals import Asked
 from tfsent.storage import atomic
+from tfsent.text.batch_plan import BatchPlan
 
 
 @dataclass

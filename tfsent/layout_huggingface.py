@@ -16,7 +16,7 @@ from safetensors.numpy import load_file
 
 from tfsent.errors import EncoderError, first_line
 from tfsent.layout import PretrainedWeights, gelu_of, heads_of, read_json
-from tfsent.vocabulary import read_vocabulary
+from tfsent.text.spec import read_vocabulary
 
 _GELU = {"gelu": "gelu_exact", "gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh"}
 """`hidden_act` of transformers → ours."""

@@ -18,7 +18,7 @@ from tensorflow.core.protobuf import saved_model_pb2, trackable_object_graph_pb2
 
 from tfsent.errors import EncoderError, first_line
 from tfsent.layout import PretrainedWeights, gelu_of, heads_of, read_json
-from tfsent.vocabulary import read_vocabulary
+from tfsent.text.spec import read_vocabulary
 
 _GELU = {"gelu": "gelu_tanh"}
 """google-research/bert computes its `gelu` with tanh."""

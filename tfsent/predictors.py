@@ -18,7 +18,7 @@ import numpy as np
 from tfsent.console import load_tensorflow, quiet_stderr
 from tfsent.errors import ArtifactError, first_line
 from tfsent.storage import run_directory
-from tfsent.vocabulary import read_labels
+from tfsent.text.spec import read_labels
 
 BATCH_TOKENS = 8192
 
@@ -71,7 +71,7 @@ class KerasPredictor(Predictor):
 
     def __init__(self, run: Path):
         from tfsent.model import load_classifier
-        from tfsent.text import Tokenizer
+        from tfsent.text.tokenizer import Tokenizer
 
         folder = run_directory.require_run(run) / "model"
         self.label_names = read_labels(folder)
@@ -82,8 +82,8 @@ class KerasPredictor(Predictor):
         """See `Predictor`."""
         import keras
 
-        from tfsent.batching import BatchPlan, Shapes, fine_lengths
-        from tfsent.tokens import tokenize_all
+        from tfsent.text.batch_plan import BatchPlan, Shapes, fine_lengths
+        from tfsent.text.token_store import tokenize_all
 
         tokens = tokenize_all(self.tokenizer, texts)
         of_rows = np.zeros((len(tokens), len(self.label_names)), np.float32)
@@ -115,7 +115,7 @@ class SavedModelPredictor(Predictor):
         """See `Predictor`."""
         import tensorflow as tf
 
-        from tfsent.tokens import encode
+        from tfsent.text.token_store import encode
 
         result = np.zeros((len(texts), len(self.label_names)), np.float32)
         # Texts of like length together, so that little of a batch is padding.
@@ -137,7 +137,7 @@ class TFLitePredictor(Predictor):
     def __init__(self, path: Path):
         from ai_edge_litert.interpreter import Interpreter
 
-        from tfsent.text import Tokenizer
+        from tfsent.text.tokenizer import Tokenizer
 
         self.label_names = read_labels(path.parent)
         self.tokenizer = Tokenizer.load(path.parent)
@@ -156,7 +156,7 @@ class TFLitePredictor(Predictor):
 
     def probabilities(self, texts: Sequence[str], advance: Advance = lambda count: None) -> np.ndarray:
         """See `Predictor`."""
-        from tfsent.tokens import tokenize_all
+        from tfsent.text.token_store import tokenize_all
 
         tokens = tokenize_all(self.tokenizer, texts)
         of_rows = np.zeros((len(tokens), len(self.label_names)), np.float32)

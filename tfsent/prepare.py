@@ -9,7 +9,6 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfsent.batching import BatchPlan, Feed, Shapes, few_lengths, fine_lengths, token_feed
 from tfsent.console import say
 from tfsent.data.splits import Splits, load_splits
 from tfsent.devices import Devices, choose_precision, memory_explained
@@ -18,8 +17,10 @@ from tfsent.errors import ConfigError
 from tfsent.model import build_classifier
 from tfsent.optimizer import chance_loss, class_weights, compile_model
 from tfsent.recipe.schema import Config, TextConfig
-from tfsent.tokens import Tokens, load_tokens, truncated
-from tfsent.vocabulary import TextSpec
+from tfsent.text.batch_plan import BatchPlan, Shapes, few_lengths, fine_lengths
+from tfsent.text.feed import Feed, token_feed
+from tfsent.text.spec import TextSpec
+from tfsent.text.token_store import Tokens, load_tokens, truncated
 from tfsent.xla import choose_jit
 
 

@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 
 from tfsent.predictors import KerasPredictor
-from tfsent.vocabulary import write_labels
+from tfsent.text.spec import write_labels
 
 
 def write_savedmodel(predictor: KerasPredictor, folder: Path) -> None:

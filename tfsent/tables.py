@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from tfsent.doctor import Finding
     from tfsent.predictors import Prediction
-    from tfsent.text import Piece, Tokenizer
+    from tfsent.text.tokenizer import Piece, Tokenizer
 
 
 def print_audit(result: dict[str, Any]) -> None:

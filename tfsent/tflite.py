@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tfsent.errors import ExportError, last_line
-from tfsent.vocabulary import write_labels
+from tfsent.text.spec import write_labels
 
 if TYPE_CHECKING:
     from tfsent.predictors import KerasPredictor

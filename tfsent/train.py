@@ -11,7 +11,6 @@ from typing import Any
 import keras
 
 from tfsent import checkpoint
-from tfsent.batching import BatchPlan, Feed
 from tfsent.console import say
 from tfsent.data.reviews import save_reviews
 from tfsent.devices import Devices, find_devices, require_possible
@@ -25,7 +24,9 @@ from tfsent.recipe.loader import load_config, to_yaml, with_settings
 from tfsent.recipe.schema import Config, TrainConfig
 from tfsent.signals import Asked, at_once
 from tfsent.storage import atomic, environment, run_directory
-from tfsent.vocabulary import write_labels, write_text_files
+from tfsent.text.batch_plan import BatchPlan
+from tfsent.text.feed import Feed
+from tfsent.text.spec import write_labels, write_text_files
 from tfsent.watch import Watch
 
 SPARE_BYTES = 20_000_000

@@ -10,11 +10,11 @@ from typing import Any
 
 import keras
 
-from tfsent.batching import BatchPlan
 from tfsent.console import Meter, say
 from tfsent.errors import TrainingError
 from tfsent.keeper import Progress
 from tfsent.recipe.schema import TrainConfig
+from tfsent.text.batch_plan import BatchPlan
 
 WINDOW = 100
 """Batches over which a guard looks back: fewer are luck."""

@@ -10,8 +10,8 @@ from tfsent.data import duplicates, statistics
 from tfsent.data.reading import load_parts
 from tfsent.data.reviews import Reviews
 from tfsent.recipe.schema import DataConfig
-from tfsent.text import Tokenizer
-from tfsent.vocabulary import TextSpec, read_vocabulary
+from tfsent.text.spec import TextSpec, read_vocabulary
+from tfsent.text.tokenizer import Tokenizer
 
 TOKENIZER = Tokenizer(TextSpec(True, 512), VOCABULARY)
 

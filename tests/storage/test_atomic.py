@@ -7,7 +7,7 @@ import pytest
 
 from tfsent.errors import RunError
 from tfsent.storage import atomic
-from tfsent.vocabulary import read_labels, write_labels
+from tfsent.text.spec import read_labels, write_labels
 
 
 def test_a_file_is_replaced_in_one_step(tmp_path):

@@ -17,8 +17,8 @@ import numpy as np
 
 from tfsent.data.duplicates import _exact, _near, _sample
 from tfsent.data.reviews import Reviews
-from tfsent.text import Tokenizer
-from tfsent.tokens import tokenize_all, truncated
+from tfsent.text.token_store import tokenize_all, truncated
+from tfsent.text.tokenizer import Tokenizer
 
 LENGTHS = (32, 64, 128, 192, 256, 384, 512)
 """Values of `text.max_tokens` that people choose between."""

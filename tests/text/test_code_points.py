@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from unicode_reference import TARGET, reference_tables
 
-from tfsent.unicode import CODE_POINTS, PAGE, UNKNOWN, code_point_table, stand_ins, vocabulary_table
+from tfsent.text.code_points import CODE_POINTS, PAGE, UNKNOWN, code_point_table, stand_ins, vocabulary_table
 
 
 def test_the_stored_table_is_what_hugging_face_tokenizers_does():

@@ -2,7 +2,7 @@
 
 BERT's `tokenization.py` cleans, spaces, strips and lower-cases one character at a time, and none of these steps looks
 at a neighbour. So the whole of it is a function from a code point to a few code points, and the function is a table:
-`unicode.npz`. It was written by asking Hugging Face `tokenizers` about every code point (`tests/unicode_reference.py`),
+`code_points.npz`. It was written by asking Hugging Face `tokenizers` about every code point (`tests/unicode_reference.py`),
 because Python's, ICU's and RE2's own tables differ with their versions, and ids must not.
 
 The one step that does look at a neighbour is NFD's canonical ordering of combining marks. Marks of category Mn are
@@ -39,7 +39,7 @@ def code_point_table(lowercase: bool) -> np.ndarray:
     Args:
         lowercase: of uncased vocabularies; NFD without combining marks then goes with it.
     """
-    with np.load(Path(__file__).with_name("unicode.npz")) as stored:
+    with np.load(Path(__file__).with_name("code_points.npz")) as stored:
         prefix = "uncased" if lowercase else "cased"
         kinds, lengths, values = (stored[f"{prefix}_{name}"] for name in ("kinds", "lengths", "values"))
     own = np.arange(CODE_POINTS, dtype=np.int32)

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from tokenizers import BertWordPieceTokenizer
 
 from tfsent.errors import ArtifactError, EncoderError
-from tfsent.text import _HTML_BREAK, MAX_BYTES, MAX_WINDOWS, Tokenizer
-from tfsent.unicode import code_point_table
-from tfsent.vocabulary import SPECIAL_TOKENS, TextSpec, read_vocabulary
+from tfsent.text.code_points import code_point_table
+from tfsent.text.spec import SPECIAL_TOKENS, TextSpec, read_vocabulary
+from tfsent.text.tokenizer import _HTML_BREAK, MAX_BYTES, MAX_WINDOWS, Tokenizer
 
 LETTERS = [chr(c) for c in range(ord("a"), ord("z") + 1)]
 WORDS = list(

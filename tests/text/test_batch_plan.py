@@ -8,12 +8,13 @@ from conftest import VOCABULARY
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tfsent.batching import MOST_SHAPES, PADDING, BatchPlan, Shapes, few_lengths, fine_lengths, token_feed
 from tfsent.errors import DataError
 from tfsent.storage.row_store import Spool
-from tfsent.text import Tokenizer
-from tfsent.tokens import Tokens, tokenize_all
-from tfsent.vocabulary import TextSpec
+from tfsent.text.batch_plan import MOST_SHAPES, PADDING, BatchPlan, Shapes, few_lengths, fine_lengths
+from tfsent.text.feed import token_feed
+from tfsent.text.spec import TextSpec
+from tfsent.text.token_store import Tokens, tokenize_all
+from tfsent.text.tokenizer import Tokenizer
 
 LENGTHS = st.lists(st.integers(2, 64), min_size=1, max_size=300).map(np.array)
 

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from conftest import VOCABULARY, tiny_texts
 
-from tfsent import tokens
 from tfsent.data.reviews import Reviews
 from tfsent.errors import ConfigError
 from tfsent.storage import cache
 from tfsent.storage.row_store import Spool
-from tfsent.tokens import load_tokens
-from tfsent.vocabulary import TextSpec
+from tfsent.text import token_store
+from tfsent.text.spec import TextSpec
+from tfsent.text.token_store import load_tokens
 
 
 def make_reviews(count=30, seed=0):
@@ -48,7 +48,7 @@ def test_what_is_kept_is_what_was_made_and_is_not_made_again(folder, monkeypatch
     monkeypatch.setattr("tfsent.storage.row_store.IN_MEMORY", in_memory)
     reviews = make_reviews()
     made = load_tokens(reviews, SPEC, VOCABULARY)
-    monkeypatch.setattr(tokens, "tokenize_all", lambda *_: pytest.fail("tokenised again"))
+    monkeypatch.setattr(token_store, "tokenize_all", lambda *_: pytest.fail("tokenised again"))
     assert_same(made, load_tokens(make_reviews(), SPEC, VOCABULARY))
     assert rows_of(made) == rows_of(made)  # those in memory can still be read
 
@@ -129,7 +129,7 @@ def test_a_cache_that_is_only_for_reading_is_read_and_left_alone(folder, capsys,
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr("pathlib.Path.touch", refuse)
-    monkeypatch.setattr(tokens, "tokenize_all", lambda *_: pytest.fail("tokenised again"))
+    monkeypatch.setattr(token_store, "tokenize_all", lambda *_: pytest.fail("tokenised again"))
     assert_same(made, load_tokens(make_reviews(), SPEC, VOCABULARY))
     assert capsys.readouterr().err == ""
 

@@ -36,8 +36,8 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_text as tf_text
 
-from tfsent.unicode import PAGE, PAGE_BITS, UNKNOWN, code_point_table, stand_ins, vocabulary_table
-from tfsent.vocabulary import SPECIAL_TOKENS, TextSpec, check_vocabulary, read_text_files, write_text_files
+from tfsent.text.code_points import PAGE, PAGE_BITS, UNKNOWN, code_point_table, stand_ins, vocabulary_table
+from tfsent.text.spec import SPECIAL_TOKENS, TextSpec, check_vocabulary, read_text_files, write_text_files
 
 MAX_BYTES = 1_000_000
 """A cap on the bytes of one text: a server must not be brought down by one request."""

@@ -26,11 +26,11 @@ import numpy as np
 from tfsent.errors import ConfigError
 from tfsent.storage import cache, downloads
 from tfsent.storage.row_store import Spool
-from tfsent.vocabulary import TextSpec
+from tfsent.text.spec import TextSpec
 
 if TYPE_CHECKING:
     from tfsent.data.reviews import Reviews
-    from tfsent.text import Rows, Tokenizer
+    from tfsent.text.tokenizer import Rows, Tokenizer
 
 _TABLE = ("lengths", "owner", "review_lengths")
 
@@ -101,7 +101,7 @@ def load_tokens(reviews: Reviews, spec: TextSpec, vocabulary: Sequence[str]) -> 
             lengths, owner, review_lengths = (table[name] for name in _TABLE)
         return Tokens(Spool.of_file(folder / "ids.bin", 4 * lengths), lengths, owner, review_lengths)
     try:
-        from tfsent.text import Tokenizer
+        from tfsent.text.tokenizer import Tokenizer
     except ImportError as error:
         raise ConfigError(
             f"No tokens of these reviews are kept in {downloads.cache_dir()}, and TensorFlow is not here to make them. "
@@ -166,7 +166,7 @@ def encode(text: str) -> bytes:
 def key_of_tokens(reviews: Reviews, spec: TextSpec, vocabulary: Sequence[str]) -> str:
     """A name that differs whenever an id of these tokens could."""
     graph = hashlib.sha256()
-    for name in ("text.py", "unicode.py", "unicode.npz"):
+    for name in ("text.py", "unicode.py", "code_points.npz"):
         graph.update(Path(__file__).with_name(name).read_bytes())
     return cache.key_of(
         {

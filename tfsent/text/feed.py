@@ -1,0 +1,120 @@
+"""TODO module docstring."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tfsent.text.token_store import Tokens
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+from tfsent.text.batch_plan import BatchPlan
+
+
+class Feed:
+    """What a model reads: the batches of a plan, `(inputs, labels int32[b])`, and where the plan's shapes may need rows
+    of padding `(inputs, labels, weights float32[b])`.
+
+    A row of padding has weight 0. The real ones weigh so much more that the mean over all rows is that over the real
+    ones: in training of each batch, in evaluation of all together.
+
+    Args:
+        inputs: `(rows int64[n], length, total)` → arrays whose first dimension is `total`, by name.
+        labels: `int32[rows]`.
+        plan: which rows make which batch.
+        position: asked on every iteration which epoch it is, and how many of its steps are done already; without it,
+            it is always the whole first epoch.
+        shard: `(i, n)`: only the i-th of n equal parts of every batch, for the i-th of n processes.
+    """
+
+    def __init__(
+        self,
+        inputs: Callable[[np.ndarray, int, int], dict[str, np.ndarray]],
+        labels: np.ndarray,
+        plan: BatchPlan,
+        *,
+        position: Callable[[], tuple[int, int]] | None = None,
+        shard: tuple[int, int] = (0, 1),
+    ):
+        self.inputs, self.labels, self.plan, self.position, self.shard = inputs, labels, plan, position, shard
+        self._overweight = None if position else plan.rows() / len(plan.lengths)
+
+    def batches(self) -> list[Callable[[], tuple[Any, ...]]]:
+        """What makes each batch from here to the end of the epoch, as NumPy arrays."""
+        epoch, done = self.position() if self.position else (0, 0)
+        return [functools.partial(self._make, *batch) for batch in self.plan.epoch(epoch)[done:]]
+
+    def _make(self, rows: np.ndarray, length: int) -> tuple[Any, ...]:
+        total = self.plan.shapes.rows(len(rows), length, self.plan.max_tokens)
+        inputs, labels = self.inputs(rows, length, total), self.labels[rows]
+        if not self.plan.shapes.padded:
+            return inputs, labels
+        weights = np.full(len(rows), self._overweight or total / len(rows), np.float32)
+        i, n = self.shard
+        part = slice(i * total // n, (i + 1) * total // n)
+        missing = total - len(rows)
+        return (
+            {name: array[part] for name, array in inputs.items()},
+            np.pad(labels, (0, missing))[part],
+            np.pad(weights, (0, missing))[part],
+        )
+
+    def tensorflow(self) -> tf.data.Dataset:
+        """As a `tf.data.Dataset`, which makes a batch ready while the step before runs."""
+        import tensorflow as tf
+
+        def made() -> Iterator[tuple[Any, ...]]:
+            return (make() for make in self.batches())
+
+        like = self._make(*self.plan.epoch(0)[0])
+        signature = tf.nest.map_structure(lambda array: tf.TensorSpec([None] * array.ndim, array.dtype), like)
+        data = tf.data.Dataset.from_generator(made, output_signature=signature)
+        if tf.distribute.has_strategy():
+            # To build a model under a strategy Keras takes the mean of a batch over the replicas, and bool has none.
+            # (The model casts what it is given.)
+            data = data.map(lambda *batch: tf.nest.map_structure(_numeric, batch))
+        if self.position is None:
+            data = data.apply(tf.data.experimental.assert_cardinality(self.plan.steps))
+        return data.prefetch(2)
+
+    def keras(self) -> Any:
+        """As a `keras.utils.PyDataset`, the same batches, for a machine without TensorFlow."""
+        import keras
+
+        found = self.batches()
+
+        class Batches(keras.utils.PyDataset):
+            def __len__(self) -> int:
+                return len(found)
+
+            def __getitem__(self, index: int) -> tuple[Any, ...]:
+                return found[index]()
+
+        return Batches()
+
+
+def _numeric(tensor: tf.Tensor) -> tf.Tensor:
+    import tensorflow as tf
+
+    return tf.cast(tensor, tf.int32) if tensor.dtype == tf.bool else tensor
+
+
+def token_feed(tokens: Tokens, labels: np.ndarray, plan: BatchPlan, pad_id: int, **options: Any) -> Feed:
+    """A feed of `token_ids`, `segment_ids` `int32[b, s]` and `padding_mask` `bool[b, s]`.
+
+    Args:
+        tokens: the rows.
+        labels: `int32[reviews]`; every row has its review's.
+        plan: over the rows.
+        pad_id: the id of [PAD].
+        **options: of `Feed`.
+    """
+
+    def inputs(rows: np.ndarray, length: int, total: int) -> dict[str, np.ndarray]:
+        return tokens.pad(rows, length, pad_id, total)
+
+    return Feed(inputs, labels[tokens.owner], plan, **options)
