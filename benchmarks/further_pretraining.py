@@ -27,10 +27,10 @@ import tensorflow_datasets as tfds
 from safetensors.numpy import load_file, save_file
 from tokenizers import BertWordPieceTokenizer
 
-from tfsent.bert import _path
 from tfsent.encoders import load_encoder
 from tfsent.layout_huggingface import from_torch
-from tfsent.optimizer import NO_DECAY, WarmupDecay
+from tfsent.model.bert import _path
+from tfsent.model.optimizer import NO_DECAY, WarmupDecay
 from tfsent.storage import downloads
 
 LENGTH, ROWS, MASKED = 128, 64, 19

@@ -24,18 +24,21 @@ import keras  # noqa: E402
 import numpy as np  # noqa: E402
 import tensorflow as tf  # noqa: E402
 
-from tfsent import bert, kernels  # noqa: E402
 from tfsent.encoders import load_encoder  # noqa: E402
-from tfsent.model import build_classifier  # noqa: E402
-from tfsent.optimizer import compile_model  # noqa: E402
+from tfsent.model import (
+    bert,  # noqa: E402
+    fast_layers,  # noqa: E402
+)
+from tfsent.model.classifier import build_classifier  # noqa: E402
+from tfsent.model.optimizer import compile_model  # noqa: E402
 from tfsent.recipe.schema import ModelConfig, TrainConfig  # noqa: E402
 
 TOKENS = 8192
 
 
 def own_dropout_alone(layer: Any) -> None:
-    kernels.hasten_dropout(layer._self_attention_dropout)
-    kernels.hasten_dropout(layer._feedforward_dropout)
+    fast_layers.hasten_dropout(layer._self_attention_dropout)
+    fast_layers.hasten_dropout(layer._feedforward_dropout)
     layer._self_attention_layer._dropout_layer.rate = 0.0  # attention weights are not dropped out in either form
 
 

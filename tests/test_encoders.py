@@ -10,10 +10,10 @@ from conftest import VOCABULARY, write_encoder
 from numpy_bert import numpy_bert
 
 from tfsent import catalogue
-from tfsent.bert import BertEncoder, has_pooler
 from tfsent.encoders import check_encoder, load_encoder
 from tfsent.errors import EncoderError
-from tfsent.model import load_classifier
+from tfsent.model.bert import BertEncoder, has_pooler
+from tfsent.model.classifier import load_classifier
 from tfsent.storage.downloads import sha256
 
 

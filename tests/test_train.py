@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfsent import optimizer, prepare
+from tfsent import prepare
 from tfsent import train as trainer
 from tfsent.devices import find_devices
 from tfsent.errors import ConfigError, DataError, EncoderError, RunError, TrainingError
+from tfsent.model import loss
 from tfsent.predictors import KerasPredictor
 from tfsent.recipe.loader import load_config
 from tfsent.recipe.schema import TrainConfig
@@ -69,7 +70,7 @@ def test_a_loss_that_is_no_number_stops_training_and_leaves_nothing(tiny_setting
     def broken(self, y_true, y_pred):
         return keras.ops.mean(y_pred, axis=-1) * float("nan")
 
-    monkeypatch.setattr(optimizer.ClassifierLoss, "call", broken)
+    monkeypatch.setattr(loss.ClassifierLoss, "call", broken)
     with pytest.raises(TrainingError, match="The loss became nan at step 1. Usually the learning rate is too high"):
         train(load_config("smoke", tiny_settings), tmp_path / "run")
     assert list(tmp_path.iterdir()) == []

@@ -17,11 +17,12 @@ import keras
 import keras_hub
 import numpy as np
 
-from tfsent import bert, catalogue, hubs
+from tfsent import catalogue, hubs
 from tfsent.errors import EncoderError, first_line
 from tfsent.layout import PretrainedWeights, read_json
 from tfsent.layout_huggingface import read_huggingface
-from tfsent.model import load_classifier
+from tfsent.model import bert
+from tfsent.model.classifier import load_classifier
 from tfsent.text.spec import TextSpec, check_vocabulary, read_text_files
 
 SENTENCE = "A moving, funny film; I would watch it again."

@@ -70,7 +70,7 @@ class KerasPredictor(Predictor):
     """The model of a run directory, as it was trained, in float32."""
 
     def __init__(self, run: Path):
-        from tfsent.model import load_classifier
+        from tfsent.model.classifier import load_classifier
         from tfsent.text.tokenizer import Tokenizer
 
         folder = run_directory.require_run(run) / "model"

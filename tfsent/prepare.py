@@ -14,8 +14,9 @@ from tfsent.data.splits import Splits, load_splits
 from tfsent.devices import Devices, choose_precision, memory_explained
 from tfsent.encoders import Encoder, load_encoder
 from tfsent.errors import ConfigError
-from tfsent.model import build_classifier
-from tfsent.optimizer import chance_loss, class_weights, compile_model
+from tfsent.model.classifier import build_classifier
+from tfsent.model.loss import chance_loss, class_weights
+from tfsent.model.optimizer import compile_model
 from tfsent.recipe.schema import Config, TextConfig
 from tfsent.text.batch_plan import BatchPlan, Shapes, few_lengths, fine_lengths
 from tfsent.text.feed import Feed, token_feed

@@ -18,7 +18,7 @@ from tfsent.errors import Interrupted, RunError
 from tfsent.fit import fit
 from tfsent.frozen import freeze
 from tfsent.keeper import Keeper, Progress
-from tfsent.model import as_float32
+from tfsent.model.classifier import as_float32
 from tfsent.prepare import Material, describe, prepare
 from tfsent.recipe.loader import load_config, to_yaml, with_settings
 from tfsent.recipe.schema import Config, TrainConfig

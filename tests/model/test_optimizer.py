@@ -11,17 +11,9 @@ from sklearn.utils.class_weight import compute_class_weight
 from tfsent.data.reviews import Reviews
 from tfsent.encoders import load_encoder
 from tfsent.errors import ConfigError
-from tfsent.model import build_classifier
-from tfsent.optimizer import (
-    Accuracy,
-    AdamW,
-    ClassifierLoss,
-    LargestShare,
-    WarmupDecay,
-    chance_loss,
-    class_weights,
-    compile_model,
-)
+from tfsent.model.classifier import build_classifier
+from tfsent.model.loss import Accuracy, ClassifierLoss, LargestShare, chance_loss, class_weights
+from tfsent.model.optimizer import AdamW, WarmupDecay, compile_model
 from tfsent.recipe.loader import load_config
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from tfsent.encoders import load_encoder
-from tfsent.model import as_float32, build_classifier
+from tfsent.model.classifier import as_float32, build_classifier
 from tfsent.recipe.schema import ModelConfig
 
 

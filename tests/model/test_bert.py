@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from conftest import tiny_weights
 
-from tfsent import bert
 from tfsent.errors import ConfigError, EncoderError
 from tfsent.layout_huggingface import from_torch
+from tfsent.model import bert
 
 SIZES = {"vocab_size": 30, "hidden_size": 8, "intermediate_size": 16, "max_position_embeddings": 20}
 SIZES |= {"num_hidden_layers": 2, "type_vocab_size": 2}
@@ -70,7 +70,7 @@ def test_a_layer_that_is_missing_is_named(arrays):
 
 
 def test_a_pooler_is_there_or_not(arrays):
-    from tfsent.model import build_classifier
+    from tfsent.model.classifier import build_classifier
     from tfsent.recipe.schema import ModelConfig
 
     assert bert.has_pooler(build(arrays))

@@ -9,8 +9,8 @@ from typing import Any
 
 import keras
 
-from tfsent.bert import copy_weights, has_pooler
 from tfsent.errors import ArtifactError, ConfigError, first_line
+from tfsent.model.bert import copy_weights, has_pooler
 from tfsent.recipe.schema import ModelConfig
 
 

@@ -15,7 +15,7 @@ import keras_hub
 import numpy as np
 
 from tfsent.errors import EncoderError
-from tfsent.kernels import gelu_exact, hasten, hasten_dropout
+from tfsent.model.fast_layers import gelu_exact, hasten, hasten_dropout
 
 
 class _AsTrained:
