@@ -61,7 +61,7 @@ def measure(encoder: Path, folder: Path, reviews: object) -> dict[str, float]:
 
     from tfsent import predictors, tflite
     from tfsent.devices import choose_precision, find_devices
-    from tfsent.encoders import load_encoder
+    from tfsent.encoders.loader import load_encoder
     from tfsent.model.classifier import as_float32, build_classifier
     from tfsent.model.optimizer import compile_model
     from tfsent.prepare import text_spec

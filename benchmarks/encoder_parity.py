@@ -215,7 +215,7 @@ def real_batch(minilm: Path) -> dict[str, np.ndarray]:
 
 
 def compare(out: Path, name: str) -> dict[str, object]:
-    from tfsent.encoders import load_encoder
+    from tfsent.encoders.loader import load_encoder
 
     batch, theirs = np.load(out / "batch.npz"), np.load(out / f"{name}.npz")
     encoder = load_encoder(f"path:{out / name}")

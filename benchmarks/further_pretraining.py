@@ -27,8 +27,8 @@ import tensorflow_datasets as tfds
 from safetensors.numpy import load_file, save_file
 from tokenizers import BertWordPieceTokenizer
 
-from tfsent.encoders import load_encoder
-from tfsent.layout_huggingface import from_torch
+from tfsent.encoders.from_huggingface import from_torch
+from tfsent.encoders.loader import load_encoder
 from tfsent.model.bert import _path
 from tfsent.model.optimizer import NO_DECAY, WarmupDecay
 from tfsent.storage import downloads

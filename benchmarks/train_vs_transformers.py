@@ -99,7 +99,7 @@ def tfsent_side(work: Path, seed: int) -> dict[str, float]:
 
     tf.config.threading.set_intra_op_parallelism_threads(THREADS)
     from tfsent.devices import choose_precision, find_devices
-    from tfsent.encoders import load_encoder
+    from tfsent.encoders.loader import load_encoder
     from tfsent.model.classifier import build_classifier
     from tfsent.model.optimizer import compile_model
     from tfsent.prepare import text_spec

@@ -24,7 +24,7 @@ import keras  # noqa: E402
 import numpy as np  # noqa: E402
 import tensorflow as tf  # noqa: E402
 
-from tfsent.encoders import load_encoder  # noqa: E402
+from tfsent.encoders.loader import load_encoder  # noqa: E402
 from tfsent.model import (
     bert,  # noqa: E402
     fast_layers,  # noqa: E402

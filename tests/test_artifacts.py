@@ -16,7 +16,7 @@ from conftest import write_electra
 import tfsent
 from tfsent import bundle, verify
 from tfsent.data.reviews import Reviews, load_reviews
-from tfsent.encoders import load_encoder
+from tfsent.encoders.loader import load_encoder
 from tfsent.errors import ArtifactError, ExportError, RunError
 from tfsent.predictors import KerasPredictor, SavedModelPredictor, TFLitePredictor
 from tfsent.recipe.loader import load_config

@@ -55,7 +55,7 @@ def data_command(source: str, overrides: tuple[str, ...], png: Path | None, as_j
     from tfsent import tables
     from tfsent.data import statistics
     from tfsent.data.reading import load_parts
-    from tfsent.encoders import load_encoder
+    from tfsent.encoders.loader import load_encoder
     from tfsent.prepare import text_spec
     from tfsent.storage import atomic
     from tfsent.text.tokenizer import Tokenizer
@@ -93,7 +93,7 @@ def tokens(source: str, text: str, overrides: tuple[str, ...], as_json: bool) ->
 
     load_tensorflow()
     from tfsent import tables
-    from tfsent.encoders import load_encoder
+    from tfsent.encoders.loader import load_encoder
     from tfsent.prepare import text_spec
     from tfsent.storage.run_directory import require_run
     from tfsent.text.tokenizer import Tokenizer
@@ -133,7 +133,8 @@ def encoders_ls(as_json: bool) -> None:
       tfhub:HANDLE               TF-Hub: an https or gs address
       path:DIR, run:DIR          a folder of your own, in any of their layouts; a run, to go on from it
     """
-    from tfsent import catalogue, hubs, tables
+    from tfsent import tables
+    from tfsent.encoders import catalogue, hubs
 
     here = [hubs.cached(entry.uri) for entry in catalogue.ENTRIES]
     if as_json:
@@ -154,8 +155,8 @@ def encoders_fetch(uri: str) -> None:
     from tfsent.console import load_tensorflow, say
 
     load_tensorflow()
-    from tfsent import hubs
-    from tfsent.encoders import load_encoder
+    from tfsent.encoders import hubs
+    from tfsent.encoders.loader import load_encoder
 
     encoder = load_encoder(uri, say, ask_hub=True)
     about = encoder.provenance
@@ -177,7 +178,7 @@ def encoders_check(uri: str, as_json: bool) -> None:
 
     load_tensorflow()
     from tfsent import tables
-    from tfsent.encoders import check_encoder
+    from tfsent.encoders.loader import check_encoder
 
     result = check_encoder(uri, say)
     if as_json:

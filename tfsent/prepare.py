@@ -12,7 +12,7 @@ import numpy as np
 from tfsent.console import say
 from tfsent.data.splits import Splits, load_splits
 from tfsent.devices import Devices, choose_precision, memory_explained
-from tfsent.encoders import Encoder, load_encoder
+from tfsent.encoders.loader import Encoder, load_encoder
 from tfsent.errors import ConfigError
 from tfsent.model.classifier import build_classifier
 from tfsent.model.loss import chance_loss, class_weights

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tfsent.console import print_table
-from tfsent.hubs import is_hub
+from tfsent.encoders.hubs import is_hub
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from conftest import tiny_weights
 
+from tfsent.encoders.from_huggingface import from_torch
 from tfsent.errors import ConfigError, EncoderError
-from tfsent.layout_huggingface import from_torch
 from tfsent.model import bert
 
 SIZES = {"vocab_size": 30, "hidden_size": 8, "intermediate_size": 16, "max_position_embeddings": 20}

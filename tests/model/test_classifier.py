@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from tfsent.encoders import load_encoder
+from tfsent.encoders.loader import load_encoder
 from tfsent.model.classifier import as_float32, build_classifier
 from tfsent.recipe.schema import ModelConfig
 

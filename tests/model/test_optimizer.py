@@ -9,7 +9,7 @@ from sklearn.metrics import accuracy_score, log_loss
 from sklearn.utils.class_weight import compute_class_weight
 
 from tfsent.data.reviews import Reviews
-from tfsent.encoders import load_encoder
+from tfsent.encoders.loader import load_encoder
 from tfsent.errors import ConfigError
 from tfsent.model.classifier import build_classifier
 from tfsent.model.loss import Accuracy, ClassifierLoss, LargestShare, chance_loss, class_weights

@@ -17,10 +17,10 @@ import keras
 import keras_hub
 import numpy as np
 
-from tfsent import catalogue, hubs
+from tfsent.encoders import catalogue, hubs
+from tfsent.encoders.checkpoint import PretrainedWeights, read_json
+from tfsent.encoders.from_huggingface import read_huggingface
 from tfsent.errors import EncoderError, first_line
-from tfsent.layout import PretrainedWeights, read_json
-from tfsent.layout_huggingface import read_huggingface
 from tfsent.model import bert
 from tfsent.model.classifier import load_classifier
 from tfsent.text.spec import TextSpec, check_vocabulary, read_text_files
@@ -156,11 +156,11 @@ def _open(folder: Path, *, must_be_run: bool) -> _Found:
     if must_be_run:
         raise EncoderError(f"{folder} is no finished run of tfsent: it has no model/model.keras. Expected run:DIR.")
     if (folder / "saved_model.pb").is_file():
-        from tfsent.layout_tensorflow import read_savedmodel
+        from tfsent.encoders.from_tensorflow import read_savedmodel
 
         return _from_checkpoint(read_savedmodel(folder), folder)
     if (folder / "bert_config.json").is_file():
-        from tfsent.layout_tensorflow import read_google
+        from tfsent.encoders.from_tensorflow import read_google
 
         return _from_checkpoint(read_google(folder), folder)
     if not (folder / "config.json").is_file():

@@ -9,8 +9,8 @@ import pytest
 from conftest import VOCABULARY, write_encoder
 from numpy_bert import numpy_bert
 
-from tfsent import catalogue
-from tfsent.encoders import check_encoder, load_encoder
+from tfsent.encoders import catalogue
+from tfsent.encoders.loader import check_encoder, load_encoder
 from tfsent.errors import EncoderError
 from tfsent.model.bert import BertEncoder, has_pooler
 from tfsent.model.classifier import load_classifier

@@ -213,7 +213,7 @@ def _fetch_keras(preset: str) -> Place:
 
 
 def _fetch_tfhub(handle: str) -> Place:
-    from tfsent import tfhub
+    from tfsent.encoders import tfhub
 
     return Place(tfhub.resolve(handle))
 

@@ -8,7 +8,7 @@ from conftest import VOCABULARY, write_electra, write_encoder
 from numpy_bert import numpy_bert
 from safetensors.numpy import load_file, save_file
 
-from tfsent.encoders import load_encoder
+from tfsent.encoders.loader import load_encoder
 from tfsent.errors import EncoderError
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import keras_hub
 import pytest
 
-from tfsent import catalogue
+from tfsent.encoders import catalogue
 from tfsent.recipe.loader import load_config, recipes
 from tfsent.recipe.schema import is_encoder
 

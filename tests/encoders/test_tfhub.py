@@ -11,7 +11,7 @@ import pytest
 import tensorflow_hub as hub
 from conftest import write_encoder
 
-from tfsent import tfhub
+from tfsent.encoders import tfhub
 from tfsent.errors import AssetError
 
 

@@ -14,8 +14,8 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
+from tfsent.encoders.checkpoint import PretrainedWeights, gelu_of, heads_of, read_json
 from tfsent.errors import EncoderError, first_line
-from tfsent.layout import PretrainedWeights, gelu_of, heads_of, read_json
 from tfsent.text.spec import read_vocabulary
 
 _GELU = {"gelu": "gelu_exact", "gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh"}

@@ -12,8 +12,8 @@ import pytest
 from conftest import VOCABULARY, write_encoder
 from test_encoders import write_preset
 
-from tfsent import hubs, tfhub
-from tfsent.encoders import check_encoder, load_encoder
+from tfsent.encoders import hubs, tfhub
+from tfsent.encoders.loader import check_encoder, load_encoder
 from tfsent.errors import AssetError, EncoderError
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"

@@ -16,8 +16,8 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2, trackable_object_graph_pb2
 
+from tfsent.encoders.checkpoint import PretrainedWeights, gelu_of, heads_of, read_json
 from tfsent.errors import EncoderError, first_line
-from tfsent.layout import PretrainedWeights, gelu_of, heads_of, read_json
 from tfsent.text.spec import read_vocabulary
 
 _GELU = {"gelu": "gelu_tanh"}
