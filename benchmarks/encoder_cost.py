@@ -59,9 +59,10 @@ def write_encoder(folder: Path, layers: int, hidden: int, heads: int, vocabulary
 def measure(encoder: Path, folder: Path, reviews: object) -> dict[str, float]:
     import numpy as np
 
-    from tfsent import predictors, tflite
+    from tfsent import tflite
     from tfsent.devices import choose_precision, find_devices
     from tfsent.encoders.loader import load_encoder
+    from tfsent.inference import keras_run, tflite_file
     from tfsent.model.classifier import as_float32, build_classifier
     from tfsent.model.optimizer import compile_model
     from tfsent.prepare import text_spec
@@ -94,8 +95,8 @@ def measure(encoder: Path, folder: Path, reviews: object) -> dict[str, float]:
     as_float32(model).save(folder / "model" / "model.keras")
     tokenizer.save(folder / "model")
     write_labels(folder / "model", ("negative", "positive"))
-    tflite.write_tflite(predictors.KerasPredictor(folder), folder / "mobile")
-    answer = predictors.TFLitePredictor(folder / "mobile" / "model-int8.tflite")
+    tflite.write_tflite(keras_run.KerasPredictor(folder), folder / "mobile")
+    answer = tflite_file.TFLitePredictor(folder / "mobile" / "model-int8.tflite")
     answer.predict(list(reviews.texts[:ANSWERS]))
     size = (folder / "mobile" / "model-int8.tflite").stat().st_size / 1e6
     return {

@@ -19,7 +19,7 @@ import numpy as np
 
 import tfsent
 from tfsent.data.reviews import load_reviews
-from tfsent.predictors import newest_version
+from tfsent.inference.saved_model import newest_version
 
 PACKAGES = ("tensorflow-cpu==2.12.1", "tensorflow-text==2.12.1")
 TROUBLE = [

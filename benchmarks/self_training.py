@@ -17,7 +17,7 @@ import click
 import numpy as np
 import tensorflow_datasets as tfds
 
-from tfsent import predictors
+from tfsent.inference import opening
 
 SURE = 0.9
 
@@ -51,7 +51,7 @@ def main(run: tuple[Path, ...], films: Path, data_dir: str, folder: Path, count:
         return [review["text"].decode() for review in reviews.as_numpy_iterator()]
 
     train, validation = read_csv(films / "train.csv"), read_csv(films / "validation.csv")
-    teachers, texts = [predictors.load(path) for path in run], read_imdb("unsupervised")
+    teachers, texts = [opening.load(path) for path in run], read_imdb("unsupervised")
     names = teachers[0].label_names
     told, unlabelled = (
         np.mean([teacher.probabilities(some) for teacher in teachers], axis=0)

@@ -18,7 +18,9 @@ from tfsent import bundle, verify
 from tfsent.data.reviews import Reviews, load_reviews
 from tfsent.encoders.loader import load_encoder
 from tfsent.errors import ArtifactError, ExportError, RunError
-from tfsent.predictors import KerasPredictor, SavedModelPredictor, TFLitePredictor
+from tfsent.inference.keras_run import KerasPredictor
+from tfsent.inference.saved_model import SavedModelPredictor
+from tfsent.inference.tflite_file import TFLitePredictor
 from tfsent.recipe.loader import load_config
 from tfsent.recipe.schema import BudgetConfig
 from tfsent.tables import print_parity

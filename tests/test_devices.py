@@ -20,7 +20,7 @@ from tfsent import train as trainer
 from tfsent.cli import main
 from tfsent.devices import Devices, choose_precision, find_devices, load_backend, require_possible
 from tfsent.errors import ConfigError
-from tfsent.predictors import KerasPredictor
+from tfsent.inference.keras_run import KerasPredictor
 from tfsent.recipe.loader import load_config
 from tfsent.recipe.schema import ExportConfig, TrainConfig
 from tfsent.signals import Asked

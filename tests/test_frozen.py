@@ -7,7 +7,7 @@ import pytest
 from tfsent import frozen, prepare
 from tfsent.devices import find_devices
 from tfsent.encoders.loader import load_encoder
-from tfsent.predictors import KerasPredictor
+from tfsent.inference.keras_run import KerasPredictor
 from tfsent.recipe.loader import load_config
 from tfsent.recipe.schema import TrainConfig
 from tfsent.train import train

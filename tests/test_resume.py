@@ -20,8 +20,8 @@ from tfsent import checkpoint, prepare
 from tfsent import train as trainer
 from tfsent.console import say
 from tfsent.errors import Preempted, RunError
+from tfsent.inference.keras_run import KerasPredictor
 from tfsent.keeper import Keeper, Progress, StoppedError
-from tfsent.predictors import KerasPredictor
 from tfsent.recipe.loader import load_config
 from tfsent.recipe.schema import TrainConfig
 from tfsent.signals import Asked

@@ -14,8 +14,8 @@ from tfsent import prepare
 from tfsent import train as trainer
 from tfsent.devices import find_devices
 from tfsent.errors import ConfigError, DataError, EncoderError, RunError, TrainingError
+from tfsent.inference.keras_run import KerasPredictor
 from tfsent.model import loss
-from tfsent.predictors import KerasPredictor
 from tfsent.recipe.loader import load_config
 from tfsent.recipe.schema import TrainConfig
 from tfsent.train import train

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tfsent.predictors import Predictor
+    from tfsent.inference.predictor import Predictor
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "load"]
@@ -28,6 +28,6 @@ def load(path: str | Path) -> Predictor:
         tfsent.errors.ArtifactError: the path is none of these, or something in it is missing.
     """
     # Here and not above: importing tfsent must not load TensorFlow.
-    from tfsent import predictors
+    from tfsent.inference import opening, predictor
 
-    return predictors.load(path)
+    return opening.load(path)

@@ -17,7 +17,7 @@ import numpy as np
 from tfsent.console import Meter, say
 from tfsent.data.reviews import Reviews, load_reviews
 from tfsent.data.splits import split
-from tfsent.predictors import KerasPredictor
+from tfsent.inference.keras_run import KerasPredictor
 from tfsent.recipe.schema import BudgetConfig, ExportConfig
 from tfsent.savedmodel import write_savedmodel
 from tfsent.storage import atomic, run_directory

@@ -12,7 +12,7 @@ from sklearn import metrics as sk
 
 from tfsent.console import Meter, say
 from tfsent.data.reviews import Reviews, load_reviews
-from tfsent.predictors import KerasPredictor
+from tfsent.inference.keras_run import KerasPredictor
 from tfsent.storage import atomic, run_directory
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-from tfsent.predictors import KerasPredictor
+from tfsent.inference.keras_run import KerasPredictor
 from tfsent.text.spec import write_labels
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tfsent.doctor import Finding
-    from tfsent.predictors import Prediction
+    from tfsent.inference.predictor import Prediction
     from tfsent.text.tokenizer import Piece, Tokenizer
 
 

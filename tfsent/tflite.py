@@ -17,7 +17,7 @@ from tfsent.errors import ExportError, last_line
 from tfsent.text.spec import write_labels
 
 if TYPE_CHECKING:
-    from tfsent.predictors import KerasPredictor
+    from tfsent.inference.keras_run import KerasPredictor
 
 PRECISIONS = ("float32", "int8")
 

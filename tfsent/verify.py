@@ -22,7 +22,7 @@ import numpy as np
 from tfsent.console import Meter
 from tfsent.data.reviews import Reviews
 from tfsent.errors import ExportError, last_line
-from tfsent.predictors import TFLitePredictor
+from tfsent.inference.tflite_file import TFLitePredictor
 from tfsent.recipe.schema import BudgetConfig
 
 

@@ -1,0 +1,43 @@
+"""TODO module docstring."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from tfsent.inference.predictor import Advance, Predictor
+from tfsent.storage import run_directory
+from tfsent.text.spec import read_labels
+
+BATCH_TOKENS = 8192
+
+
+class KerasPredictor(Predictor):
+    """The model of a run directory, as it was trained, in float32."""
+
+    def __init__(self, run: Path):
+        from tfsent.model.classifier import load_classifier
+        from tfsent.text.tokenizer import Tokenizer
+
+        folder = run_directory.require_run(run) / "model"
+        self.label_names = read_labels(folder)
+        self.tokenizer = Tokenizer.load(folder)
+        self.model = load_classifier(folder / "model.keras")
+
+    def probabilities(self, texts: Sequence[str], advance: Advance = lambda count: None) -> np.ndarray:
+        """See `Predictor`."""
+        import keras
+
+        from tfsent.text.batch_plan import BatchPlan, Shapes, fine_lengths
+        from tfsent.text.token_store import tokenize_all
+
+        tokens = tokenize_all(self.tokenizer, texts)
+        of_rows = np.zeros((len(tokens), len(self.label_names)), np.float32)
+        shapes = Shapes(fine_lengths(self.tokenizer.spec.max_tokens))
+        for rows, length in BatchPlan(tokens.lengths, BATCH_TOKENS, shapes=shapes).epoch(0):
+            logits = self.model.predict_on_batch(tokens.pad(rows, length, self.tokenizer.pad_id))
+            of_rows[rows] = keras.ops.convert_to_numpy(keras.ops.softmax(logits))
+            advance(tokens.reviews_begun(rows))
+        return tokens.mean_by_review(of_rows)
