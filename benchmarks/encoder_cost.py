@@ -60,18 +60,18 @@ def measure(encoder: Path, folder: Path, reviews: object) -> dict[str, float]:
     import numpy as np
 
     from tfsent import tflite
-    from tfsent.devices import choose_precision, find_devices
     from tfsent.encoders.loader import load_encoder
     from tfsent.inference import keras_run, tflite_file
     from tfsent.model.classifier import as_float32, build_classifier
     from tfsent.model.optimizer import compile_model
-    from tfsent.prepare import text_spec
     from tfsent.recipe.schema import ModelConfig, TextConfig, TrainConfig
     from tfsent.text.batch_plan import BatchPlan
     from tfsent.text.feed import token_feed
     from tfsent.text.spec import write_labels
     from tfsent.text.token_store import tokenize_all
     from tfsent.text.tokenizer import Tokenizer
+    from tfsent.training.engine.devices import choose_precision, find_devices
+    from tfsent.training.engine.setup import text_spec
 
     loaded = load_encoder(f"path:{encoder}")
     tokenizer = Tokenizer(text_spec(TextConfig(max_tokens=TOKENS), loaded), loaded.vocabulary)

@@ -98,16 +98,16 @@ def tfsent_side(work: Path, seed: int) -> dict[str, float]:
     import tensorflow as tf
 
     tf.config.threading.set_intra_op_parallelism_threads(THREADS)
-    from tfsent.devices import choose_precision, find_devices
     from tfsent.encoders.loader import load_encoder
     from tfsent.model.classifier import build_classifier
     from tfsent.model.optimizer import compile_model
-    from tfsent.prepare import text_spec
     from tfsent.recipe.schema import ModelConfig, TextConfig, TrainConfig
     from tfsent.text.batch_plan import BatchPlan
     from tfsent.text.feed import token_feed
     from tfsent.text.token_store import tokenize_all
     from tfsent.text.tokenizer import Tokenizer
+    from tfsent.training.engine.devices import choose_precision, find_devices
+    from tfsent.training.engine.setup import text_spec
 
     keras.utils.set_random_seed(seed)
     data = json.loads((work / "reviews.json").read_text())

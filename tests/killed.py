@@ -41,8 +41,8 @@ def publish_half(staged, target):
 
 def main():
     global publish
-    from tfsent import checkpoint, keeper
     from tfsent.storage import atomic
+    from tfsent.training.engine import callbacks, checkpoints
 
     if cpus := os.environ.get("CPUS"):
         import tensorflow as tf
@@ -50,13 +50,13 @@ def main():
         logical = [tf.config.LogicalDeviceConfiguration()] * int(cpus)
         tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], logical)
     if kind == "step":
-        keeper.Keeper.on_train_batch_end = die_at(keeper.Keeper.on_train_batch_end)
+        callbacks.Keeper.on_train_batch_end = die_at(callbacks.Keeper.on_train_batch_end)
     elif kind == "validation":
-        keeper.Keeper.on_test_batch_end = die_at(keeper.Keeper.on_test_batch_end)
+        callbacks.Keeper.on_test_batch_end = die_at(callbacks.Keeper.on_test_batch_end)
     elif kind == "write":
-        checkpoint.save_file = die_at(checkpoint.save_file)
+        checkpoints.save_file = die_at(checkpoints.save_file)
     elif kind == "flush":
-        checkpoint._flush = die_at(checkpoint._flush)
+        checkpoints._flush = die_at(checkpoints._flush)
     elif kind == "rename":
         Path.rename = die_at(Path.rename)
     elif kind == "remove":

@@ -7,7 +7,7 @@ import pytest
 from packaging.requirements import Requirement
 
 from tfsent import doctor
-from tfsent.devices import Devices, choose_precision
+from tfsent.training.engine.devices import Devices, choose_precision
 
 
 def of(topic, findings):

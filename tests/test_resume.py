@@ -16,17 +16,18 @@ import numpy as np
 import pytest
 import yaml
 
-from tfsent import checkpoint, prepare
 from tfsent import train as trainer
 from tfsent.console import say
 from tfsent.errors import Preempted, RunError
 from tfsent.inference.keras_run import KerasPredictor
-from tfsent.keeper import Keeper, Progress, StoppedError
 from tfsent.recipe.loader import load_config
 from tfsent.recipe.schema import TrainConfig
-from tfsent.signals import Asked
 from tfsent.storage import atomic, run_directory
 from tfsent.text.batch_plan import BatchPlan
+from tfsent.training.engine import checkpoints, setup
+from tfsent.training.engine.callbacks import Keeper, StoppedError
+from tfsent.training.engine.checkpoints import Progress
+from tfsent.training.engine.interrupts import Asked
 
 # One thread: sums over several come in the order in which the threads finish.
 ALONE = {**os.environ, "TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
@@ -224,7 +225,7 @@ def test_killed_again_after_damage_there_is_still_a_sound_checkpoint(copy, unint
 def test_what_auto_was_found_to_mean_stays(copy, monkeypatch):
     """On another machine XLA may pay where it did not, and bfloat16 be had: the batches and the bits stay."""
     seen = []
-    monkeypatch.setattr(prepare, "choose_jit", lambda wanted, *_: True if wanted == "auto" else wanted)
+    monkeypatch.setattr(setup, "choose_jit", lambda wanted, *_: True if wanted == "auto" else wanted)
 
     def look(material, plan):
         seen.append((material.jit, material.config.train.precision, plan.steps))
@@ -243,7 +244,7 @@ def test_other_batches_are_refused(copy):
     now = json.loads((copy / "checkpoints" / "step-00000005" / "state.json").read_text())["belongs_to"]
     for other in ({"steps": 1}, {"fingerprint": "that of others"}):
         with pytest.raises(RunError, match="Recipe and data are the same, and the batches made of them are not"):
-            checkpoint.require_same_origin({**now, "plan": {**now["plan"], **other}}, now, say)
+            checkpoints.require_same_origin({**now, "plan": {**now["plan"], **other}}, now, say)
 
 
 def test_two_processes_do_not_train_in_one_folder(copy, tiny_settings):
@@ -257,13 +258,13 @@ def test_two_processes_do_not_train_in_one_folder(copy, tiny_settings):
 
 def test_only_the_chief_takes_damaged_checkpoints_away(copy, capsys):
     flip(copy / "checkpoints" / "step-00000005" / "state.json")
-    assert checkpoint.newest(copy / "checkpoints", say, remove=False).step == 4
+    assert checkpoints.newest(copy / "checkpoints", say, remove=False).step == 4
     assert len(list((copy / "checkpoints").iterdir())) == 2
 
 
 def test_checkpoints_that_are_there_make_room_for_those_to_come(copy, monkeypatch):
     there = sum(path.stat().st_size for path in (copy / "checkpoints").rglob("*") if path.is_file())
-    arrays = checkpoint.newest(copy / "checkpoints", say).arrays
+    arrays = checkpoints.newest(copy / "checkpoints", say).arrays
     model = sum(array.nbytes for name, array in arrays.items() if name.startswith("model/"))
     monkeypatch.setattr(trainer, "SPARE_BYTES", 2 * there)
     monkeypatch.setattr(trainer, "fit", lambda *_: pytest.fail("it trained"))
@@ -293,8 +294,8 @@ def test_a_second_sigterm_does_not_wait_for_the_step(copy, monkeypatch):
         os.kill(os.getpid(), signal.SIGTERM)
         os.kill(os.getpid(), signal.SIGTERM)
 
-    monkeypatch.setattr("tfsent.signals.SAME_SECONDS", 0)
-    monkeypatch.setattr("tfsent.watch.Watch.on_train_batch_end", twice)
+    monkeypatch.setattr("tfsent.training.engine.interrupts.SAME_SECONDS", 0)
+    monkeypatch.setattr("tfsent.training.engine.callbacks.Watch.on_train_batch_end", twice)
     with pytest.raises(Preempted, match=f"SIGTERM came. Go on with: tfsent train --resume {copy}"):
         trainer.resume(copy)
     assert not (copy / "model").exists()
@@ -331,24 +332,24 @@ def test_a_recipe_given_beside_it_must_be_the_same(copy, tiny_settings, monkeypa
 
 
 def test_data_and_encoder_that_changed_are_refused(copy, monkeypatch):
-    real = prepare.load_splits
+    real = setup.load_splits
 
     def fewer(config, say):
         splits = real(config, say)
         return type(splits)(**{**vars(splits), "train": splits.validation})
 
-    monkeypatch.setattr(prepare, "load_splits", fewer)
+    monkeypatch.setattr(setup, "load_splits", fewer)
     with pytest.raises(RunError, match="The data changed since training began, .*: train has .* reviews and had "):
         trainer.resume(copy)
     monkeypatch.undo()
-    encoder = prepare.load_encoder
+    encoder = setup.load_encoder
 
     def other(uri, say):
         found = encoder(uri, say)
         found.provenance["files"]["vocab.txt"] = "0" * 64
         return found
 
-    monkeypatch.setattr(prepare, "load_encoder", other)
+    monkeypatch.setattr(setup, "load_encoder", other)
     with pytest.raises(RunError, match="The encoder changed since training began, .*vocab.txt was "):
         trainer.resume(copy)
 
@@ -357,7 +358,7 @@ def test_other_software_is_mentioned_and_no_more(copy, capsys):
     state = copy / "checkpoints" / "step-00000005" / "state.json"
     now = json.loads(state.read_text())["belongs_to"]
     before = {**now, "environment": {**now["environment"], "keras": "3.0"}}
-    checkpoint.require_same_origin(before, now, say)
+    checkpoints.require_same_origin(before, now, say)
     said = capsys.readouterr().err
     assert "so the last bits may differ: keras was '3.0' and is " in said
 
@@ -388,13 +389,13 @@ def test_a_run_that_was_ended_is_not_replaced_by_chance(copy, tiny_settings):
 
 
 def test_a_full_disk_leaves_the_newest_checkpoint(copy, monkeypatch):
-    from tfsent import checkpoint
+    from tfsent.training.engine import checkpoints
 
     def full(arrays, path):
         Path(path).write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(checkpoint, "save_file", full)
+    monkeypatch.setattr(checkpoints, "save_file", full)
     with pytest.raises(RunError, match="No space left on device. step-00000005 is there; free some space, and go on"):
         trainer.resume(copy)
     assert [path.name for path in (copy / "checkpoints").iterdir()] == ["step-00000005"]

@@ -14,8 +14,8 @@ from tfsent.cli import main
 from tfsent.errors import Interrupted, Preempted, RunError, TrainingError
 from tfsent.recipe.loader import load_config
 from tfsent.seeds import train_seeds
-from tfsent.signals import after_the_step
 from tfsent.storage import atomic
+from tfsent.training.engine.interrupts import after_the_step
 
 
 @pytest.fixture(scope="module")

@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfsent import prepare
 from tfsent import train as trainer
-from tfsent.devices import find_devices
 from tfsent.errors import ConfigError, DataError, EncoderError, RunError, TrainingError
 from tfsent.inference.keras_run import KerasPredictor
 from tfsent.model import loss
 from tfsent.recipe.loader import load_config
 from tfsent.recipe.schema import TrainConfig
 from tfsent.train import train
+from tfsent.training.engine import setup
+from tfsent.training.engine.devices import find_devices
 
 
 def test_a_run_directory_is_complete(tiny_run):
@@ -93,7 +93,7 @@ def test_what_cannot_be_trained_leaves_no_run(tiny_settings, tmp_path, setting, 
 
 def test_a_run_in_the_way_is_refused_before_any_work(tiny_settings, tmp_path, monkeypatch):
     (tmp_path / "run").mkdir()
-    monkeypatch.setattr(prepare, "load_splits", lambda *_: pytest.fail("work was done"))
+    monkeypatch.setattr(setup, "load_splits", lambda *_: pytest.fail("work was done"))
     with pytest.raises(RunError, match="exists already"):
         train(load_config("smoke", tiny_settings), tmp_path / "run")
 
@@ -128,7 +128,7 @@ def test_a_full_disk_and_a_full_device_are_told_apart(tiny_settings, tmp_path, m
 def test_with_windows_the_guards_count_windows(tiny_csv_settings):
     """Where the long reviews are of one class, a model that names it alone is right on most windows."""
     settings = [*tiny_csv_settings, "text.max_tokens=6", "text.truncation=windows"]
-    material = prepare.prepare(load_config("smoke", settings), find_devices(TrainConfig()))
+    material = setup.prepare(load_config("smoke", settings), find_devices(TrainConfig()))
     chance, majority = material.without_looking()
     tokens, labels = material.validation_tokens, material.splits.validation.labels
     windows = Counter(labels[owner] for owner in tokens.owner)

@@ -14,13 +14,13 @@ import pytest
 import tensorflow as tf
 from click.testing import CliRunner
 
-from tfsent import prepare
 from tfsent import tune as tuner
 from tfsent.cli import main
 from tfsent.errors import ConfigError, Interrupted, Preempted, RunError, TrainingError
 from tfsent.recipe.loader import load_config
-from tfsent.signals import after_the_step
 from tfsent.storage import atomic
+from tfsent.training.engine import setup
+from tfsent.training.engine.interrupts import after_the_step
 from tfsent.tune import SPACE, tune
 
 
@@ -155,7 +155,7 @@ def test_a_device_without_memory_fails_the_trial_and_not_the_command(config, tmp
     def full(*_):
         raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
 
-    monkeypatch.setattr(prepare, "choose_jit", full)
+    monkeypatch.setattr(setup, "choose_jit", full)
     with pytest.raises(TrainingError, match="None of the 1 trials came to an end"):
         tune(config, tmp_path, 1)
     assert "ran out of memory. Lower train.batch_tokens" in (tmp_path / "trials.csv").read_text()

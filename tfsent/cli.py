@@ -18,7 +18,7 @@ from tfsent.errors import BudgetError, ConfigError, DataError, Interrupted, Pree
 
 if TYPE_CHECKING:
     from tfsent.recipe.schema import Config
-    from tfsent.signals import Asked
+    from tfsent.training.engine.interrupts import Asked
 
 CHUNK = 512
 """Texts predicted at a time, so that with --json and --csv a long file shows results as they come."""
@@ -116,7 +116,7 @@ def train(
     numbers = _seeds(seeds) if seeds is not None else []
     config = resolve_config(recipe, overrides) if recipe is not None else None
     run = resume or run_dir or Path("runs") / Path(recipe or "").stem
-    from tfsent.signals import from_the_start
+    from tfsent.training.engine.interrupts import from_the_start
 
     with from_the_start() as asked:
         if config is None or resume is not None:
@@ -260,7 +260,7 @@ def _require_alone(place: bool, seeds: bool, settings: bool) -> None:
 
 
 def _train(config: Config, run: Path, overwrite: bool, asked: Asked) -> None:
-    from tfsent.devices import load_backend
+    from tfsent.training.engine.devices import load_backend
 
     load_backend(config.train)
     from tfsent import train as trainer
@@ -269,9 +269,9 @@ def _train(config: Config, run: Path, overwrite: bool, asked: Asked) -> None:
 
 
 def _resume(run: Path, config: Config | None, asked: Asked) -> None:
-    from tfsent.devices import load_backend
     from tfsent.recipe.loader import load_config
     from tfsent.storage.run_directory import require_unfinished
+    from tfsent.training.engine.devices import load_backend
 
     load_backend(load_config(require_unfinished(run) / "config.yaml").train)
     from tfsent import train as trainer
@@ -280,7 +280,7 @@ def _resume(run: Path, config: Config | None, asked: Asked) -> None:
 
 
 def _train_seeds(config: Config, run: Path, seeds: list[int], overwrite: bool, asked: Asked) -> None:
-    from tfsent.devices import load_backend, require_one_process
+    from tfsent.training.engine.devices import load_backend, require_one_process
 
     require_one_process("--seeds")
     load_backend(config.train)

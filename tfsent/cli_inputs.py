@@ -56,9 +56,9 @@ def data_command(source: str, overrides: tuple[str, ...], png: Path | None, as_j
     from tfsent.data import statistics
     from tfsent.data.reading import load_parts
     from tfsent.encoders.loader import load_encoder
-    from tfsent.prepare import text_spec
     from tfsent.storage import atomic
     from tfsent.text.tokenizer import Tokenizer
+    from tfsent.training.engine.setup import text_spec
 
     parts = load_parts(config.data, say)  # before the encoder, which may have to be downloaded
     encoder = load_encoder(config.encoder, say)
@@ -94,9 +94,9 @@ def tokens(source: str, text: str, overrides: tuple[str, ...], as_json: bool) ->
     load_tensorflow()
     from tfsent import tables
     from tfsent.encoders.loader import load_encoder
-    from tfsent.prepare import text_spec
     from tfsent.storage.run_directory import require_run
     from tfsent.text.tokenizer import Tokenizer
+    from tfsent.training.engine.setup import text_spec
 
     if is_encoder(source):
         encoder = load_encoder(source, say)

@@ -35,7 +35,7 @@ def lr_find(recipe: str, overrides: tuple[str, ...], steps: int, png: Path | Non
         png.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(f"--png: no folder can be made at {png.parent}: {error.strerror}.") from error
-    from tfsent.devices import load_backend, require_one_process
+    from tfsent.training.engine.devices import load_backend, require_one_process
 
     require_one_process("tfsent lr-find")
     load_backend(config.train)
@@ -70,8 +70,8 @@ def tune(recipe: str, overrides: tuple[str, ...], trials: int, folder: Path | No
       tfsent train runs/quickstart.tune/best.yaml --run-dir runs/tuned
     """
     config = resolve_config(recipe, overrides)
-    from tfsent.devices import load_backend, require_one_process
-    from tfsent.signals import from_the_start
+    from tfsent.training.engine.devices import load_backend, require_one_process
+    from tfsent.training.engine.interrupts import from_the_start
 
     require_one_process("tfsent tune")
     fixed = [override.partition("=")[0].strip() for override in overrides]

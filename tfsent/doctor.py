@@ -108,8 +108,8 @@ def _devices() -> Iterator[Finding]:
         load_tensorflow()
         import tensorflow as tf
 
-        from tfsent.devices import choose_precision, find_devices
         from tfsent.recipe.schema import TrainConfig
+        from tfsent.training.engine.devices import choose_precision, find_devices
 
         gpus = tf.config.list_physical_devices("GPU")
         devices = find_devices(TrainConfig())
@@ -150,7 +150,7 @@ def _jax() -> Iterator[Finding]:
     try:
         import jax
 
-        from tfsent.devices import Devices, choose_precision
+        from tfsent.training.engine.devices import Devices, choose_precision
 
         devices = jax.devices()
         kinds = Counter(device.platform for device in devices)

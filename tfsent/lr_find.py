@@ -15,12 +15,12 @@ import numpy as np
 from keras.optimizers.schedules import ExponentialDecay
 
 from tfsent.console import Meter
-from tfsent.devices import find_devices, memory_explained
 from tfsent.errors import TrainingError
-from tfsent.prepare import Material, prepare
 from tfsent.recipe.schema import Config
 from tfsent.storage import atomic
 from tfsent.train import what_learns
+from tfsent.training.engine.devices import find_devices, memory_explained
+from tfsent.training.engine.setup import Material, prepare
 
 LOWEST, HIGHEST = 1e-6, 1e-2
 SMOOTHING = 0.9

@@ -11,13 +11,13 @@ from typing import Any
 import keras
 
 from tfsent.console import say
-from tfsent.devices import find_devices
 from tfsent.errors import Interrupted, Preempted, RunError, TrainingError
 from tfsent.recipe.loader import load_config, with_settings
 from tfsent.recipe.schema import Config
-from tfsent.signals import Asked, several
 from tfsent.storage import atomic, run_directory
 from tfsent.train import resume, train
+from tfsent.training.engine.devices import find_devices
+from tfsent.training.engine.interrupts import Asked, several
 
 
 def train_seeds(

@@ -10,24 +10,24 @@ from typing import Any
 
 import keras
 
-from tfsent import checkpoint
 from tfsent.console import say
 from tfsent.data.reviews import save_reviews
-from tfsent.devices import Devices, find_devices, require_possible
 from tfsent.errors import Interrupted, RunError
-from tfsent.fit import fit
-from tfsent.frozen import freeze
-from tfsent.keeper import Keeper, Progress
 from tfsent.model.classifier import as_float32
-from tfsent.prepare import Material, describe, prepare
 from tfsent.recipe.loader import load_config, to_yaml, with_settings
 from tfsent.recipe.schema import Config, TrainConfig
-from tfsent.signals import Asked, at_once
 from tfsent.storage import atomic, environment, run_directory
 from tfsent.text.batch_plan import BatchPlan
 from tfsent.text.feed import Feed
 from tfsent.text.spec import write_labels, write_text_files
-from tfsent.watch import Watch
+from tfsent.training.engine import checkpoints
+from tfsent.training.engine.callbacks import Keeper, Watch
+from tfsent.training.engine.checkpoints import Progress
+from tfsent.training.engine.devices import Devices, find_devices, require_possible
+from tfsent.training.engine.head_only import freeze
+from tfsent.training.engine.interrupts import Asked, at_once
+from tfsent.training.engine.loop import fit
+from tfsent.training.engine.setup import Material, describe, prepare
 
 SPARE_BYTES = 20_000_000
 """Room for what a run writes beside its model."""
@@ -80,10 +80,10 @@ def resume(run: Path, config: Config | None = None, *, asked: Asked | None = Non
     devices = find_devices(began_with.train)
     own = run_directory.unfinished_run(run) if devices.is_chief else contextlib.nullcontext()
     with own, at_once(lambda: _way_on(run), asked) as asked:
-        found = checkpoint.newest(run / "checkpoints", say, remove=devices.is_chief)
+        found = checkpoints.newest(run / "checkpoints", say, remove=devices.is_chief)
         recipe = found.state["belongs_to"]["recipe"]
         for other in (began_with, config or began_with):
-            checkpoint.require_same(recipe, other.model_dump(mode="json"), "The recipe")
+            checkpoints.require_same(recipe, other.model_dump(mode="json"), "The recipe")
         _train(began_with, run, devices, asked, found)
 
 
@@ -107,7 +107,7 @@ def _train(
     run: Path,
     devices: Devices,
     asked: Asked,
-    resumed: checkpoint.Checkpoint | None = None,
+    resumed: checkpoints.Checkpoint | None = None,
     report: Callable[[int, float], None] | None = None,
 ) -> None:
     # What `auto` was found to mean decides batches and bits: it stays, whatever would be found now.
@@ -118,7 +118,7 @@ def _train(
     plan = material.plan()
     belongs_to = _belongs_to(config, material, plan)
     if resumed is not None:
-        checkpoint.require_same_origin(resumed.state["belongs_to"], belongs_to, say)
+        checkpoints.require_same_origin(resumed.state["belongs_to"], belongs_to, say)
         say(f"Going on from {run}/checkpoints/step-{resumed.step:08d}.")
     describe(material, plan)
     if resumed is None and devices.is_chief:

@@ -21,15 +21,15 @@ from typing import Any
 
 import keras
 
-from tfsent.checkpoint import require_same
 from tfsent.console import say
-from tfsent.devices import find_devices
 from tfsent.errors import ConfigError, Interrupted, Preempted, RunError, TrainingError, first_line
 from tfsent.recipe.loader import load_config, to_yaml, with_settings
 from tfsent.recipe.schema import Config
-from tfsent.signals import Asked, several
 from tfsent.storage import atomic
 from tfsent.train import train
+from tfsent.training.engine.checkpoints import require_same
+from tfsent.training.engine.devices import find_devices
+from tfsent.training.engine.interrupts import Asked, several
 
 try:
     import optuna

@@ -10,12 +10,12 @@ import numpy as np
 
 from tfsent.console import Meter
 from tfsent.data.reviews import Reviews
-from tfsent.devices import memory_explained
-from tfsent.prepare import Material
 from tfsent.storage import cache
 from tfsent.text.batch_plan import BatchPlan
 from tfsent.text.feed import Feed
 from tfsent.text.token_store import Tokens, key_of_tokens
+from tfsent.training.engine.devices import memory_explained
+from tfsent.training.engine.setup import Material
 
 
 def freeze(

@@ -15,15 +15,15 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from tfsent import devices
 from tfsent import train as trainer
 from tfsent.cli import main
-from tfsent.devices import Devices, choose_precision, find_devices, load_backend, require_possible
 from tfsent.errors import ConfigError
 from tfsent.inference.keras_run import KerasPredictor
 from tfsent.recipe.loader import load_config
 from tfsent.recipe.schema import ExportConfig, TrainConfig
-from tfsent.signals import Asked
+from tfsent.training.engine import devices
+from tfsent.training.engine.devices import Devices, choose_precision, find_devices, load_backend, require_possible
+from tfsent.training.engine.interrupts import Asked
 
 HERE = Path(__file__).parent
 # A rate at which rounding stays rounding: at a higher one, training a tiny model is chaotic.

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfsent import fit
 from tfsent.text.batch_plan import BatchPlan, Shapes
 from tfsent.text.feed import Feed
+from tfsent.training.engine import loop
 
 
 @pytest.mark.parametrize("process", [0, 1])
@@ -20,10 +20,10 @@ def test_a_host_reads_its_part_of_each_batch_through_tf_data_and_the_same_withou
     lengths = np.random.default_rng(0).integers(2, 20, 40)
     plan = BatchPlan(lengths, 96, seed=0, shapes=Shapes((8, 20), full=True, rows_multiple=2))
     feed = Feed(inputs, np.arange(40, dtype=np.int32), plan, position=lambda: (0, 2), shard=(process, 2))
-    through_tf_data = fit._reader(feed)()
+    through_tf_data = loop._reader(feed)()
     assert isinstance(through_tf_data, tf.data.Dataset)
-    monkeypatch.setattr(fit.importlib.util, "find_spec", lambda name: None)
-    without = fit._reader(feed)()
+    monkeypatch.setattr(loop.importlib.util, "find_spec", lambda name: None)
+    without = loop._reader(feed)()
     assert isinstance(without, keras.utils.PyDataset)
     pairs = list(zip(through_tf_data.as_numpy_iterator(), without, strict=True))
     assert len(pairs) == plan.steps - 2 > 0

@@ -9,10 +9,10 @@ import time
 import pytest
 from click.testing import CliRunner
 
-from tfsent import devices, signals
 from tfsent.cli import main
 from tfsent.errors import Preempted
-from tfsent.signals import Asked, after_the_step, at_once
+from tfsent.training.engine import devices, interrupts
+from tfsent.training.engine.interrupts import Asked, after_the_step, at_once
 
 
 def send(number):
@@ -56,7 +56,7 @@ def test_sigterm_while_tensorflow_loads_ends_it_in_order(words, monkeypatch, tmp
 
 
 def test_a_step_is_finished_and_a_second_signal_does_not_wait(capfd, monkeypatch):
-    monkeypatch.setattr(signals, "SAME_SECONDS", 0)
+    monkeypatch.setattr(interrupts, "SAME_SECONDS", 0)
     asked = Asked()
     with pytest.raises(KeyboardInterrupt), after_the_step(asked):
         send(signal.SIGINT)
@@ -77,7 +77,7 @@ def test_a_signal_that_comes_twice_at_once_is_one(number):
 
 STUCK = """
 import ctypes
-from tfsent.signals import Asked, after_the_step
+from tfsent.training.engine.interrupts import Asked, after_the_step
 lock, mutex = ctypes.CDLL(None).pthread_mutex_lock, (ctypes.c_char * 64)()
 with after_the_step(Asked()):
     print("step", flush=True)
@@ -93,13 +93,13 @@ def test_a_second_signal_ends_it_in_the_middle_of_a_step(number, code):
     assert process.stdout.readline() == "step\n"
     time.sleep(0.5)
     process.send_signal(number)
-    assert (process.stderr.readline(), process.stderr.readline()) == ("\n", f"{signals.FINISHING[number]}\n")
+    assert (process.stderr.readline(), process.stderr.readline()) == ("\n", f"{interrupts.FINISHING[number]}\n")
     process.send_signal(number)  # the same, sent to its group
-    time.sleep(signals.SAME_SECONDS + signals.PATIENCE_SECONDS + 1)
+    time.sleep(interrupts.SAME_SECONDS + interrupts.PATIENCE_SECONDS + 1)
     assert process.poll() is None
     process.send_signal(number)
     _, said = process.communicate(timeout=30)
-    assert (process.returncode, said.strip()) == (code, signals.ENDED)
+    assert (process.returncode, said.strip()) == (code, interrupts.ENDED)
 
 
 def test_ctrl_c_while_tensorflow_loads_is_exit_code_130(monkeypatch, tmp_path):

@@ -16,12 +16,11 @@ from typing import Any
 import keras
 
 from tfsent.console import say
-from tfsent.devices import memory_explained
 from tfsent.errors import Preempted, RunError, TrainingError
-from tfsent.keeper import Keeper, StoppedError
-from tfsent.signals import after_the_step
 from tfsent.text.feed import Feed
-from tfsent.watch import Watch
+from tfsent.training.engine.callbacks import Keeper, StoppedError, Watch
+from tfsent.training.engine.devices import memory_explained
+from tfsent.training.engine.interrupts import after_the_step
 
 
 def fit(model: keras.Model, feed: Feed, validation: Feed, keeper: Keeper, watch: Watch) -> bool:

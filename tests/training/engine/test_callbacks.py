@@ -5,10 +5,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from tfsent.keeper import Keeper, Progress
 from tfsent.recipe.schema import TrainConfig
-from tfsent.signals import Asked
 from tfsent.text.batch_plan import BatchPlan
+from tfsent.training.engine.callbacks import Keeper
+from tfsent.training.engine.checkpoints import Progress
+from tfsent.training.engine.interrupts import Asked
 
 DEVICES = SimpleNamespace(is_chief=False, agree=lambda number: number)
 

@@ -7,15 +7,15 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
-from tfsent import watch
 from tfsent.errors import TrainingError
 from tfsent.evaluate import evaluate
-from tfsent.keeper import Progress
 from tfsent.recipe.loader import load_config
 from tfsent.recipe.schema import TrainConfig
 from tfsent.text.batch_plan import BatchPlan
 from tfsent.train import train
-from tfsent.watch import WINDOW, Guard, Watch
+from tfsent.training.engine.callbacks import Watch
+from tfsent.training.engine.checkpoints import Progress
+from tfsent.training.engine.guards import WINDOW, Guard
 
 CHANCE = float(np.log(2))
 

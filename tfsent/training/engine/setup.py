@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import statistics
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,7 +13,6 @@ import numpy as np
 
 from tfsent.console import say
 from tfsent.data.splits import Splits, load_splits
-from tfsent.devices import Devices, choose_precision, memory_explained
 from tfsent.encoders.loader import Encoder, load_encoder
 from tfsent.errors import ConfigError
 from tfsent.model.classifier import build_classifier
@@ -22,7 +23,8 @@ from tfsent.text.batch_plan import BatchPlan, Shapes, few_lengths, fine_lengths
 from tfsent.text.feed import Feed, token_feed
 from tfsent.text.spec import TextSpec
 from tfsent.text.token_store import Tokens, load_tokens, truncated
-from tfsent.xla import choose_jit
+from tfsent.training.engine.devices import Devices, choose_precision, memory_explained
+from tfsent.training.engine.setup import choose_jit
 
 
 @dataclass(frozen=True)
@@ -168,3 +170,39 @@ def describe(material: Material, plan: BatchPlan) -> None:
             f"{reviews_cut:.1%} of the reviews are cut to {room} tokens ({text.truncation}); "
             f"{tokens_lost:.1%} of all tokens are lost."
         )
+
+
+TIMED_STEPS = 5
+
+
+def choose_jit(wanted: bool | str, devices: Devices, step: Callable[[bool], Callable[[], Any]]) -> bool:
+    """Whether training compiles its step with XLA.
+
+    JAX always does. On a CPU TensorFlow's step takes 2.3 times as long with it (benchmarks/step_overheads.py), and
+    MirroredStrategy does not work with it. On one GPU, `auto` takes a few steps each way and the faster one.
+
+    Args:
+        wanted: `train.jit_compile`.
+        devices: what trains; `devices.require_possible` has refused what they cannot do.
+        step: gives, for with or without XLA, what takes a training step.
+    """
+    if isinstance(wanted, bool):
+        return wanted
+    if devices.backend == "jax":
+        return True
+    if len(devices.names) > 1 or devices.kind == "cpu":
+        return False
+    seconds = {jit: _median_seconds(step(jit)) for jit in (False, True)}
+    say(f"A step takes {1000 * seconds[False]:.0f} ms, and {1000 * seconds[True]:.0f} ms with XLA.")
+    return seconds[True] < seconds[False]
+
+
+def _median_seconds(step: Callable[[], Any]) -> float:
+    for _ in range(2):  # the first one compiles
+        step()
+    times = []
+    for _ in range(TIMED_STEPS):
+        started = time.perf_counter()
+        step()
+        times.append(time.perf_counter() - started)
+    return statistics.median(times)

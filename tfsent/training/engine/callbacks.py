@@ -3,48 +3,28 @@
 from __future__ import annotations
 
 import csv
+import itertools
+import math
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
-from tfsent import checkpoint
-from tfsent.devices import Devices
-from tfsent.errors import RunError
+from tfsent.console import Meter, say
 from tfsent.recipe.schema import TrainConfig
-from tfsent.signals import Asked
 from tfsent.storage import atomic
 from tfsent.text.batch_plan import BatchPlan
-
-
-@dataclass
-class Progress:
-    """Where training stands, beside the model's variables."""
-
-    epoch: int = 0
-    step: int = 0
-    """Steps done in this epoch."""
-    best: float | None = None
-    """The best validation accuracy so far."""
-    best_loss: float = 0.0
-    """The validation loss of the same epoch."""
-    waited: int = 0
-    """Epochs since."""
-    logs: dict[str, float] = field(default_factory=dict)
-    """Loss and accuracy of an epoch whose steps are done and whose validation is not."""
-    history: list[dict[str, float]] = field(default_factory=list)
-    """One entry an epoch."""
-    losses: list[float] = field(default_factory=list)
-    """Of the last batches, as `watch.Guard` looks back on them."""
-    lowest: float | None = None
-    """The lowest mean of them so far."""
-    loss_sum: float = 0.0
-    """Loss times rows of this epoch's batches so far."""
+from tfsent.training.engine import checkpoints
+from tfsent.training.engine.checkpoints import Progress, _averages, restore, snapshot
+from tfsent.training.engine.devices import Devices
+from tfsent.training.engine.guards import Guard
+from tfsent.training.engine.interrupts import Asked
 
 
 class StoppedError(Exception):
@@ -73,7 +53,7 @@ class Keeper(keras.callbacks.Callback):
         plan: BatchPlan,
         progress: Progress,
         asked: Asked,
-        resumed: checkpoint.Checkpoint | None = None,
+        resumed: checkpoints.Checkpoint | None = None,
         belongs_to: dict[str, Any] | None = None,
         *,
         devices: Devices,
@@ -200,7 +180,7 @@ class Keeper(keras.callbacks.Callback):
         # A validation counts as a step: what is known after it must not find the place of what was known before.
         step = progress.epoch * (self.plan.steps + 1) + progress.step
         state = {"progress": asdict(progress), "belongs_to": self.belongs_to}
-        checkpoint.save(self.run / "checkpoints", step, arrays, state)
+        checkpoints.save(self.run / "checkpoints", step, arrays, state)
         self.saved = time.monotonic()
 
     def restore_best(self, model: keras.Model) -> None:
@@ -209,40 +189,85 @@ class Keeper(keras.callbacks.Callback):
             weight.assign(best)
 
 
-def snapshot(model: keras.Model) -> dict[str, np.ndarray]:
-    """Every variable that decides what comes next: weights, random states, optimiser, schedule, metrics."""
-    values = {name: keras.ops.convert_to_numpy(variable) for name, variable in _variables(model).items()}
-    return {name: np.array(value, order="C") for name, value in values.items()}
-
-
-def restore(model: keras.Model, arrays: dict[str, np.ndarray]) -> None:
-    """Put back a snapshot.
-
-    Raises:
-        RunError: it is of another model.
-    """
-    variables = _variables(model)
-    if strange := set(variables) ^ {name for name in arrays if not name.startswith("best/")}:
-        raise RunError(f"The checkpoint is of another model: {sorted(strange)[0]} is in one of them only.")
-    for name, variable in variables.items():
-        variable.assign(arrays[name])
-
-
-def _variables(model: keras.Model) -> dict[str, Any]:
-    groups = {"model": model.variables, "optimizer": model.optimizer.variables, "metrics": model.metrics_variables}
-    return {f"{name}/{i:04d}": v for name, variables in groups.items() for i, v in enumerate(variables)}
-
-
-def _averages(model: keras.Model) -> list[tuple[Any, Any]]:
-    """Each trained variable with its moving average; none where the recipe wants none."""
-    optimizer = model.optimizer
-    if not optimizer.use_ema or not optimizer.built:
-        return []
-    return list(zip(optimizer._trainable_variables, optimizer._model_variables_moving_average, strict=True))
-
-
 def _write_history(path: Path, history: list[dict[str, float]]) -> None:
     with atomic.replacing(path) as staged, staged.open("w", encoding="utf-8", newline="") as out:
         writer = csv.DictWriter(out, sorted(history[0], key=lambda name: (name != "epoch", name)), lineterminator="\n")
         writer.writeheader()
         writer.writerows(history)
+
+
+class Watch(keras.callbacks.Callback):
+    """Shows loss, accuracy, tokens a second and the time left; asks the guard after every step.
+
+    Args:
+        plan: what is trained on.
+        progress: where training stands.
+        config: the recipe's.
+        chance: `chance_loss` of what is learnt from.
+        majority: the share of the largest class among the validation reviews.
+    """
+
+    def __init__(self, plan: BatchPlan, progress: Progress, config: TrainConfig, chance: float, majority: float):
+        super().__init__()
+        self.plan, self.progress, self.config = plan, progress, config
+        self.guard = Guard(chance, majority, round(plan.steps * plan.epochs * config.warmup_fraction), progress)
+        self.real_tokens: list[int] = []
+        self.open = ExitStack()
+        self.clock: float | None = None
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """Start a bar."""
+        batches = self.plan.epoch(epoch)
+        self.real_tokens = [int(self.plan.lengths[rows].sum()) for rows, _ in batches]
+        rows = (self.plan.shapes.rows(len(rows), length, self.plan.max_tokens) for rows, length in batches)
+        self.rows_so_far = [0, *itertools.accumulate(rows)]
+        if self.progress.step == 0:
+            self.progress.loss_sum = 0.0
+        self.started, self.seen = time.monotonic(), 0
+        self.meter = Meter(f"epoch {epoch + 1}/{self.plan.epochs}", self.plan.steps, self.progress.step)
+        self.open.enter_context(self.meter)
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Advance the bar."""
+        loss, step = float(logs["loss"]), self.progress.step
+        self._ask_guard(loss, step)
+        if batch == 0:
+            # The first step of an epoch may trace the graph: its time says nothing of the speed.
+            self.clock = time.monotonic()
+        else:
+            self.seen += self.real_tokens[step]
+        speed = self.seen / max(time.monotonic() - (self.clock or 0.0), 1e-9)
+        shown = [f"loss {loss:.4f}", f"accuracy {float(logs['accuracy']):.2%}"]
+        self.meter.advance(1, " · ".join([*shown, f"{speed:,.0f} tokens/s"] if self.seen else shown))
+
+    def _ask_guard(self, loss: float, step: int) -> None:
+        """Keras gives the mean over the epoch's rows so far; the batch's own is what it adds to the sum."""
+        before, so_far = self.progress.loss_sum, loss * self.rows_so_far[step + 1]
+        self.progress.loss_sum = so_far
+        overall = self.progress.epoch * self.plan.steps + step + 1
+        if not math.isfinite(loss):
+            self.guard.see(overall, loss)
+        if self.config.guards:
+            self.guard.see(overall, (so_far - before) / (self.rows_so_far[step + 1] - self.rows_so_far[step]))
+
+    def on_test_begin(self, logs: Any = None) -> None:
+        """The steps of the epoch are done; validation begins."""
+        self.close()
+
+    def close(self) -> None:
+        """Take the bar down, or the terminal would keep its hidden cursor after an interrupted epoch."""
+        self.open.close()
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """One line that stays, and a look at the validation."""
+        say(
+            f"epoch {epoch + 1}/{self.plan.epochs}: loss {logs['loss']:.4f}, accuracy {logs['accuracy']:.2%}, "
+            f"validation loss {logs['val_loss']:.4f}, validation accuracy {logs['val_accuracy']:.2%} "
+            f"({_duration(time.monotonic() - self.started)})"
+        )
+        if self.config.guards:
+            self.guard.see_epoch((epoch + 1) * self.plan.steps, logs["val_loss"], logs["val_largest_share"])
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 60 else f"{seconds / 60:.1f} min"

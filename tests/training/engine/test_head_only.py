@@ -4,13 +4,13 @@ import keras
 import numpy as np
 import pytest
 
-from tfsent import frozen, prepare
-from tfsent.devices import find_devices
 from tfsent.encoders.loader import load_encoder
 from tfsent.inference.keras_run import KerasPredictor
 from tfsent.recipe.loader import load_config
 from tfsent.recipe.schema import TrainConfig
 from tfsent.train import train
+from tfsent.training.engine import head_only, setup
+from tfsent.training.engine.devices import find_devices
 
 HEAD = ["train.freeze_encoder=true", "train.learning_rate=3e-2", "train.epochs=20", "model.hidden_units=[6]"]
 HEAD += ["train.early_stopping_patience=20"]
@@ -37,9 +37,9 @@ def test_the_head_learns_and_the_encoder_stays_as_it_was(tiny_settings, tmp_path
 
 def test_features_are_what_the_whole_classifier_computes(tiny_settings):
     config = load_config("smoke", [*tiny_settings, *HEAD])
-    material = prepare.prepare(config, find_devices(TrainConfig()))
+    material = setup.prepare(config, find_devices(TrainConfig()))
     model, plan = material.model(), material.plan()
-    head, feed, validation = frozen.freeze(material, model, plan, lambda: (0, 0))
+    head, feed, validation = head_only.freeze(material, model, plan, lambda: (0, 0))
     for make, make_tokens in zip(validation.batches(), material.validation_feed().batches(), strict=True):
         (features, labels), (inputs, expected) = make(), make_tokens()
         np.testing.assert_array_equal(labels, expected)

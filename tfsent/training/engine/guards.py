@@ -1,20 +1,12 @@
-"""What a person sees of a training, and when it is no use to go on."""
+"""TODO module docstring."""
 
 from __future__ import annotations
 
-import itertools
 import math
-import time
-from contextlib import ExitStack
-from typing import Any
 
-import keras
-
-from tfsent.console import Meter, say
+from tfsent.console import say
 from tfsent.errors import TrainingError
-from tfsent.keeper import Progress
-from tfsent.recipe.schema import TrainConfig
-from tfsent.text.batch_plan import BatchPlan
+from tfsent.training.engine.checkpoints import Progress
 
 WINDOW = 100
 """Batches over which a guard looks back: fewer are luck."""
@@ -105,80 +97,3 @@ class Guard:
         if exploded:
             raise TrainingError(f"{found}. If this is what you want: train.guards=false.")
         say(f"Careful: {found}. Look at the labels, too (`tfsent data`).")
-
-
-class Watch(keras.callbacks.Callback):
-    """Shows loss, accuracy, tokens a second and the time left; asks the guard after every step.
-
-    Args:
-        plan: what is trained on.
-        progress: where training stands.
-        config: the recipe's.
-        chance: `chance_loss` of what is learnt from.
-        majority: the share of the largest class among the validation reviews.
-    """
-
-    def __init__(self, plan: BatchPlan, progress: Progress, config: TrainConfig, chance: float, majority: float):
-        super().__init__()
-        self.plan, self.progress, self.config = plan, progress, config
-        self.guard = Guard(chance, majority, round(plan.steps * plan.epochs * config.warmup_fraction), progress)
-        self.real_tokens: list[int] = []
-        self.open = ExitStack()
-        self.clock: float | None = None
-
-    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        """Start a bar."""
-        batches = self.plan.epoch(epoch)
-        self.real_tokens = [int(self.plan.lengths[rows].sum()) for rows, _ in batches]
-        rows = (self.plan.shapes.rows(len(rows), length, self.plan.max_tokens) for rows, length in batches)
-        self.rows_so_far = [0, *itertools.accumulate(rows)]
-        if self.progress.step == 0:
-            self.progress.loss_sum = 0.0
-        self.started, self.seen = time.monotonic(), 0
-        self.meter = Meter(f"epoch {epoch + 1}/{self.plan.epochs}", self.plan.steps, self.progress.step)
-        self.open.enter_context(self.meter)
-
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        """Advance the bar."""
-        loss, step = float(logs["loss"]), self.progress.step
-        self._ask_guard(loss, step)
-        if batch == 0:
-            # The first step of an epoch may trace the graph: its time says nothing of the speed.
-            self.clock = time.monotonic()
-        else:
-            self.seen += self.real_tokens[step]
-        speed = self.seen / max(time.monotonic() - (self.clock or 0.0), 1e-9)
-        shown = [f"loss {loss:.4f}", f"accuracy {float(logs['accuracy']):.2%}"]
-        self.meter.advance(1, " · ".join([*shown, f"{speed:,.0f} tokens/s"] if self.seen else shown))
-
-    def _ask_guard(self, loss: float, step: int) -> None:
-        """Keras gives the mean over the epoch's rows so far; the batch's own is what it adds to the sum."""
-        before, so_far = self.progress.loss_sum, loss * self.rows_so_far[step + 1]
-        self.progress.loss_sum = so_far
-        overall = self.progress.epoch * self.plan.steps + step + 1
-        if not math.isfinite(loss):
-            self.guard.see(overall, loss)
-        if self.config.guards:
-            self.guard.see(overall, (so_far - before) / (self.rows_so_far[step + 1] - self.rows_so_far[step]))
-
-    def on_test_begin(self, logs: Any = None) -> None:
-        """The steps of the epoch are done; validation begins."""
-        self.close()
-
-    def close(self) -> None:
-        """Take the bar down, or the terminal would keep its hidden cursor after an interrupted epoch."""
-        self.open.close()
-
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """One line that stays, and a look at the validation."""
-        say(
-            f"epoch {epoch + 1}/{self.plan.epochs}: loss {logs['loss']:.4f}, accuracy {logs['accuracy']:.2%}, "
-            f"validation loss {logs['val_loss']:.4f}, validation accuracy {logs['val_accuracy']:.2%} "
-            f"({_duration(time.monotonic() - self.started)})"
-        )
-        if self.config.guards:
-            self.guard.see_epoch((epoch + 1) * self.plan.steps, logs["val_loss"], logs["val_largest_share"])
-
-
-def _duration(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 60 else f"{seconds / 60:.1f} min"
