@@ -27,13 +27,13 @@ import keras  # noqa: E402
 import numpy as np  # noqa: E402
 
 from tfsent.recipe.loader import load_config  # noqa: E402
-from tfsent.train import train  # noqa: E402
 from tfsent.training.engine.devices import find_devices  # noqa: E402
 from tfsent.training.engine.setup import (  # noqa: E402
     Material,
     _median_seconds,  # noqa: E402
     prepare,
 )
+from tfsent.training.finetune import train  # noqa: E402
 
 
 def without_arithmetic(material: Material) -> keras.Model:

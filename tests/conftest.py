@@ -218,7 +218,7 @@ def tiny_csv_settings(tiny_settings: list[str], tmp_path_factory: pytest.TempPat
 def tiny_run(tmp_path_factory: pytest.TempPathFactory, tiny_settings: list[str]) -> Path:
     """A finished run of a tiny model. Tests only read it; those that write copy it first."""
     from tfsent.recipe.loader import load_config
-    from tfsent.train import train
+    from tfsent.training.finetune import train
 
     run = tmp_path_factory.mktemp("runs") / "tiny"
     train(load_config("smoke", tiny_settings), run)

@@ -24,7 +24,7 @@ from tfsent.inference.tflite_file import TFLitePredictor
 from tfsent.recipe.loader import load_config
 from tfsent.recipe.schema import BudgetConfig
 from tfsent.tables import print_parity
-from tfsent.train import train
+from tfsent.training.finetune import train
 from tfsent.verify import Reference, compare, report
 
 TEXTS = [

@@ -263,7 +263,7 @@ def _train(config: Config, run: Path, overwrite: bool, asked: Asked) -> None:
     from tfsent.training.engine.devices import load_backend
 
     load_backend(config.train)
-    from tfsent import train as trainer
+    from tfsent.training import finetune as trainer
 
     trainer.train(config, run, overwrite=overwrite, asked=asked)
 
@@ -274,7 +274,7 @@ def _resume(run: Path, config: Config | None, asked: Asked) -> None:
     from tfsent.training.engine.devices import load_backend
 
     load_backend(load_config(require_unfinished(run) / "config.yaml").train)
-    from tfsent import train as trainer
+    from tfsent.training import finetune as trainer
 
     trainer.resume(run, config, asked=asked)
 
@@ -285,7 +285,7 @@ def _train_seeds(config: Config, run: Path, seeds: list[int], overwrite: bool, a
     require_one_process("--seeds")
     load_backend(config.train)
     from tfsent import tables
-    from tfsent.seeds import train_seeds
+    from tfsent.training.seeds import train_seeds
 
     tables.print_seeds(train_seeds(config, run, seeds, overwrite=overwrite, asked=asked), run)
 

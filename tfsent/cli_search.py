@@ -39,8 +39,8 @@ def lr_find(recipe: str, overrides: tuple[str, ...], steps: int, png: Path | Non
 
     require_one_process("tfsent lr-find")
     load_backend(config.train)
-    from tfsent import lr_find as finder
     from tfsent import tables
+    from tfsent.training import learning_rate as finder
 
     result = finder.find_rate(config, steps, png)
     if as_json:
@@ -79,7 +79,7 @@ def tune(recipe: str, overrides: tuple[str, ...], trials: int, folder: Path | No
     with from_the_start() as asked:
         load_backend(config.train)
         from tfsent import tables
-        from tfsent import tune as tuner
+        from tfsent.training import tuning as tuner
 
         result = tuner.tune(config, folder, trials, fixed, asked=asked)
     if as_json:

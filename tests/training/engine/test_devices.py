@@ -15,12 +15,12 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from tfsent import train as trainer
 from tfsent.cli import main
 from tfsent.errors import ConfigError
 from tfsent.inference.keras_run import KerasPredictor
 from tfsent.recipe.loader import load_config
 from tfsent.recipe.schema import ExportConfig, TrainConfig
+from tfsent.training import finetune as trainer
 from tfsent.training.engine import devices
 from tfsent.training.engine.devices import Devices, choose_precision, find_devices, load_backend, require_possible
 from tfsent.training.engine.interrupts import Asked

@@ -12,10 +12,10 @@ from tfsent.evaluate import evaluate
 from tfsent.recipe.loader import load_config
 from tfsent.recipe.schema import TrainConfig
 from tfsent.text.batch_plan import BatchPlan
-from tfsent.train import train
 from tfsent.training.engine.callbacks import Watch
 from tfsent.training.engine.checkpoints import Progress
 from tfsent.training.engine.guards import WINDOW, Guard
+from tfsent.training.finetune import train
 
 CHANCE = float(np.log(2))
 

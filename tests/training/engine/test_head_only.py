@@ -8,9 +8,9 @@ from tfsent.encoders.loader import load_encoder
 from tfsent.inference.keras_run import KerasPredictor
 from tfsent.recipe.loader import load_config
 from tfsent.recipe.schema import TrainConfig
-from tfsent.train import train
 from tfsent.training.engine import head_only, setup
 from tfsent.training.engine.devices import find_devices
+from tfsent.training.finetune import train
 
 HEAD = ["train.freeze_encoder=true", "train.learning_rate=3e-2", "train.epochs=20", "model.hidden_units=[6]"]
 HEAD += ["train.early_stopping_patience=20"]

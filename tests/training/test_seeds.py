@@ -9,13 +9,14 @@ import statistics
 import pytest
 from click.testing import CliRunner
 
-from tfsent import seeds, tables
+from tfsent import tables
 from tfsent.cli import main
 from tfsent.errors import Interrupted, Preempted, RunError, TrainingError
 from tfsent.recipe.loader import load_config
-from tfsent.seeds import train_seeds
 from tfsent.storage import atomic
+from tfsent.training import seeds
 from tfsent.training.engine.interrupts import after_the_step
+from tfsent.training.seeds import train_seeds
 
 
 @pytest.fixture(scope="module")

@@ -14,14 +14,14 @@ import pytest
 import tensorflow as tf
 from click.testing import CliRunner
 
-from tfsent import tune as tuner
 from tfsent.cli import main
 from tfsent.errors import ConfigError, Interrupted, Preempted, RunError, TrainingError
 from tfsent.recipe.loader import load_config
 from tfsent.storage import atomic
+from tfsent.training import tuning as tuner
 from tfsent.training.engine import setup
 from tfsent.training.engine.interrupts import after_the_step
-from tfsent.tune import SPACE, tune
+from tfsent.training.tuning import SPACE, tune
 
 
 @pytest.fixture

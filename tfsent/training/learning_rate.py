@@ -18,9 +18,9 @@ from tfsent.console import Meter
 from tfsent.errors import TrainingError
 from tfsent.recipe.schema import Config
 from tfsent.storage import atomic
-from tfsent.train import what_learns
 from tfsent.training.engine.devices import find_devices, memory_explained
 from tfsent.training.engine.setup import Material, prepare
+from tfsent.training.finetune import what_learns
 
 LOWEST, HIGHEST = 1e-6, 1e-2
 SMOOTHING = 0.9

@@ -26,10 +26,10 @@ from tfsent.errors import ConfigError, Interrupted, Preempted, RunError, Trainin
 from tfsent.recipe.loader import load_config, to_yaml, with_settings
 from tfsent.recipe.schema import Config
 from tfsent.storage import atomic
-from tfsent.train import train
 from tfsent.training.engine.checkpoints import require_same
 from tfsent.training.engine.devices import find_devices
 from tfsent.training.engine.interrupts import Asked, several
+from tfsent.training.finetune import train
 
 try:
     import optuna

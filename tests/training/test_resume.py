@@ -16,7 +16,6 @@ import numpy as np
 import pytest
 import yaml
 
-from tfsent import train as trainer
 from tfsent.console import say
 from tfsent.errors import Preempted, RunError
 from tfsent.inference.keras_run import KerasPredictor
@@ -24,6 +23,7 @@ from tfsent.recipe.loader import load_config
 from tfsent.recipe.schema import TrainConfig
 from tfsent.storage import atomic, run_directory
 from tfsent.text.batch_plan import BatchPlan
+from tfsent.training import finetune as trainer
 from tfsent.training.engine import checkpoints, setup
 from tfsent.training.engine.callbacks import Keeper, StoppedError
 from tfsent.training.engine.checkpoints import Progress

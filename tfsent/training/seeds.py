@@ -15,9 +15,9 @@ from tfsent.errors import Interrupted, Preempted, RunError, TrainingError
 from tfsent.recipe.loader import load_config, with_settings
 from tfsent.recipe.schema import Config
 from tfsent.storage import atomic, run_directory
-from tfsent.train import resume, train
 from tfsent.training.engine.devices import find_devices
 from tfsent.training.engine.interrupts import Asked, several
+from tfsent.training.finetune import resume, train
 
 
 def train_seeds(

@@ -8,8 +8,8 @@ from click.testing import CliRunner
 
 from tfsent.cli import main
 from tfsent.errors import TrainingError
-from tfsent.lr_find import HIGHEST, LAG, LOWEST, find_rate, smooth, suggest
 from tfsent.recipe.loader import load_config
+from tfsent.training.learning_rate import HIGHEST, LAG, LOWEST, find_rate, smooth, suggest
 
 RATES = LOWEST * (HIGHEST / LOWEST) ** (np.arange(100) / 99)
 

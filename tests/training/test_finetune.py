@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfsent import train as trainer
 from tfsent.errors import ConfigError, DataError, EncoderError, RunError, TrainingError
 from tfsent.inference.keras_run import KerasPredictor
 from tfsent.model import loss
 from tfsent.recipe.loader import load_config
 from tfsent.recipe.schema import TrainConfig
-from tfsent.train import train
+from tfsent.training import finetune as trainer
 from tfsent.training.engine import setup
 from tfsent.training.engine.devices import find_devices
+from tfsent.training.finetune import train
 
 
 def test_a_run_directory_is_complete(tiny_run):
