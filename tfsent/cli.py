@@ -148,8 +148,8 @@ def evaluate(run: Path, split: str, as_json: bool) -> None:
     from tfsent.console import load_tensorflow
 
     load_tensorflow()
-    from tfsent import evaluate as evaluator
     from tfsent import tables
+    from tfsent.evaluation import metrics as evaluator
 
     result = evaluator.evaluate(run, split)
     if as_json:

@@ -37,7 +37,7 @@ def test_history_has_a_row_an_epoch_and_the_best_epoch_is_what_was_kept(tiny_run
         rows = list(csv.DictReader(handle))
     assert 1 <= len(rows) <= 6
     best = max(float(row["val_accuracy"]) for row in rows)
-    from tfsent.evaluate import evaluate
+    from tfsent.evaluation.metrics import evaluate
 
     assert evaluate(tiny_run, "validation")["accuracy"] == pytest.approx(best)
 

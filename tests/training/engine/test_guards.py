@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tfsent.errors import TrainingError
-from tfsent.evaluate import evaluate
+from tfsent.evaluation.metrics import evaluate
 from tfsent.recipe.loader import load_config
 from tfsent.recipe.schema import TrainConfig
 from tfsent.text.batch_plan import BatchPlan

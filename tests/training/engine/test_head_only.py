@@ -26,7 +26,7 @@ def test_the_head_learns_and_the_encoder_stays_as_it_was(tiny_settings, tmp_path
         np.testing.assert_array_equal(ours.numpy(), theirs.numpy())
     best = max(float(line.split(",")[4]) for line in (tmp_path / "run" / "history.csv").read_text().splitlines()[1:])
     assert best > 0.7
-    from tfsent.evaluate import evaluate
+    from tfsent.evaluation.metrics import evaluate
 
     assert evaluate(tmp_path / "run", "validation")["accuracy"] == pytest.approx(best)
     monkeypatch.setattr(keras.Model, "predict_on_batch", lambda *_: pytest.fail("encoded again"))

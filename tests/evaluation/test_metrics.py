@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pytest
 
-from tfsent.evaluate import compute_metrics, evaluate
+from tfsent.evaluation.metrics import compute_metrics, evaluate
 
 
 def test_two_classes_by_hand():
