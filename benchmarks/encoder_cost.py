@@ -59,8 +59,8 @@ def write_encoder(folder: Path, layers: int, hidden: int, heads: int, vocabulary
 def measure(encoder: Path, folder: Path, reviews: object) -> dict[str, float]:
     import numpy as np
 
-    from tfsent import tflite
     from tfsent.encoders.loader import load_encoder
+    from tfsent.exporting.phone import tflite
     from tfsent.inference import keras_run, tflite_file
     from tfsent.model.classifier import as_float32, build_classifier
     from tfsent.model.optimizer import compile_model

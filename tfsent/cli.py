@@ -213,9 +213,10 @@ def export(run: Path, targets: tuple[str, ...], overrides: tuple[str, ...], as_j
     from tfsent.console import load_tensorflow
 
     load_tensorflow()
-    from tfsent import bundle, tables
+    from tfsent import tables
+    from tfsent.exporting import publish
 
-    result = bundle.export(run, config, [t for t in bundle.TARGETS if t in targets or not targets])
+    result = publish.export(run, config, [t for t in publish.TARGETS if t in targets or not targets])
     if as_json:
         click.echo(json.dumps(result, indent=2))
     else:

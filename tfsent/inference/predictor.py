@@ -1,7 +1,7 @@
 """One interface over every form of a model: the run's Keras model, the SavedModel, the `.tflite` file.
 
 `predict` knows only this interface, and `evaluate` and `verify` ask through it, so that the shipped forms are asked
-what the trained model was asked. (A SavedModel is verified by `_serving_process.py`, where there is no tfsent.)
+what the trained model was asked. (A SavedModel is verified by `isolated_process.py`, where there is no tfsent.)
 """
 
 from __future__ import annotations

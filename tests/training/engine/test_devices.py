@@ -129,10 +129,10 @@ def test_a_signal_to_one_process_ends_both_at_one_step_and_fewer_devices_go_on(t
 
 
 def test_what_was_trained_on_jax_exports_and_verifies(on_four):
-    from tfsent import bundle
+    from tfsent.exporting import publish
 
     budget = {"int8_flips": 0.1, "int8_accuracy_drop": 0.1}
-    result = bundle.export(on_four, ExportConfig(verify_examples=40, budget=budget), list(bundle.TARGETS))
+    result = publish.export(on_four, ExportConfig(verify_examples=40, budget=budget), list(publish.TARGETS))
     assert result["passed"], result
     assert {artifact["artifact"] for artifact in result["artifacts"]} == {"savedmodel", "float32", "int8"}
 

@@ -17,12 +17,12 @@ import numpy as np
 from tfsent.console import Meter, say
 from tfsent.data.reviews import Reviews, load_reviews
 from tfsent.data.splits import split
+from tfsent.exporting.parity import Parity, Reference, report
+from tfsent.exporting.phone.tflite import PRECISIONS, verify_tflite, write_tflite
+from tfsent.exporting.server.savedmodel import verify_savedmodel, write_savedmodel
 from tfsent.inference.keras_run import KerasPredictor
 from tfsent.recipe.schema import BudgetConfig, ExportConfig
-from tfsent.savedmodel import write_savedmodel
 from tfsent.storage import atomic, run_directory
-from tfsent.tflite import PRECISIONS, write_tflite
-from tfsent.verify import Parity, Reference, report, verify_savedmodel, verify_tflite
 
 TARGETS = ("serving", "mobile")
 

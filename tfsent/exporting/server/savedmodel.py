@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 import keras
+import numpy as np
 import tensorflow as tf
 
+from tfsent.errors import ExportError, last_line
+from tfsent.exporting.parity import Parity, Reference, compare
 from tfsent.inference.keras_run import KerasPredictor
+from tfsent.recipe.schema import BudgetConfig
 from tfsent.text.spec import write_labels
 
 
@@ -39,3 +48,29 @@ def write_savedmodel(predictor: KerasPredictor, folder: Path) -> None:
     extra = folder / "assets.extra"
     extra.mkdir()
     write_labels(extra, predictor.label_names)
+
+
+def verify_savedmodel(folder: Path, reference: Reference, budget: BudgetConfig) -> Parity:
+    """Run a SavedModel as a server would, and compare.
+
+    Raises:
+        ExportError: it could not be run.
+    """
+    runner = Path(__file__).with_name("isolated_process.py")
+    with tempfile.TemporaryDirectory() as scratch:
+        texts, out = Path(scratch) / "texts.json", Path(scratch) / "out.npz"
+        texts.write_text(json.dumps(list(reference.reviews.texts)), encoding="utf-8")
+        # -P: no module beside the script, or in the folder this was started in, takes the place of another.
+        command = [sys.executable, "-P", str(runner), str(folder.resolve()), str(texts), str(out)]
+        environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+        done = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", env=environment, cwd=scratch, check=False
+        )
+        if done.returncode or not out.is_file():
+            raise ExportError(
+                f"The SavedModel does not run in a process of its own (exit code {done.returncode}): "
+                f"{last_line(done.stderr)}"
+            )
+        with np.load(out) as result:
+            probabilities, seconds = result["probabilities"], result["seconds"].tolist()
+    return compare("savedmodel", folder, probabilities, seconds, reference, budget)

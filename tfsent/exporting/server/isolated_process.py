@@ -1,6 +1,6 @@
 """What a server does with a SavedModel, in a process that has neither Keras nor tfsent in it.
 
-Run as a file: `python -P _serving_process.py SAVEDMODEL TEXTS.json OUT.npz`. Only TensorFlow and the one op library
+Run as a file: `python -P isolated_process.py SAVEDMODEL TEXTS.json OUT.npz`. Only TensorFlow and the one op library
 of tensorflow-text that the graph may use are loaded, and Keras is barred from being imported; a graph with any other
 custom op fails here as it would on a server. Writes `probabilities float32[n, classes]`, in the order of the texts,
 and `seconds`, of batches of one.

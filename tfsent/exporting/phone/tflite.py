@@ -18,6 +18,10 @@ from tfsent.text.spec import write_labels
 
 if TYPE_CHECKING:
     from tfsent.inference.keras_run import KerasPredictor
+from tfsent.console import Meter
+from tfsent.exporting.parity import Parity, Reference, compare
+from tfsent.inference.tflite_file import TFLitePredictor
+from tfsent.recipe.schema import BudgetConfig
 
 PRECISIONS = ("float32", "int8")
 
@@ -40,7 +44,7 @@ def write_tflite(predictor: KerasPredictor, folder: Path) -> None:
         _write_fixed_length(predictor, source)
         for precision in PRECISIONS:
             target = folder / f"model-{precision}.tflite"
-            command = [sys.executable, "-P", "-m", "tfsent.tflite", str(source), str(target), precision]
+            command = [sys.executable, "-P", "-m", "tfsent.exporting.phone.tflite", str(source), str(target), precision]
             done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
             if done.returncode or not target.is_file():
                 raise ExportError(
@@ -80,3 +84,11 @@ def _convert(source: str, target: str, precision: str) -> None:
 
 if __name__ == "__main__":
     _convert(*sys.argv[1:])
+
+
+def verify_tflite(path: Path, artifact: str, reference: Reference, budget: BudgetConfig) -> Parity:
+    """Run a `.tflite` file in LiteRT, and compare."""
+    predictor = TFLitePredictor(path)
+    with Meter(f"running the {artifact} file", len(reference.reviews)) as meter:
+        probabilities = predictor.probabilities(reference.reviews.texts, meter.advance)
+    return compare(artifact, path, probabilities, predictor.latencies, reference, budget)

@@ -6,23 +6,16 @@ ai-edge-litert. A file that only loads has proved nothing.
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import statistics
-import subprocess
-import sys
-import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tfsent.console import Meter
 from tfsent.data.reviews import Reviews
-from tfsent.errors import ExportError, last_line
-from tfsent.inference.tflite_file import TFLitePredictor
 from tfsent.recipe.schema import BudgetConfig
 
 
@@ -106,40 +99,6 @@ class Reference:
     def accuracy(self) -> float:
         """The trained model's accuracy."""
         return float((self.probabilities.argmax(axis=1) == self.labels).mean())
-
-
-def verify_savedmodel(folder: Path, reference: Reference, budget: BudgetConfig) -> Parity:
-    """Run a SavedModel as a server would, and compare.
-
-    Raises:
-        ExportError: it could not be run.
-    """
-    runner = Path(__file__).with_name("_serving_process.py")
-    with tempfile.TemporaryDirectory() as scratch:
-        texts, out = Path(scratch) / "texts.json", Path(scratch) / "out.npz"
-        texts.write_text(json.dumps(list(reference.reviews.texts)), encoding="utf-8")
-        # -P: no module beside the script, or in the folder this was started in, takes the place of another.
-        command = [sys.executable, "-P", str(runner), str(folder.resolve()), str(texts), str(out)]
-        environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
-        done = subprocess.run(
-            command, capture_output=True, text=True, errors="replace", env=environment, cwd=scratch, check=False
-        )
-        if done.returncode or not out.is_file():
-            raise ExportError(
-                f"The SavedModel does not run in a process of its own (exit code {done.returncode}): "
-                f"{last_line(done.stderr)}"
-            )
-        with np.load(out) as result:
-            probabilities, seconds = result["probabilities"], result["seconds"].tolist()
-    return compare("savedmodel", folder, probabilities, seconds, reference, budget)
-
-
-def verify_tflite(path: Path, artifact: str, reference: Reference, budget: BudgetConfig) -> Parity:
-    """Run a `.tflite` file in LiteRT, and compare."""
-    predictor = TFLitePredictor(path)
-    with Meter(f"running the {artifact} file", len(reference.reviews)) as meter:
-        probabilities = predictor.probabilities(reference.reviews.texts, meter.advance)
-    return compare(artifact, path, probabilities, predictor.latencies, reference, budget)
 
 
 def report(parities: list[Parity], reference: Reference) -> dict[str, Any]:

@@ -14,10 +14,12 @@ import tensorflow as tf
 from conftest import write_electra
 
 import tfsent
-from tfsent import bundle, verify
 from tfsent.data.reviews import Reviews, load_reviews
 from tfsent.encoders.loader import load_encoder
 from tfsent.errors import ArtifactError, ExportError, RunError
+from tfsent.exporting import parity, publish
+from tfsent.exporting.parity import Reference, compare, report
+from tfsent.exporting.server import savedmodel
 from tfsent.inference.keras_run import KerasPredictor
 from tfsent.inference.saved_model import SavedModelPredictor
 from tfsent.inference.tflite_file import TFLitePredictor
@@ -25,7 +27,6 @@ from tfsent.recipe.loader import load_config
 from tfsent.recipe.schema import BudgetConfig
 from tfsent.tables import print_parity
 from tfsent.training.finetune import train
-from tfsent.verify import Reference, compare, report
 
 TEXTS = [
     "good great film",
@@ -61,7 +62,7 @@ def run(tiny_run, tmp_path_factory):
     """A copy of the tiny run with everything exported, by the default budget for all but int8."""
     copy = tmp_path_factory.mktemp("exported") / "run"
     shutil.copytree(tiny_run, copy)
-    result = bundle.export(copy, load_config(copy / "config.yaml").export)
+    result = publish.export(copy, load_config(copy / "config.yaml").export)
     assert result["passed"], result
     return copy
 
@@ -188,7 +189,7 @@ def test_windows_are_averaged_alike_in_every_form(run, tmp_path):
     ]
     expected = np.concatenate([np.mean(alone, axis=0), tfsent.load(run).probabilities([short])])
     np.testing.assert_allclose(trained.probabilities([text, short]), expected, atol=1e-5)
-    result = bundle.export(copy, load_config(copy / "config.yaml").export)
+    result = publish.export(copy, load_config(copy / "config.yaml").export)
     assert result["passed"], result
     for path in ("serving", "mobile/model-float32.tflite"):
         found = tfsent.load(copy / "export" / path).probabilities([text, short])
@@ -211,7 +212,7 @@ def test_a_tflite_file_has_fixed_int32_inputs_and_builtin_ops_only(run, name):
 
 
 def test_a_second_export_is_the_next_version(mine):
-    result = bundle.export(mine, load_config(mine / "config.yaml").export, ["serving"])
+    result = publish.export(mine, load_config(mine / "config.yaml").export, ["serving"])
     assert result["published"] == ["export/serving/2"]
     assert sorted(p.name for p in (mine / "export" / "serving").iterdir()) == ["1", "2"]
     assert isinstance(tfsent.load(mine / "export" / "serving"), SavedModelPredictor)
@@ -225,7 +226,7 @@ def test_over_budget_nothing_is_published_and_what_was_there_stays(mine, monkeyp
         return honest(self, texts, advance)[:, ::-1]
 
     monkeypatch.setattr(TFLitePredictor, "probabilities", wrong)
-    result = bundle.export(mine, load_config(mine / "config.yaml").export)
+    result = publish.export(mine, load_config(mine / "config.yaml").export)
     assert not result["passed"]
     assert result["published"] == []
     assert [a["passed"] for a in result["artifacts"]] == [True, False, False]
@@ -241,13 +242,13 @@ def test_a_savedmodel_with_damaged_variables_does_not_pass(mine):
     raw[len(raw) // 2] ^= 0xFF
     data.write_bytes(raw)
     with pytest.raises(ExportError, match="The SavedModel does not run in a process of its own"):
-        verify.verify_savedmodel(mine / "export/serving/1", reference_of(mine), BudgetConfig())
+        savedmodel.verify_savedmodel(mine / "export/serving/1", reference_of(mine), BudgetConfig())
 
 
 def test_a_savedmodel_of_another_model_does_not_pass(run):
     honest = reference_of(run)
     other = Reference(honest.reviews, honest.probabilities[::-1])
-    parity = verify.verify_savedmodel(run / "export/serving/1", other, BudgetConfig())
+    parity = savedmodel.verify_savedmodel(run / "export/serving/1", other, BudgetConfig())
     assert not parity.passed
 
 
@@ -268,12 +269,12 @@ def test_an_op_that_is_not_allowed_fails_as_on_a_server(run, tmp_path):
     )
     tf.saved_model.save(module, str(tmp_path / "custom"), signatures=module.f)
     with pytest.raises(ExportError, match=r"process of its own \(exit code 1\): .*(not registered|TFText)"):
-        verify.verify_savedmodel(tmp_path / "custom", reference_of(run), BudgetConfig())
+        savedmodel.verify_savedmodel(tmp_path / "custom", reference_of(run), BudgetConfig())
 
 
 def test_the_serving_process_has_no_keras_in_it(run, tmp_path):
     (tmp_path / "texts.json").write_text(json.dumps(["good film"]))
-    script = verify.Path(verify.__file__).with_name("_serving_process.py")
+    script = parity.Path(parity.__file__).with_name("isolated_process.py")
     words = [str(run / "export/serving/1"), str(tmp_path / "texts.json"), str(tmp_path / "out.npz")]
     code = f"""
 import runpy, sys
@@ -293,14 +294,14 @@ def test_no_code_beside_a_run_is_run(run, tmp_path, monkeypatch):
     for name in ("tempfile", "tensorflow", "numpy"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit('run!')")
     monkeypatch.chdir(tmp_path)
-    assert verify.verify_savedmodel(run / "export/serving/1", reference_of(run), BudgetConfig()).passed
-    from tfsent import tflite
+    assert savedmodel.verify_savedmodel(run / "export/serving/1", reference_of(run), BudgetConfig()).passed
+    from tfsent.exporting.phone import tflite
 
     tflite.write_tflite(KerasPredictor(run), tmp_path / "mobile")
 
 
 def test_a_failing_converter_is_a_clear_error(run, tmp_path, monkeypatch):
-    from tfsent import tflite
+    from tfsent.exporting.phone import tflite
 
     monkeypatch.setattr(tflite, "_write_fixed_length", lambda predictor, folder: None)
     with pytest.raises(ExportError, match="TensorFlow's converter failed on the float32 file"):
@@ -390,7 +391,7 @@ def test_an_encoder_of_another_family_is_trained_exported_and_agrees(tiny_settin
     electra = write_electra(tmp_path / "electra", hidden_act="gelu_new")
     config = load_config("smoke", [*tiny_settings, f"encoder=path:{electra}", "train.epochs=4"])
     train(config, tmp_path / "run")
-    result = bundle.export(tmp_path / "run", config.export)
+    result = publish.export(tmp_path / "run", config.export)
     assert result["passed"], result
     again = load_config("smoke", [*tiny_settings, f"encoder=run:{tmp_path / 'run'}", "train.epochs=1"])
     train(again, tmp_path / "on")
