@@ -64,7 +64,7 @@ def main():
     elif kind.startswith("publish:"):
         publish, atomic.publish = atomic.publish, publish_half
     sys.argv = ["tfsent", *sys.argv[3:]]
-    from tfsent.cli import main as command
+    from tfsent.cli.main import main as command
 
     command()
 

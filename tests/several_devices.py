@@ -14,6 +14,6 @@ else:
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * count)
 
 sys.argv = ["tfsent", *sys.argv[3:]]
-from tfsent.cli import main  # noqa: E402
+from tfsent.cli.main import main  # noqa: E402
 
 main()

@@ -5,6 +5,6 @@ import sys
 for name in ("tensorflow", "tensorflow_text", "tensorflow_datasets", "tensorflow_hub", "tf_keras"):
     sys.modules[name] = None
 
-from tfsent.cli import main  # noqa: E402
+from tfsent.cli.main import main  # noqa: E402
 
 main()

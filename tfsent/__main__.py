@@ -1,6 +1,6 @@
 """`python -m tfsent` is `tfsent`."""
 
-from tfsent.cli import main
+from tfsent.cli.main import main
 
 if __name__ == "__main__":
     main()

@@ -14,6 +14,7 @@ import tensorflow as tf
 from conftest import write_electra
 
 import tfsent
+from tfsent.cli.tables import print_parity
 from tfsent.data.reviews import Reviews, load_reviews
 from tfsent.encoders.loader import load_encoder
 from tfsent.errors import ArtifactError, ExportError, RunError
@@ -25,7 +26,6 @@ from tfsent.inference.saved_model import SavedModelPredictor
 from tfsent.inference.tflite_file import TFLitePredictor
 from tfsent.recipe.loader import load_config
 from tfsent.recipe.schema import BudgetConfig
-from tfsent.tables import print_parity
 from tfsent.training.finetune import train
 
 TEXTS = [

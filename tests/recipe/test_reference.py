@@ -6,7 +6,7 @@ from pathlib import Path
 import yaml
 from click.testing import CliRunner
 
-from tfsent.cli import main
+from tfsent.cli.main import main
 from tfsent.recipe.reference import Key, keys, markdown
 from tfsent.recipe.schema import Config
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from tfsent.cli import main
+from tfsent.cli.main import main
 from tfsent.errors import TrainingError
 from tfsent.recipe.loader import load_config
 from tfsent.training.learning_rate import HIGHEST, LAG, LOWEST, find_rate, smooth, suggest

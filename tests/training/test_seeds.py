@@ -9,8 +9,8 @@ import statistics
 import pytest
 from click.testing import CliRunner
 
-from tfsent import tables
-from tfsent.cli import main
+from tfsent.cli import tables
+from tfsent.cli.main import main
 from tfsent.errors import Interrupted, Preempted, RunError, TrainingError
 from tfsent.recipe.loader import load_config
 from tfsent.storage import atomic

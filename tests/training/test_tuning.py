@@ -14,7 +14,7 @@ import pytest
 import tensorflow as tf
 from click.testing import CliRunner
 
-from tfsent.cli import main
+from tfsent.cli.main import main
 from tfsent.errors import ConfigError, Interrupted, Preempted, RunError, TrainingError
 from tfsent.recipe.loader import load_config
 from tfsent.storage import atomic

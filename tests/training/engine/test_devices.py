@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from tfsent.cli import main
+from tfsent.cli.main import main
 from tfsent.errors import ConfigError
 from tfsent.inference.keras_run import KerasPredictor
 from tfsent.recipe.loader import load_config

@@ -9,7 +9,7 @@ import time
 import pytest
 from click.testing import CliRunner
 
-from tfsent.cli import main
+from tfsent.cli.main import main
 from tfsent.errors import Preempted
 from tfsent.training.engine import devices, interrupts
 from tfsent.training.engine.interrupts import Asked, after_the_step, at_once

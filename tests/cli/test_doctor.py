@@ -6,7 +6,7 @@ import json
 import pytest
 from packaging.requirements import Requirement
 
-from tfsent import doctor
+from tfsent.cli import doctor
 from tfsent.training.engine.devices import Devices, choose_precision
 
 

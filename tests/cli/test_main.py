@@ -16,7 +16,7 @@ import pytest
 from click.testing import CliRunner
 
 import tfsent
-from tfsent.cli import main
+from tfsent.cli.main import main
 
 # conftest.py sets log levels for itself; a user has not.
 QUIET = {k: v for k, v in os.environ.items() if k not in ("TF_CPP_MIN_LOG_LEVEL", "KERAS_BACKEND")}

@@ -16,7 +16,7 @@ from tfsent.encoders.hubs import is_hub
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tfsent.doctor import Finding
+    from tfsent.cli.doctor import Finding
     from tfsent.inference.predictor import Prediction
     from tfsent.text.tokenizer import Piece, Tokenizer
 

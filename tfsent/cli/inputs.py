@@ -52,7 +52,7 @@ def data_command(source: str, overrides: tuple[str, ...], png: Path | None, as_j
     from tfsent.console import load_tensorflow, say
 
     load_tensorflow()
-    from tfsent import tables
+    from tfsent.cli import tables
     from tfsent.data import statistics
     from tfsent.data.reading import load_parts
     from tfsent.encoders.loader import load_encoder
@@ -92,7 +92,7 @@ def tokens(source: str, text: str, overrides: tuple[str, ...], as_json: bool) ->
     from tfsent.console import load_tensorflow, say
 
     load_tensorflow()
-    from tfsent import tables
+    from tfsent.cli import tables
     from tfsent.encoders.loader import load_encoder
     from tfsent.storage.run_directory import require_run
     from tfsent.text.tokenizer import Tokenizer
@@ -133,7 +133,7 @@ def encoders_ls(as_json: bool) -> None:
       tfhub:HANDLE               TF-Hub: an https or gs address
       path:DIR, run:DIR          a folder of your own, in any of their layouts; a run, to go on from it
     """
-    from tfsent import tables
+    from tfsent.cli import tables
     from tfsent.encoders import catalogue, hubs
 
     here = [hubs.cached(entry.uri) for entry in catalogue.ENTRIES]
@@ -177,7 +177,7 @@ def encoders_check(uri: str, as_json: bool) -> None:
     from tfsent.console import load_tensorflow, say
 
     load_tensorflow()
-    from tfsent import tables
+    from tfsent.cli import tables
     from tfsent.encoders.loader import check_encoder
 
     result = check_encoder(uri, say)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from tfsent.cli_inputs import resolve_config, set_option
+from tfsent.cli.inputs import resolve_config, set_option
 from tfsent.errors import ConfigError
 
 
@@ -39,7 +39,7 @@ def lr_find(recipe: str, overrides: tuple[str, ...], steps: int, png: Path | Non
 
     require_one_process("tfsent lr-find")
     load_backend(config.train)
-    from tfsent import tables
+    from tfsent.cli import tables
     from tfsent.training import learning_rate as finder
 
     result = finder.find_rate(config, steps, png)
@@ -78,7 +78,7 @@ def tune(recipe: str, overrides: tuple[str, ...], trials: int, folder: Path | No
     folder = folder or Path("runs") / f"{Path(recipe).stem}.tune"
     with from_the_start() as asked:
         load_backend(config.train)
-        from tfsent import tables
+        from tfsent.cli import tables
         from tfsent.training import tuning as tuner
 
         result = tuner.tune(config, folder, trials, fixed, asked=asked)

@@ -1,0 +1,83 @@
+"""The command line: words → calls. The only place where an error becomes an exit code.
+
+Nothing here imports TensorFlow until a command needs it: `tfsent --help` must answer at once.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tfsent import __version__
+from tfsent.cli import inputs, search
+from tfsent.errors import Interrupted, Preempted, TfsentError
+
+if TYPE_CHECKING:
+    pass
+
+
+class _Group(click.Group):
+    """Turns our errors, and those of the file system, into one message and an exit code."""
+
+    def invoke(self, context: click.Context) -> Any:
+        try:
+            return super().invoke(context)
+        except KeyboardInterrupt as event:
+            self._fail(str(event) or "Interrupted.", Interrupted.exit_code)
+        except (Interrupted, Preempted) as event:
+            self._fail(str(event), event.exit_code)
+        except TfsentError as error:
+            self._fail(f"Error: {error}", error.exit_code)
+        except BrokenPipeError:
+            raise  # click ends quietly when the reader of a pipe has gone
+        except OSError as error:
+            self._fail(f"Error: {error.strerror or error}: {error.filename or 'no file named'}", 1)
+
+    @staticmethod
+    def _fail(message: str, code: int) -> None:
+        click.echo(message, err=True)
+        sys.exit(code)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="tfsent")
+def main() -> None:
+    """Fine-tune a BERT encoder on labelled reviews, ship it to server and phone, and prove that the shipped files
+    agree with the trained model.
+
+    \b
+    A first model, from nothing:
+      tfsent train quickstart            reviews, encoder and training → runs/quickstart
+      tfsent evaluate runs/quickstart    accuracy on reviews it never saw
+      tfsent export runs/quickstart      SavedModel and .tflite, each verified
+      tfsent predict runs/quickstart "Loved every minute."
+
+    `tfsent COMMAND --help` explains a command.
+    """
+
+
+@main.command(short_help="Look at this machine: what fits, what is missing.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+def doctor(as_json: bool) -> None:
+    """Look at this machine: versions, flavours of Keras, devices, precision, caches.
+
+    Says what is missing and the command that installs it. Changes nothing. The exit code is 1 when something would
+    keep tfsent from working.
+    """
+    from tfsent.cli import doctor as examiner
+    from tfsent.cli import tables
+
+    findings = examiner.examine()
+    if as_json:
+        click.echo(json.dumps([vars(finding) for finding in findings], indent=2))
+    else:
+        tables.print_findings(findings)
+    if faults := [finding for finding in findings if finding.state == "fault"]:
+        raise TfsentError(f"{len(faults)} of these would keep tfsent from working.")
+
+
+for _command in (*inputs.COMMANDS, *search.COMMANDS):
+    main.add_command(_command)
