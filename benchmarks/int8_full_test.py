@@ -19,7 +19,7 @@ import numpy as np
 from scipy import stats
 
 import tfsent
-from tfsent.console import Meter, print_table
+from tfsent.console import print_table, progress_bar
 
 
 def main(run: Path) -> None:
@@ -29,8 +29,8 @@ def main(run: Path) -> None:
         rows = list(csv.DictReader(handle))
     path = run / "export" / "mobile" / "model-int8.tflite"
     predictor = tfsent.load(path)
-    with Meter("int8 reviews", len(rows)) as meter:
-        probabilities = predictor.probabilities([row["text"] for row in rows], meter.advance)
+    with progress_bar("int8 reviews", len(rows)) as bar:
+        probabilities = predictor.probabilities([row["text"] for row in rows], bar.update)
     names = predictor.label_names
     trained = np.array([[float(row[f"p_{name}"]) for name in names] for row in rows])
     truth = np.array([names.index(row["true_label"]) for row in rows])

@@ -25,13 +25,13 @@ SHARD = 25_000
 
 def measure(pattern: str, vocab: str) -> dict[str, object]:
     """Everything up to training, on the files a glob names."""
-    from tfsent.console import load_tensorflow
+    from tfsent import backend
 
-    load_tensorflow()
+    backend.use("tensorflow")
     from tfsent.data.splits import load_splits
     from tfsent.recipe.schema import DataConfig
     from tfsent.text.batch_plan import BatchPlan
-    from tfsent.text.feed import token_feed
+    from tfsent.text.feed import token_loader
     from tfsent.text.spec import TextSpec, read_vocabulary
     from tfsent.text.token_store import tokenize_all
     from tfsent.text.tokenizer import Tokenizer
@@ -43,7 +43,7 @@ def measure(pattern: str, vocab: str) -> dict[str, object]:
     tokenized = time.perf_counter()
     plan = BatchPlan(tokens.lengths, 8192, seed=0)
     planned = time.perf_counter()
-    for _ in token_feed(tokens, train.labels, plan, 0).tensorflow().take(500):
+    for _ in token_loader(tokens, train.labels, plan, 0).tensorflow().take(500):
         pass
     drawn = time.perf_counter()
     return {

@@ -20,30 +20,31 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from tfsent.console import load_tensorflow, print_table
+from tfsent import backend
+from tfsent.console import print_table
 
-load_tensorflow()
+backend.use("tensorflow")
 import keras  # noqa: E402
 import numpy as np  # noqa: E402
 
 from tfsent.recipe.loader import load_config  # noqa: E402
 from tfsent.training.engine.devices import find_devices  # noqa: E402
 from tfsent.training.engine.setup import (  # noqa: E402
-    Material,
-    _median_seconds,  # noqa: E402
-    prepare,
+    TrainingSetup,
+    _median_seconds,
+    set_up,
 )
 from tfsent.training.finetune import train  # noqa: E402
 
 
-def without_arithmetic(material: Material) -> keras.Model:
+def without_arithmetic(setup: TrainingSetup) -> keras.Model:
     """A classifier of one number a token."""
     inputs = {
         "token_ids": keras.Input((None,), dtype="int32", name="token_ids"),
         "segment_ids": keras.Input((None,), dtype="int32", name="segment_ids"),
         "padding_mask": keras.Input((None,), dtype="bool", name="padding_mask"),
     }
-    numbers = keras.layers.Embedding(len(material.encoder.vocabulary), 1)(inputs["token_ids"])
+    numbers = keras.layers.Embedding(len(setup.encoder.vocabulary), 1)(inputs["token_ids"])
     outputs = keras.layers.Dense(2, dtype="float32")(keras.layers.GlobalAveragePooling1D()(numbers))
     return Traced(inputs, outputs)
 
@@ -64,7 +65,7 @@ def milliseconds(act: Callable[[], Any]) -> float:
     return 1000 * (time.perf_counter() - start)
 
 
-def of_a_whole_training(material: Material) -> float:
+def of_a_whole_training(setup: TrainingSetup) -> float:
     """Milliseconds a step of `tfsent train` takes without arithmetic, of the epochs after the first."""
     epochs = []
     fit = keras.Model.fit
@@ -74,40 +75,40 @@ def of_a_whole_training(material: Material) -> float:
 
     with (
         tempfile.TemporaryDirectory() as folder,
-        patch.object(Material, "model", without_arithmetic),
+        patch.object(TrainingSetup, "model", without_arithmetic),
         patch.object(keras.Model, "fit", timed),
     ):
-        train(material.config, Path(folder) / "run")
-    return statistics.median(epochs[1:]) / material.plan().steps
+        train(setup.config, Path(folder) / "run")
+    return statistics.median(epochs[1:]) / setup.plan().steps
 
 
-def of_the_input(material: Material) -> float:
+def of_the_input(setup: TrainingSetup) -> float:
     """Milliseconds a batch takes to make, the model left out."""
-    plan = material.plan()
-    data = material.feed(plan, lambda: (0, 0)).tensorflow()
+    plan = setup.plan()
+    data = setup.feed(plan, lambda: (0, 0)).tensorflow()
     return milliseconds(lambda: sum(1 for _ in data)) / plan.steps
 
 
-def of_the_token_table(material: Material, rounds: int) -> tuple[float, float, float]:
+def of_the_token_table(setup: TrainingSetup, rounds: int) -> tuple[float, float, float]:
     """Milliseconds of a step with a table that learns and with one that does not, and those that the first step takes
     longer."""
-    steps = [step_of(material, learns) for learns in (True, False)]
+    steps = [step_of(setup, learns) for learns in (True, False)]
     first, _ = (step() for step in steps)
     times = [[step() for step in steps] for _ in range(rounds)]
     learning, still = (statistics.median(column) for column in zip(*times, strict=True))
     return learning, still, first - learning
 
 
-def step_of(material: Material, learns: bool) -> Callable[[], float]:
+def step_of(setup: TrainingSetup, learns: bool) -> Callable[[], float]:
     """What takes the steps of a training one by one, and says how many milliseconds each took."""
-    model, plan = material.model(), material.plan()
+    model, plan = setup.model(), setup.plan()
     for layer in model._flatten_layers():
         if layer.name == "token_embedding":
             layer.trainable = learns
-    material.compile(model, plan.steps)
-    model.train_on_batch(*material.feed(plan, lambda: (0, 0)).batches()[0]())  # builds the optimiser
+    setup.compile(model, plan.steps)
+    model.train_on_batch(*setup.feed(plan, lambda: (0, 0)).batches()[0]())  # builds the optimiser
     model.make_train_function(force=True)
-    batches = iter(material.feed(plan, lambda: (0, 0)).tensorflow())
+    batches = iter(setup.feed(plan, lambda: (0, 0)).tensorflow())
 
     def step() -> None:
         np.asarray(model.train_function(batches)["loss"])
@@ -123,16 +124,16 @@ def main() -> None:
     settings = ["data.source=imdb-wheel", f"data.train_examples={given.reviews}", "data.validation_examples=16"]
     settings += ["data.test_examples=16", "text.max_tokens=256", "train.epochs=3", "train.guards=false"]
     config = load_config("imdb", [*settings, "train.early_stopping_patience=9"])
-    material = prepare(config, find_devices(config.train))
-    learning, still, tracing = of_the_token_table(material, given.rounds)
-    with_xla, without_xla = (_median_seconds(material.step(jit)) for jit in (True, False))
-    whole = of_a_whole_training(material)
+    setup = set_up(config, find_devices(config.train))
+    learning, still, tracing = of_the_token_table(setup, given.rounds)
+    with_xla, without_xla = (_median_seconds(setup.step(jit)) for jit in (True, False))
+    whole = of_a_whole_training(setup)
     rows = [
         ("a step", f"{learning:.0f}"),
         ("the same with a token table that does not learn", f"{still:.0f}"),
         (f"tracing, of which 3 epochs saw {Traced.traces}", f"{tracing:.0f}"),
         ("a step of `tfsent train` without arithmetic", f"{whole:.1f}"),
-        ("of that, making the batch, which happens while the step before runs", f"{of_the_input(material):.1f}"),
+        ("of that, making the batch, which happens while the step before runs", f"{of_the_input(setup):.1f}"),
         ("a step of the longest batch, with XLA", f"{1000 * with_xla:.0f}"),
         ("the same without", f"{1000 * without_xla:.0f}"),
     ]

@@ -21,7 +21,7 @@ from pathlib import Path
 import click
 from tokenizers import BertWordPieceTokenizer
 
-from tfsent.console import Meter, print_table
+from tfsent.console import print_table, progress_bar
 from tfsent.text.spec import TextSpec, read_vocabulary
 from tfsent.text.token_store import tokenize_all
 from tfsent.text.tokenizer import Tokenizer
@@ -63,13 +63,13 @@ def cased_vocabulary(texts: Sequence[str]) -> list[str]:
 def count_different(ours: Tokenizer, theirs: BertWordPieceTokenizer, texts: Sequence[str], label: str) -> int:
     """How many texts get other ids."""
     different = 0
-    with Meter(label, len(texts)) as meter:
+    with progress_bar(label, len(texts)) as bar:
         for start in range(0, len(texts), 5000):
             part = texts[start : start + 5000]
             tokens = tokenize_all(ours, part)
             expected = theirs.encode_batch(without_breaks(part))
             different += sum(tokens[i].tolist() != theirs.ids for i, theirs in enumerate(expected))
-            meter.advance(len(part))
+            bar.update(len(part))
     return different
 
 

@@ -90,9 +90,9 @@ def transformers_side(work: Path, precision: str, seed: int) -> dict[str, float]
 
 
 def tfsent_side(work: Path, seed: int) -> dict[str, float]:
-    from tfsent.console import load_tensorflow
+    from tfsent import backend
 
-    load_tensorflow()
+    backend.use("tensorflow")
     import keras
     import numpy as np
     import tensorflow as tf
@@ -103,7 +103,7 @@ def tfsent_side(work: Path, seed: int) -> dict[str, float]:
     from tfsent.model.optimizer import compile_model
     from tfsent.recipe.schema import ModelConfig, TextConfig, TrainConfig
     from tfsent.text.batch_plan import BatchPlan
-    from tfsent.text.feed import token_feed
+    from tfsent.text.feed import token_loader
     from tfsent.text.token_store import tokenize_all
     from tfsent.text.tokenizer import Tokenizer
     from tfsent.training.engine.devices import choose_precision, find_devices
@@ -120,11 +120,11 @@ def tfsent_side(work: Path, seed: int) -> dict[str, float]:
     policy = choose_precision("auto", find_devices(settings))
     model = build_classifier(encoder.rebuilt(dropout=0.1, dtype=policy), ModelConfig(), 2)
     compile_model(model, settings, plan.steps)
-    batches = token_feed(tokens, labels, plan, tokenizer.pad_id).tensorflow()
+    batches = token_loader(tokens, labels, plan, tokenizer.pad_id).tensorflow()
     start = time.perf_counter()
     model.fit(batches, epochs=1, steps_per_epoch=plan.steps, shuffle=False, verbose=0)
     seconds = time.perf_counter() - start
-    test = token_feed(held_out, expected, BatchPlan(held_out.lengths, TOKENS), tokenizer.pad_id)
+    test = token_loader(held_out, expected, BatchPlan(held_out.lengths, TOKENS), tokenizer.pad_id)
     accuracy = model.evaluate(test.tensorflow(), verbose=0, return_dict=True)["accuracy"]
     real = int(tokens.lengths.sum())
     return {"seconds": seconds, "tokens": real, "padding": plan.padding(), "accuracy": accuracy, "policy": policy}

@@ -1,4 +1,4 @@
-"""What each form in tfsent/kernels.py gives: a step of MiniLM-L6 without it and with it.
+"""What each form in tfsent/model/fast_layers.py gives: a step of MiniLM-L6 without it and with it.
 
     python benchmarks/training_step.py [--length 256] [--rounds 12]
 
@@ -17,18 +17,16 @@ from contextlib import ExitStack
 from typing import Any
 from unittest.mock import patch
 
-from tfsent.console import load_tensorflow, print_table
+from tfsent import backend
+from tfsent.console import print_table
 
-load_tensorflow()
+backend.use("tensorflow")
 import keras  # noqa: E402
 import numpy as np  # noqa: E402
 import tensorflow as tf  # noqa: E402
 
 from tfsent.encoders.loader import load_encoder  # noqa: E402
-from tfsent.model import (
-    bert,  # noqa: E402
-    fast_layers,  # noqa: E402
-)
+from tfsent.model import bert, fast_layers  # noqa: E402
 from tfsent.model.classifier import build_classifier  # noqa: E402
 from tfsent.model.optimizer import compile_model  # noqa: E402
 from tfsent.recipe.schema import ModelConfig, TrainConfig  # noqa: E402
@@ -37,13 +35,13 @@ TOKENS = 8192
 
 
 def own_dropout_alone(layer: Any) -> None:
-    fast_layers.hasten_dropout(layer._self_attention_dropout)
-    fast_layers.hasten_dropout(layer._feedforward_dropout)
+    fast_layers.use_fast_dropout(layer._self_attention_dropout)
+    fast_layers.use_fast_dropout(layer._feedforward_dropout)
     layer._self_attention_layer._dropout_layer.rate = 0.0  # attention weights are not dropped out in either form
 
 
 WITHOUT = {
-    "attention": lambda: patch.object(bert, "hasten", own_dropout_alone),
+    "attention": lambda: patch.object(bert, "use_fast_attention", own_dropout_alone),
     "GELU": lambda: patch.object(bert, "gelu_exact", lambda x: keras.ops.gelu(x, approximate=False)),
 }
 """What puts Keras's own form back, while a model is built and takes its first step."""
@@ -51,8 +49,8 @@ WITHOUT = {
 
 def no_dropout_of_ours() -> ExitStack:
     stack = ExitStack()
-    stack.enter_context(patch.object(kernels, "hasten_dropout", lambda layer: None))
-    stack.enter_context(patch.object(bert, "hasten_dropout", lambda layer: None))
+    stack.enter_context(patch.object(fast_layers, "use_fast_dropout", lambda layer: None))
+    stack.enter_context(patch.object(bert, "use_fast_dropout", lambda layer: None))
     return stack
 
 

@@ -50,9 +50,9 @@ def main():
         logical = [tf.config.LogicalDeviceConfiguration()] * int(cpus)
         tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], logical)
     if kind == "step":
-        callbacks.Keeper.on_train_batch_end = die_at(callbacks.Keeper.on_train_batch_end)
+        callbacks.CheckpointCallback.on_train_batch_end = die_at(callbacks.CheckpointCallback.on_train_batch_end)
     elif kind == "validation":
-        callbacks.Keeper.on_test_batch_end = die_at(callbacks.Keeper.on_test_batch_end)
+        callbacks.CheckpointCallback.on_test_batch_end = die_at(callbacks.CheckpointCallback.on_test_batch_end)
     elif kind == "write":
         checkpoints.save_file = die_at(checkpoints.save_file)
     elif kind == "flush":

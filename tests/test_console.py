@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from tfsent.console import QUIET_SECONDS, Meter, print_table
+from tfsent.console import QUIET_SECONDS, print_table, progress_bar
 
 
 def test_a_table_in_a_pipe_keeps_words_whole_and_ends_no_line_in_spaces(capsys):
@@ -44,17 +44,19 @@ def lines_of(monkeypatch, capsys, meter, seconds):
     with meter:
         for taken in seconds:
             now += taken
-            meter.advance(1, "loss 0.5")
+            meter.update(1)
     return capsys.readouterr().err.splitlines()
 
 
 def test_the_time_left_is_that_of_the_steps_to_come(monkeypatch, capsys):
     """Neither the first step, which traces graphs, nor what was done before it tells how long they take."""
-    said = lines_of(monkeypatch, capsys, Meter("epoch 1/3", 100, done=50), [QUIET_SECONDS * 4, *[10.0] * 4])
+    said = lines_of(monkeypatch, capsys, progress_bar("epoch 1/3", 100, done=50), [QUIET_SECONDS * 4, *[10.0] * 4])
     assert said == ["epoch 1/3 52/100 · loss 0.5 · 8 min left", "epoch 1/3 55/100 · loss 0.5 · 8 min left"]
 
 
 def test_nothing_is_said_often_or_of_what_is_done(monkeypatch, capsys):
-    assert lines_of(monkeypatch, capsys, Meter("MB", 3), [1.0, 1.0, 1.0]) == []
-    assert lines_of(monkeypatch, capsys, Meter("MB", 2), [1.0, 2.0 * QUIET_SECONDS]) == []
-    assert lines_of(monkeypatch, capsys, Meter("MB", 50), [1.0, 31.0, 1.0]) == ["MB 2/50 · loss 0.5 · 25 min left"]
+    assert lines_of(monkeypatch, capsys, progress_bar("MB", 3), [1.0, 1.0, 1.0]) == []
+    assert lines_of(monkeypatch, capsys, progress_bar("MB", 2), [1.0, 2.0 * QUIET_SECONDS]) == []
+    assert lines_of(monkeypatch, capsys, progress_bar("MB", 50), [1.0, 31.0, 1.0]) == [
+        "MB 2/50 · loss 0.5 · 25 min left"
+    ]

@@ -28,6 +28,6 @@ def load(path: str | Path) -> Predictor:
         tfsent.errors.ArtifactError: the path is none of these, or something in it is missing.
     """
     # Here and not above: importing tfsent must not load TensorFlow.
-    from tfsent.inference import opening, predictor
+    from tfsent.inference import opening
 
     return opening.load(path)

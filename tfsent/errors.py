@@ -7,6 +7,7 @@
     ├── EncoderError            a checkpoint cannot be used as an encoder
     ├── RunError                a run directory cannot be made, or is not one
     ├── TrainingError           training went wrong (a loss that is not a number, …)
+    ├── Stopped                 a signal ended training; it is not an error
     │   ├── Interrupted         exit code 130: the user pressed Ctrl-C, what was learnt is saved
     │   └── Preempted           exit code 75: SIGTERM came, a checkpoint was written
     ├── ArtifactError           a saved model or exported file cannot be opened
@@ -70,13 +71,17 @@ class TrainingError(TfsentError):
     """Training went wrong."""
 
 
-class Interrupted(TrainingError):  # noqa: N818 - it is what happened, and not a fault
+class Stopped(TfsentError):  # noqa: N818 - an event, not an error
+    """A signal ended training."""
+
+
+class Interrupted(Stopped):
     """The user pressed Ctrl-C; what was learnt is saved."""
 
     exit_code = 130
 
 
-class Preempted(TrainingError):  # noqa: N818 - it is what happened, and not a fault
+class Preempted(Stopped):
     """SIGTERM came; a checkpoint was written. 75 is EX_TEMPFAIL of sysexits.h: try again."""
 
     exit_code = 75

@@ -292,7 +292,7 @@ def test_ctrl_c_saves_what_was_learnt(tiny_settings, tmp_path):
 
 
 def test_the_readme_names_every_command_and_option():
-    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
     for name, command in main.commands.items():
         names = [f"{name} {inner}" for inner in command.commands] if hasattr(command, "commands") else [name]
         for full in names:

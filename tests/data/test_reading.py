@@ -6,9 +6,9 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import tiny_texts, write_tfds
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tiny import tiny_texts, write_tfds
 
 from tfsent.data import reading, sources
 from tfsent.data.files import Faults, Row

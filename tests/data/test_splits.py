@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tfsent.data.duplicates import say_repeated
+from tfsent.data.duplicates import warn_about_overlap
 from tfsent.data.reviews import Reviews
 from tfsent.data.splits import split, split_by_group
 from tfsent.errors import DataError
@@ -34,7 +34,7 @@ def test_texts_that_are_learnt_from_too_are_told():
         "validation": Reviews(("new", "Review 3"), one.labels, one.label_names, "made up"),
         "test": Reviews(("new", "review 3"), one.labels, one.label_names, "made up"),
     }
-    say_repeated(held_out, train, said.append)
+    warn_about_overlap(held_out, train, said.append)
     assert len(said) == 1
     assert said[0].startswith("Of the 2 test reviews, train has 1 too, letter by letter: what is known by heart")
 

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from conftest import VOCABULARY
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tiny import VOCABULARY
 
 from tfsent.data import duplicates, statistics
 from tfsent.data.reading import load_parts

@@ -9,7 +9,7 @@ from tfsent.encoders import catalogue
 from tfsent.recipe.loader import load_config, recipes
 from tfsent.recipe.schema import is_encoder
 
-CONFIGS = Path(__file__).parents[1] / "configs"
+CONFIGS = Path(__file__).parents[2] / "configs"
 
 
 def test_every_entry_is_an_encoder_and_stands_there_once():

@@ -8,9 +8,9 @@ import json
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import VOCABULARY, write_encoder
 from numpy_bert import numpy_bert
 from safetensors.numpy import load_file
+from tiny import VOCABULARY, write_encoder
 
 from tfsent.encoders.loader import load_encoder
 from tfsent.errors import EncoderError

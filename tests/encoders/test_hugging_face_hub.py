@@ -9,7 +9,7 @@ import sys
 import threading
 
 import pytest
-from conftest import write_encoder
+from tiny import write_encoder
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 

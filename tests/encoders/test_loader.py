@@ -6,8 +6,8 @@ from dataclasses import replace
 import keras_hub
 import numpy as np
 import pytest
-from conftest import VOCABULARY, write_encoder
 from numpy_bert import numpy_bert
+from tiny import VOCABULARY, write_encoder
 
 from tfsent.encoders import catalogue
 from tfsent.encoders.loader import check_encoder, load_encoder

@@ -9,7 +9,7 @@ import threading
 
 import pytest
 import tensorflow_hub as hub
-from conftest import write_encoder
+from tiny import write_encoder
 
 from tfsent.encoders import tfhub
 from tfsent.errors import AssetError

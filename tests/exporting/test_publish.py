@@ -7,11 +7,12 @@ import json
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import write_electra
+from tiny import write_electra
 
 import tfsent
 from tfsent.cli.tables import print_parity
@@ -19,7 +20,7 @@ from tfsent.data.reviews import Reviews, load_reviews
 from tfsent.encoders.loader import load_encoder
 from tfsent.errors import ArtifactError, ExportError, RunError
 from tfsent.exporting import parity, publish
-from tfsent.exporting.parity import Reference, compare, report
+from tfsent.exporting.parity import ReferenceAnswers, compare, report
 from tfsent.exporting.server import savedmodel
 from tfsent.inference.keras_run import KerasPredictor
 from tfsent.inference.saved_model import SavedModelPredictor
@@ -247,14 +248,14 @@ def test_a_savedmodel_with_damaged_variables_does_not_pass(mine):
 
 def test_a_savedmodel_of_another_model_does_not_pass(run):
     honest = reference_of(run)
-    other = Reference(honest.reviews, honest.probabilities[::-1])
+    other = ReferenceAnswers(honest.reviews, honest.probabilities[::-1])
     parity = savedmodel.verify_savedmodel(run / "export/serving/1", other, BudgetConfig())
     assert not parity.passed
 
 
 def reference_of(run):
     reviews = load_reviews(run / "heldout" / "test.jsonl.gz").take(np.arange(8))
-    return Reference(reviews, KerasPredictor(run).probabilities(reviews.texts))
+    return ReferenceAnswers(reviews, KerasPredictor(run).probabilities(reviews.texts))
 
 
 def test_an_op_that_is_not_allowed_fails_as_on_a_server(run, tmp_path):
@@ -274,7 +275,7 @@ def test_an_op_that_is_not_allowed_fails_as_on_a_server(run, tmp_path):
 
 def test_the_serving_process_has_no_keras_in_it(run, tmp_path):
     (tmp_path / "texts.json").write_text(json.dumps(["good film"]))
-    script = parity.Path(parity.__file__).with_name("isolated_process.py")
+    script = Path(parity.__file__).parent / "server" / "isolated_process.py"
     words = [str(run / "export/serving/1"), str(tmp_path / "texts.json"), str(tmp_path / "out.npz")]
     code = f"""
 import runpy, sys
@@ -328,14 +329,21 @@ def test_budgets_are_held(tmp_path, capsys, artifact, change, faults):
     (tmp_path / "file").write_bytes(b"x" * 1500)
     probabilities = TRAINED + np.array([[0, 0], [0, 0], [0, 0], [-change, change]], np.float32)
     parity = compare(
-        artifact, tmp_path / "file", probabilities, [0.001, 0.003, 0.002], Reference(REVIEWS, TRAINED), BudgetConfig()
+        artifact,
+        tmp_path / "file",
+        probabilities,
+        [0.001, 0.003, 0.002],
+        ReferenceAnswers(REVIEWS, TRAINED),
+        BudgetConfig(),
     )
     assert parity.passed is (not faults)
     for fault in faults:
         assert any(fault in found for found in parity.faults), parity.faults
-    written = json.loads(json.dumps(report([parity], Reference(REVIEWS, TRAINED)), allow_nan=False))["artifacts"][0]
+    written = json.loads(json.dumps(report([parity], ReferenceAnswers(REVIEWS, TRAINED)), allow_nan=False))[
+        "artifacts"
+    ][0]
     assert (written["max_difference"] is None) is bool(np.isnan(change))
-    print_parity(report([parity], Reference(REVIEWS, TRAINED)))
+    print_parity(report([parity], ReferenceAnswers(REVIEWS, TRAINED)))
     assert ("–" in capsys.readouterr().out) is bool(np.isnan(change))
     assert parity.megabytes == 0.0015
     assert parity.latency_ms == pytest.approx(2)

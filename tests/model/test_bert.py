@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from conftest import tiny_weights
+from tiny import tiny_weights
 
 from tfsent.encoders.from_huggingface import from_torch
 from tfsent.errors import ConfigError, EncoderError

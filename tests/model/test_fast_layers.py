@@ -22,7 +22,7 @@ def twins(dropout=0.0):
     for layer in layers:
         for weight, value in zip(layer.weights, values, strict=True):
             weight.assign(value)
-    fast_layers.hasten(layers[1])
+    fast_layers.use_fast_attention(layers[1])
     return layers
 
 
@@ -53,7 +53,7 @@ def test_a_row_without_any_token_is_no_nan():
 def test_no_attention_goes_to_padding_in_any_precision(policy):
     layer = TransformerEncoder(intermediate_dim=12, num_heads=2, dtype=policy)
     layer.build((None, None, 8))
-    fast_layers.hasten(layer)
+    fast_layers.use_fast_attention(layer)
     inputs = np.random.default_rng(2).normal(size=(1, 6, 8)).astype("float32")
     mask = np.array([[1, 1, 1, 0, 0, 0]])
     changed = np.where(mask[..., None], inputs, 50.0).astype("float32")
@@ -81,7 +81,7 @@ def test_gelu_in_float32_is_keras_own():
 @pytest.mark.parametrize("rate", [0.1, 0.5])
 def test_dropout_drops_its_share_and_keeps_the_mean(rate):
     layer = keras.layers.Dropout(rate, seed=3)
-    fast_layers.hasten_dropout(layer)
+    fast_layers.use_fast_dropout(layer)
     inputs = np.ones((101, 103, 7), "float32")  # an odd number of elements
     first, second = (np.array(layer(inputs, training=True)) for _ in range(2))
     for outputs in (first, second):
@@ -99,7 +99,7 @@ def test_dropout_drops_its_share_and_keeps_the_mean(rate):
 
 def test_the_state_of_the_random_numbers_decides_what_is_dropped():
     layer = keras.layers.Dropout(0.3, seed=5)
-    fast_layers.hasten_dropout(layer)
+    fast_layers.use_fast_dropout(layer)
     inputs, state = np.ones((50, 20), "float32"), layer.seed_generator.state
     before = np.array(state)
     first = np.array(layer(inputs, training=True))

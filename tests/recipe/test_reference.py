@@ -10,7 +10,7 @@ from tfsent.cli.main import main
 from tfsent.recipe.reference import Key, keys, markdown
 from tfsent.recipe.schema import Config
 
-CONFIGS = Path(__file__).parents[1] / "configs"
+CONFIGS = Path(__file__).parents[2] / "configs"
 
 
 def test_every_key_is_there_with_its_default_and_a_meaning():

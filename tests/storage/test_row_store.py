@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tfsent.errors import DataError
 from tfsent.storage import row_store as spool_module
-from tfsent.storage.row_store import Spool, Texts
+from tfsent.storage.row_store import RowStore, StoredTexts
 
 
 @given(st.lists(st.binary(max_size=30), max_size=30), st.randoms(), st.sampled_from([0, 50, 1 << 20]))
@@ -23,7 +23,7 @@ def test_rows_read_back_in_any_order_while_others_are_added(rows, random, in_mem
 
 
 def check_rows(rows, random):
-    spool = Spool()
+    spool = RowStore()
     for i, row in enumerate(rows):
         spool.append(row)
         j = random.randrange(i + 1)
@@ -32,18 +32,18 @@ def check_rows(rows, random):
 
 
 def test_texts_are_a_sequence_of_strings():
-    spool = Spool()
+    spool = RowStore()
     for text in ("a", "日本", "", "☃"):
         spool.append(text.encode("utf-8"))
-    texts = Texts(spool)
+    texts = StoredTexts(spool)
     assert list(texts) == ["a", "日本", "", "☃"]
     assert list(texts[1:3]) == ["日本", ""]
     assert list(texts.take(np.array([3, 0])).take(np.array([1]))) == ["a"]
 
 
 def test_nothing_is_left_in_the_cache_folder_when_the_process_is_killed(tmp_path):
-    fill = "s = Spool(); [s.append(b'x' * 5_000_000) for _ in range(20)]"
-    code = f"from tfsent.spool import Spool; import os; {fill}; print(len(s)); os.kill(os.getpid(), 9)"
+    fill = "s = RowStore(); [s.append(b'x' * 5_000_000) for _ in range(20)]"
+    code = f"from tfsent.spool import RowStore; import os; {fill}; print(len(s)); os.kill(os.getpid(), 9)"
     environment = {**os.environ, "TFSENT_CACHE": str(tmp_path)}
     assert subprocess.run([sys.executable, "-c", code], env=environment, check=False).returncode == -9
     assert list(tmp_path.rglob("*")) == []
@@ -52,18 +52,18 @@ def test_nothing_is_left_in_the_cache_folder_when_the_process_is_killed(tmp_path
 def test_a_cache_folder_that_cannot_be_written_and_a_full_disk(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("TFSENT_CACHE", str(tmp_path / "file" / "cache"))
-    spool = Spool()
+    spool = RowStore()
     spool.append(b"a few texts need no folder")
     assert spool[0].startswith(b"a few")
     monkeypatch.setattr(spool_module, "IN_MEMORY", 0)
     with pytest.raises(DataError, match="Cannot write to the cache folder .*: Not a directory. Free some"):
         spool.append(b"x")
     monkeypatch.setenv("TFSENT_CACHE", str(tmp_path))
-    spool = Spool()
+    spool = RowStore()
     monkeypatch.setattr(spool, "_file", Path("/dev/full").open("r+b", buffering=8))  # noqa: SIM115
     with pytest.raises(DataError, match="No space left on device. Free some space there, or set TFSENT_CACHE"):
         spool.append(b"x" * 100)
-    spool = Spool()
+    spool = RowStore()
     monkeypatch.setattr(spool, "_file", Path("/dev/full").open("r+b", buffering=1000))  # noqa: SIM115
     spool.append(b"x")
     with pytest.raises(DataError, match="No space left on device. Free some space there, or set TFSENT_CACHE"):

@@ -77,7 +77,7 @@ def test_an_interrupted_replacement_does_not_cost_the_run_it_was_to_replace(tmp_
         pass  # interrupted again
     assert run_directory.replaced_by(run).exists()
     with run_directory.unfinished_run(run):
-        run_directory.finish(run)
+        run_directory.mark_finished(run)
     assert (run / "model" / "model.keras").read_text() == "half"
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
     assert sorted(path.name for path in run.iterdir()) == ["config.yaml", "model"]

@@ -4,14 +4,14 @@ import itertools
 
 import numpy as np
 import pytest
-from conftest import VOCABULARY
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tiny import VOCABULARY
 
 from tfsent.errors import DataError
-from tfsent.storage.row_store import Spool
-from tfsent.text.batch_plan import MOST_SHAPES, PADDING, BatchPlan, Shapes, few_lengths, fine_lengths
-from tfsent.text.feed import token_feed
+from tfsent.storage.row_store import RowStore
+from tfsent.text.batch_plan import MOST_SHAPES, PADDING, BatchPlan, Shapes, bucket_lengths, xla_bucket_lengths
+from tfsent.text.feed import token_loader
 from tfsent.text.spec import TextSpec
 from tfsent.text.token_store import Tokens, tokenize_all
 from tfsent.text.tokenizer import Tokenizer
@@ -52,14 +52,14 @@ def test_epochs_differ_and_a_seed_repeats_them():
 @pytest.mark.parametrize("jit", [False, True])
 def test_padding_is_under_5_percent_on_lengths_like_those_of_reviews(batch_tokens, max_tokens, jit):
     lengths = np.minimum(np.random.default_rng(0).lognormal(5.4, 0.6, 25_000).astype(int) + 2, max_tokens)
-    shapes = Shapes(few_lengths(lengths, max_tokens) if jit else fine_lengths(max_tokens), full=jit)
+    shapes = Shapes(xla_bucket_lengths(lengths, max_tokens) if jit else bucket_lengths(max_tokens), full=jit)
     assert BatchPlan(lengths, batch_tokens, seed=0, shapes=shapes).padding() < 0.05
 
 
 @given(LENGTHS, st.integers(64, 130))
 @settings(deadline=None, max_examples=50)
 def test_few_lengths_are_the_fewest_that_pad_little(lengths, max_tokens):
-    found = few_lengths(lengths, max_tokens)
+    found = xla_bucket_lengths(lengths, max_tokens)
     candidates = np.array([*range(8, max_tokens, 8), max_tokens])
     assert list(found) == sorted(set(found)) and set(found) <= set(candidates.tolist()) and found[-1] == max_tokens
 
@@ -83,7 +83,9 @@ def test_a_review_over_the_budget_is_refused():
 def test_xla_gives_1_to_8_devices_the_same_batches_with_hardly_a_row_of_padding():
     lengths = np.minimum(np.random.default_rng(0).lognormal(5.4, 0.6, 25_000).astype(int) + 2, 512)
     one, *more = (
-        BatchPlan(lengths, 8192, seed=0, shapes=Shapes(few_lengths(lengths, 512), full=True, rows_multiple=devices))
+        BatchPlan(
+            lengths, 8192, seed=0, shapes=Shapes(xla_bucket_lengths(lengths, 512), full=True, rows_multiple=devices)
+        )
         for devices in (1, 2, 4, 8)
     )
     for plan in more:
@@ -94,7 +96,7 @@ def test_xla_gives_1_to_8_devices_the_same_batches_with_hardly_a_row_of_padding(
 
 
 def make_tokens(lengths, first=0):
-    spool = Spool()
+    spool = RowStore()
     for ids in np.split(np.arange(first, first + lengths.sum(), dtype=np.int32), np.cumsum(lengths)[:-1]):
         spool.append(ids.tobytes())
     return Tokens(spool, lengths, np.arange(len(lengths)), lengths)
@@ -139,12 +141,12 @@ def test_the_dataset_is_the_plan_from_any_step():
     tokens = make_tokens(lengths)
     labels = np.arange(40, dtype=np.int32)
     plan = BatchPlan(lengths, 96, seed=0, epochs=2)
-    whole = token_feed(tokens, labels, plan, 0).tensorflow()
+    whole = token_loader(tokens, labels, plan, 0).tensorflow()
     assert whole.cardinality() == plan.steps
     assert [y.numpy().tolist() for _, y in whole] == [rows.tolist() for rows, _ in plan.epoch(0)]
     assert all((x["token_ids"].numpy()[0, 0] == tokens[int(y[0])][0]) for x, y in whole)
     position = [1, 3]
-    feed = token_feed(tokens, labels, plan, 0, position=lambda: tuple(position))
+    feed = token_loader(tokens, labels, plan, 0, position=lambda: tuple(position))
     moving = feed.tensorflow()
     expected = [rows.tolist() for rows, _ in plan.epoch(1)[3:]]
     assert [y.numpy().tolist() for _, y in moving] == expected
@@ -157,13 +159,13 @@ def test_the_dataset_is_the_plan_from_any_step():
 @given(LENGTHS, st.integers(64, 600), st.integers(1, 4), st.booleans(), st.sampled_from([1, 2]))
 @settings(deadline=None, max_examples=50)
 def test_rows_of_padding_change_no_mean(lengths, budget, multiple, full, processes):
-    few = few_lengths(lengths, 64)
+    few = xla_bucket_lengths(lengths, 64)
     shapes = Shapes(few, full=full, rows_multiple=multiple * processes)
     plan = BatchPlan(lengths, budget, seed=3, shapes=shapes)
     tokens = make_tokens(lengths)
     values = np.random.default_rng(0).random(len(lengths))
     feeds = [
-        token_feed(tokens, np.arange(len(lengths)), plan, 9, position=lambda: (0, 0), shard=(i, processes))
+        token_loader(tokens, np.arange(len(lengths)), plan, 9, position=lambda: (0, 0), shard=(i, processes))
         for i in range(processes)
     ]
     made = [[make() for make in feed.batches()] for feed in feeds]
@@ -186,6 +188,6 @@ def test_in_evaluation_the_mean_over_all_batches_is_that_over_all_reviews():
     lengths = np.random.default_rng(0).integers(2, 64, 101)
     plan = BatchPlan(lengths, 300, shapes=Shapes((24, 64), rows_multiple=2))
     values = np.random.default_rng(1).random(101)
-    made = [make() for make in token_feed(make_tokens(lengths), np.arange(101), plan, 0).batches()]
+    made = [make() for make in token_loader(make_tokens(lengths), np.arange(101), plan, 0).batches()]
     means = [np.mean(weights * values[labels]) for _, labels, weights in made]
     assert np.average(means, weights=[len(labels) for _, labels, _ in made]) == pytest.approx(values.mean(), rel=1e-6)

@@ -7,12 +7,12 @@ import time
 
 import numpy as np
 import pytest
-from conftest import VOCABULARY, tiny_texts
+from tiny import VOCABULARY, tiny_texts
 
 from tfsent.data.reviews import Reviews
 from tfsent.errors import ConfigError
 from tfsent.storage import cache
-from tfsent.storage.row_store import Spool
+from tfsent.storage.row_store import RowStore
 from tfsent.text import token_store
 from tfsent.text.spec import TextSpec
 from tfsent.text.token_store import load_tokens
@@ -114,7 +114,7 @@ def test_a_cache_that_cannot_be_written_to_stops_nothing(folder, capsys, monkeyp
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Spool, "copy_to", full)
+    monkeypatch.setattr(RowStore, "copy_to", full)
     assert len(load_tokens(make_reviews(), SPEC, VOCABULARY)) >= 30
     said = capsys.readouterr().err
     assert "Not kept for another time: Cannot write " in said

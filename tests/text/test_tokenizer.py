@@ -10,9 +10,9 @@ import unicodedata
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import GOOD, VOCABULARY
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from tiny import GOOD, VOCABULARY
 from tokenizers import BertWordPieceTokenizer
 
 from tfsent.errors import ArtifactError, EncoderError

@@ -16,7 +16,7 @@ from tfsent.model import loss
 from tfsent.recipe.loader import load_config
 from tfsent.recipe.schema import TrainConfig
 from tfsent.training import finetune as trainer
-from tfsent.training.engine import setup
+from tfsent.training.engine import setup as setup_module
 from tfsent.training.engine.devices import find_devices
 from tfsent.training.finetune import train
 
@@ -93,7 +93,7 @@ def test_what_cannot_be_trained_leaves_no_run(tiny_settings, tmp_path, setting, 
 
 def test_a_run_in_the_way_is_refused_before_any_work(tiny_settings, tmp_path, monkeypatch):
     (tmp_path / "run").mkdir()
-    monkeypatch.setattr(setup, "load_splits", lambda *_: pytest.fail("work was done"))
+    monkeypatch.setattr(setup_module, "load_splits", lambda *_: pytest.fail("work was done"))
     with pytest.raises(RunError, match="exists already"):
         train(load_config("smoke", tiny_settings), tmp_path / "run")
 
@@ -128,13 +128,13 @@ def test_a_full_disk_and_a_full_device_are_told_apart(tiny_settings, tmp_path, m
 def test_with_windows_the_guards_count_windows(tiny_csv_settings):
     """Where the long reviews are of one class, a model that names it alone is right on most windows."""
     settings = [*tiny_csv_settings, "text.max_tokens=6", "text.truncation=windows"]
-    material = setup.prepare(load_config("smoke", settings), find_devices(TrainConfig()))
-    chance, majority = material.without_looking()
-    tokens, labels = material.validation_tokens, material.splits.validation.labels
+    setup = setup_module.set_up(load_config("smoke", settings), find_devices(TrainConfig()))
+    chance, majority = setup.majority_baseline()
+    tokens, labels = setup.validation_tokens, setup.splits.validation.labels
     windows = Counter(labels[owner] for owner in tokens.owner)
     assert sum(windows.values()) == len(tokens) > len(labels)
     assert majority == max(windows.values()) / len(tokens)
-    share = np.mean(material.splits.train.labels[material.tokens.owner])
+    share = np.mean(setup.splits.train.labels[setup.tokens.owner])
     assert chance == pytest.approx(-share * np.log(share) - (1 - share) * np.log(1 - share))
 
 

@@ -25,9 +25,9 @@ from tfsent.storage import atomic, run_directory
 from tfsent.text.batch_plan import BatchPlan
 from tfsent.training import finetune as trainer
 from tfsent.training.engine import checkpoints, setup
-from tfsent.training.engine.callbacks import Keeper, StoppedError
+from tfsent.training.engine.callbacks import CheckpointCallback, StoppedError
 from tfsent.training.engine.checkpoints import Progress
-from tfsent.training.engine.interrupts import Asked
+from tfsent.training.engine.interrupts import StopRequest
 
 # One thread: sums over several come in the order in which the threads finish.
 ALONE = {**os.environ, "TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
@@ -40,7 +40,7 @@ def settings_of(tiny_settings, *more):
 
 def run_killed(kind, nth, *words, **environment):
     """A real process, killed; its standard error."""
-    command = [sys.executable, str(Path(__file__).with_name("killed.py")), kind, str(nth), *map(str, words)]
+    command = [sys.executable, str(Path(__file__).parents[1] / "killed.py"), kind, str(nth), *map(str, words)]
     done = subprocess.run(command, capture_output=True, text=True, env={**ALONE, **environment}, check=False)
     assert done.returncode in (-signal.SIGKILL, Preempted.exit_code, 0), done.stderr
     return done
@@ -156,7 +156,7 @@ def test_when_all_is_learnt_and_the_model_cannot_be_written_nothing_is_lost(tiny
     with pytest.raises((RunError, Preempted), match=message):
         trainer.train(load_config("smoke", [*tiny_settings, "train.epochs=1"]), run)
     monkeypatch.undo()
-    monkeypatch.setattr(Keeper, "on_train_batch_end", lambda *_: pytest.fail("it learnt again"))
+    monkeypatch.setattr(CheckpointCallback, "on_train_batch_end", lambda *_: pytest.fail("it learnt again"))
     trainer.resume(run)
     assert run_directory.is_finished(run)
 
@@ -227,21 +227,21 @@ def test_what_auto_was_found_to_mean_stays(copy, monkeypatch):
     seen = []
     monkeypatch.setattr(setup, "choose_jit", lambda wanted, *_: True if wanted == "auto" else wanted)
 
-    def look(material, plan):
-        seen.append((material.jit, material.config.train.precision, plan.steps))
+    def look(setup, plan):
+        seen.append((setup.jit, setup.config.train.precision, plan.steps))
         raise StoppedError
 
     monkeypatch.setattr(trainer, "describe", look)
     with pytest.raises(StoppedError):
         trainer.resume(copy)
     state = json.loads((copy / "checkpoints" / "step-00000005" / "state.json").read_text())
-    assert state["belongs_to"]["settled"] == {"jit_compile": False, "precision": "float32"}
-    assert state["belongs_to"]["recipe"]["train"]["jit_compile"] == "auto"
-    assert seen == [(False, "float32", state["belongs_to"]["plan"]["steps"])]
+    assert state["identity"]["resolved_auto"] == {"jit_compile": False, "precision": "float32"}
+    assert state["identity"]["recipe"]["train"]["jit_compile"] == "auto"
+    assert seen == [(False, "float32", state["identity"]["plan"]["steps"])]
 
 
 def test_other_batches_are_refused(copy):
-    now = json.loads((copy / "checkpoints" / "step-00000005" / "state.json").read_text())["belongs_to"]
+    now = json.loads((copy / "checkpoints" / "step-00000005" / "state.json").read_text())["identity"]
     for other in ({"steps": 1}, {"fingerprint": "that of others"}):
         with pytest.raises(RunError, match="Recipe and data are the same, and the batches made of them are not"):
             checkpoints.require_same_origin({**now, "plan": {**now["plan"], **other}}, now, say)
@@ -282,7 +282,7 @@ def test_sigterm_before_the_first_step_ends_it_in_order(tiny_settings, tmp_path,
         time.sleep(5)
 
     before = signal.getsignal(signal.SIGTERM)
-    monkeypatch.setattr(trainer, "prepare", asked)
+    monkeypatch.setattr(trainer, "set_up", asked)
     with pytest.raises(Preempted, match="SIGTERM came. Nothing was learnt yet"):
         trainer.train(load_config("smoke", tiny_settings), tmp_path / "run")
     assert list(tmp_path.iterdir()) == []
@@ -295,7 +295,7 @@ def test_a_second_sigterm_does_not_wait_for_the_step(copy, monkeypatch):
         os.kill(os.getpid(), signal.SIGTERM)
 
     monkeypatch.setattr("tfsent.training.engine.interrupts.SAME_SECONDS", 0)
-    monkeypatch.setattr("tfsent.training.engine.callbacks.Watch.on_train_batch_end", twice)
+    monkeypatch.setattr("tfsent.training.engine.callbacks.ProgressCallback.on_train_batch_end", twice)
     with pytest.raises(Preempted, match=f"SIGTERM came. Go on with: tfsent train --resume {copy}"):
         trainer.resume(copy)
     assert not (copy / "model").exists()
@@ -356,7 +356,7 @@ def test_data_and_encoder_that_changed_are_refused(copy, monkeypatch):
 
 def test_other_software_is_mentioned_and_no_more(copy, capsys):
     state = copy / "checkpoints" / "step-00000005" / "state.json"
-    now = json.loads(state.read_text())["belongs_to"]
+    now = json.loads(state.read_text())["identity"]
     before = {**now, "environment": {**now["environment"], "keras": "3.0"}}
     checkpoints.require_same_origin(before, now, say)
     said = capsys.readouterr().err
@@ -478,7 +478,7 @@ def test_a_signal_that_comes_while_processes_agree_is_not_lost(tmp_path):
     """Seen on a slow machine: what they had agreed on, nothing, overwrote it."""
     plan = BatchPlan(np.array([4]), 64)
     devices = SimpleNamespace(is_chief=False)
-    keeper = Keeper(tmp_path, TrainConfig(), plan, Progress(), Asked(), devices=devices)
+    keeper = CheckpointCallback(tmp_path, TrainConfig(), plan, Progress(), StopRequest(), devices=devices)
 
     def agree(number):
         keeper.asked.by = signal.SIGTERM

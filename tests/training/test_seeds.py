@@ -15,7 +15,7 @@ from tfsent.errors import Interrupted, Preempted, RunError, TrainingError
 from tfsent.recipe.loader import load_config
 from tfsent.storage import atomic
 from tfsent.training import seeds
-from tfsent.training.engine.interrupts import after_the_step
+from tfsent.training.engine.interrupts import stop_after_step
 from tfsent.training.seeds import train_seeds
 
 
@@ -140,7 +140,7 @@ def test_a_signal_as_a_seed_ends_is_not_lost(again, monkeypatch, number, error):
 
     def ended(config, run, overwrite, asked):
         real(config, run, overwrite, asked)
-        with after_the_step(asked):
+        with stop_after_step(asked):
             os.kill(os.getpid(), number)
 
     monkeypatch.setattr(seeds, "_train_one", ended)

@@ -20,7 +20,7 @@ from tfsent.recipe.loader import load_config
 from tfsent.storage import atomic
 from tfsent.training import tuning as tuner
 from tfsent.training.engine import setup
-from tfsent.training.engine.interrupts import after_the_step
+from tfsent.training.engine.interrupts import stop_after_step
 from tfsent.training.tuning import SPACE, tune
 
 
@@ -169,7 +169,7 @@ def test_a_signal_as_a_trial_ends_is_not_lost(config, tmp_path, monkeypatch, num
     def train(config, run, *, report, asked):
         begun.append(config)
         report(0, 0.9)
-        with after_the_step(asked):
+        with stop_after_step(asked):
             os.kill(os.getpid(), number)
 
     monkeypatch.setattr(tuner, "train", train)

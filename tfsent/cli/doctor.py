@@ -20,7 +20,7 @@ from typing import Literal
 from packaging.requirements import Requirement
 from packaging.version import Version
 
-from tfsent.console import load_tensorflow
+from tfsent import backend
 from tfsent.errors import first_line
 from tfsent.storage import downloads
 from tfsent.storage.environment import version_of
@@ -105,7 +105,7 @@ def _keras() -> Iterator[Finding]:
 
 def _devices() -> Iterator[Finding]:
     try:
-        load_tensorflow()
+        backend.use("tensorflow")
         import tensorflow as tf
 
         from tfsent.recipe.schema import TrainConfig

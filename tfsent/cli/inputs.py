@@ -49,9 +49,9 @@ def data_command(source: str, overrides: tuple[str, ...], png: Path | None, as_j
     own = source_of(source)
     given = [f"data.source={own}", f"data.train={json.dumps(source, ensure_ascii=False)}"] if own else []
     config = resolve_config("imdb" if own else source, (*given, *overrides))
-    from tfsent.console import load_tensorflow, say
+    from tfsent import backend
 
-    load_tensorflow()
+    backend.use("tensorflow")
     from tfsent.cli import tables
     from tfsent.data import statistics
     from tfsent.data.reading import load_parts
@@ -60,8 +60,8 @@ def data_command(source: str, overrides: tuple[str, ...], png: Path | None, as_j
     from tfsent.text.tokenizer import Tokenizer
     from tfsent.training.engine.setup import text_spec
 
-    parts = load_parts(config.data, say)  # before the encoder, which may have to be downloaded
-    encoder = load_encoder(config.encoder, say)
+    parts = load_parts(config.data)  # before the encoder, which may have to be downloaded
+    encoder = load_encoder(config.encoder)
     result = statistics.audit(parts, Tokenizer(text_spec(config.text, encoder), encoder.vocabulary))
     if png is not None:
         with atomic.replacing(png) as staged:
@@ -89,9 +89,9 @@ def tokens(source: str, text: str, overrides: tuple[str, ...], as_json: bool) ->
     from tfsent.recipe.schema import is_encoder
 
     config = resolve_config("imdb", overrides).text
-    from tfsent.console import load_tensorflow, say
+    from tfsent import backend
 
-    load_tensorflow()
+    backend.use("tensorflow")
     from tfsent.cli import tables
     from tfsent.encoders.loader import load_encoder
     from tfsent.storage.run_directory import require_run
@@ -99,7 +99,7 @@ def tokens(source: str, text: str, overrides: tuple[str, ...], as_json: bool) ->
     from tfsent.training.engine.setup import text_spec
 
     if is_encoder(source):
-        encoder = load_encoder(source, say)
+        encoder = load_encoder(source)
         tokenizer = Tokenizer(text_spec(config, encoder), encoder.vocabulary)
     elif overrides:
         raise ConfigError(
@@ -152,13 +152,13 @@ def encoders_fetch(uri: str) -> None:
     A download that breaks off goes on where it stopped. From then on the URI means the files recorded here: when the
     hub has others, that is an error, and nothing is replaced.
     """
-    from tfsent.console import load_tensorflow, say
+    from tfsent import backend
 
-    load_tensorflow()
+    backend.use("tensorflow")
     from tfsent.encoders import hubs
     from tfsent.encoders.loader import load_encoder
 
-    encoder = load_encoder(uri, say, ask_hub=True)
+    encoder = load_encoder(uri, ask_hub=True)
     about = encoder.provenance
     revision = f", revision {about['revision']}" if about["revision"] else ""
     click.echo(f"{uri}: {encoder.backbone.count_params():,} parameters{revision}, in {about['folder']}.")
@@ -174,13 +174,13 @@ def encoders_check(uri: str, as_json: bool) -> None:
 
     The exit code is 1 when a file, or what the encoder makes of the sentence, is not what it was.
     """
-    from tfsent.console import load_tensorflow, say
+    from tfsent import backend
 
-    load_tensorflow()
+    backend.use("tensorflow")
     from tfsent.cli import tables
     from tfsent.encoders.loader import check_encoder
 
-    result = check_encoder(uri, say)
+    result = check_encoder(uri)
     if as_json:
         click.echo(json.dumps(result, indent=2))
     else:

@@ -7,27 +7,26 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from tfsent import __version__
-from tfsent.cli import inputs, search
-from tfsent.errors import Interrupted, Preempted, TfsentError
-
-if TYPE_CHECKING:
-    pass
+from tfsent.cli import inputs, models, search, train
+from tfsent.console import show_messages
+from tfsent.errors import Interrupted, Stopped, TfsentError
 
 
 class _Group(click.Group):
     """Turns our errors, and those of the file system, into one message and an exit code."""
 
     def invoke(self, context: click.Context) -> Any:
+        show_messages()
         try:
             return super().invoke(context)
         except KeyboardInterrupt as event:
             self._fail(str(event) or "Interrupted.", Interrupted.exit_code)
-        except (Interrupted, Preempted) as event:
+        except Stopped as event:
             self._fail(str(event), event.exit_code)
         except TfsentError as error:
             self._fail(f"Error: {error}", error.exit_code)
@@ -79,5 +78,5 @@ def doctor(as_json: bool) -> None:
         raise TfsentError(f"{len(faults)} of these would keep tfsent from working.")
 
 
-for _command in (*inputs.COMMANDS, *search.COMMANDS):
+for _command in (*train.COMMANDS, *models.COMMANDS, *inputs.COMMANDS, *search.COMMANDS):
     main.add_command(_command)

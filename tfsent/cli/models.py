@@ -1,19 +1,14 @@
-"""TODO module docstring."""
+"""The commands on a trained model: evaluate, predict, export."""
 
 from __future__ import annotations
 
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from tfsent.errors import BudgetError, ConfigError, DataError
-
-if TYPE_CHECKING:
-    pass
-from tfsent.cli.main import main
 
 CHUNK = 512
 """Texts predicted at a time, so that with --json and --csv a long file shows results as they come."""
@@ -28,7 +23,7 @@ _export_set_option = click.option(
 _run_argument = click.argument("run", type=click.Path(path_type=Path))
 
 
-@main.command(short_help="Evaluate a run on reviews it never learnt from.")
+@click.command(short_help="Evaluate a run on reviews it never learnt from.")
 @_run_argument
 @click.option(
     "--split",
@@ -44,9 +39,9 @@ def evaluate(run: Path, split: str, as_json: bool) -> None:
     Writes metrics.json and predictions.csv into the run. `--split validation` is for choosing settings, and writes
     metrics-validation.json and predictions-validation.csv; only `test` is for reporting.
     """
-    from tfsent.console import load_tensorflow
+    from tfsent import backend
 
-    load_tensorflow()
+    backend.use("tensorflow")
     from tfsent.cli import tables
     from tfsent.evaluation import metrics as evaluator
 
@@ -57,7 +52,7 @@ def evaluate(run: Path, split: str, as_json: bool) -> None:
         tables.print_metrics(result)
 
 
-@main.command(short_help="Classify texts with a run, a SavedModel or a .tflite file.")
+@click.command(short_help="Classify texts with a run, a SavedModel or a .tflite file.")
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("texts", nargs=-1, metavar="[TEXT]... | -")
 @click.option("--file", "file", type=click.Path(path_type=Path), help="A file of UTF-8 text, one review a line.")
@@ -89,7 +84,7 @@ def predict(model: Path, texts: tuple[str, ...], file: Path | None, as_json: boo
         tables.print_predictions(predictions)
 
 
-@main.command(short_help="Export a run for server and phone, and verify each file.")
+@click.command(short_help="Export a run for server and phone, and verify each file.")
 @_run_argument
 @click.option(
     "--to", "targets", multiple=True, type=click.Choice(["serving", "mobile"]), help="Once or twice.  [default: both]"
@@ -109,9 +104,9 @@ def export(run: Path, targets: tuple[str, ...], overrides: tuple[str, ...], as_j
     if strange := [override for override in overrides if not override.startswith("export.")]:
         raise ConfigError(f"The model is trained: only keys below export. can still be set. Received: {strange[0]!r}.")
     config = load_config(require_run(run) / "config.yaml", overrides).export
-    from tfsent.console import load_tensorflow
+    from tfsent import backend
 
-    load_tensorflow()
+    backend.use("tensorflow")
     from tfsent.cli import tables
     from tfsent.exporting import publish
 
@@ -172,3 +167,6 @@ def _read_lines(name: str, raw: bytes) -> list[str]:
     if blank := len(lines) - len(rows):
         click.echo(f"{blank:,} blank line{'s are' if blank > 1 else ' is'} left out.", err=True)
     return rows
+
+
+COMMANDS = (evaluate, predict, export)

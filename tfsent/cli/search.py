@@ -35,10 +35,10 @@ def lr_find(recipe: str, overrides: tuple[str, ...], steps: int, png: Path | Non
         png.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(f"--png: no folder can be made at {png.parent}: {error.strerror}.") from error
-    from tfsent.training.engine.devices import load_backend, require_one_process
+    from tfsent import backend
 
-    require_one_process("tfsent lr-find")
-    load_backend(config.train)
+    backend.require_one_process("tfsent lr-find")
+    backend.use(config.train.backend)
     from tfsent.cli import tables
     from tfsent.training import learning_rate as finder
 
@@ -70,14 +70,14 @@ def tune(recipe: str, overrides: tuple[str, ...], trials: int, folder: Path | No
       tfsent train runs/quickstart.tune/best.yaml --run-dir runs/tuned
     """
     config = resolve_config(recipe, overrides)
-    from tfsent.training.engine.devices import load_backend, require_one_process
-    from tfsent.training.engine.interrupts import from_the_start
+    from tfsent import backend
+    from tfsent.training.engine.interrupts import stop_during_startup
 
-    require_one_process("tfsent tune")
+    backend.require_one_process("tfsent tune")
     fixed = [override.partition("=")[0].strip() for override in overrides]
     folder = folder or Path("runs") / f"{Path(recipe).stem}.tune"
-    with from_the_start() as asked:
-        load_backend(config.train)
+    with stop_during_startup() as asked:
+        backend.use(config.train.backend)
         from tfsent.cli import tables
         from tfsent.training import tuning as tuner
 

@@ -1,4 +1,4 @@
-"""TODO module docstring."""
+"""The command `tfsent train`."""
 
 from __future__ import annotations
 
@@ -12,11 +12,10 @@ from tfsent.errors import ConfigError
 
 if TYPE_CHECKING:
     from tfsent.recipe.schema import Config
-    from tfsent.training.engine.interrupts import Asked
-from tfsent.cli.main import main
+    from tfsent.training.engine.interrupts import StopRequest
 
 
-@main.command(short_help="Fine-tune by a recipe, or go on with --resume.")
+@click.command(short_help="Fine-tune by a recipe, or go on with --resume.")
 @click.argument("recipe", required=False)
 @set_option
 @click.option(
@@ -59,9 +58,9 @@ def train(
     numbers = _seeds(seeds) if seeds is not None else []
     config = resolve_config(recipe, overrides) if recipe is not None else None
     run = resume or run_dir or Path("runs") / Path(recipe or "").stem
-    from tfsent.training.engine.interrupts import from_the_start
+    from tfsent.training.engine.interrupts import stop_during_startup
 
-    with from_the_start() as asked:
+    with stop_during_startup() as asked:
         if config is None or resume is not None:
             _resume(run, config, asked)
         elif numbers:
@@ -84,31 +83,31 @@ def _require_alone(place: bool, seeds: bool, settings: bool) -> None:
         raise ConfigError("--resume goes on by the recipe training began with: --set does not go with it.")
 
 
-def _train(config: Config, run: Path, overwrite: bool, asked: Asked) -> None:
-    from tfsent.training.engine.devices import load_backend
+def _train(config: Config, run: Path, overwrite: bool, asked: StopRequest) -> None:
+    from tfsent import backend
 
-    load_backend(config.train)
+    backend.use(config.train.backend)
     from tfsent.training import finetune as trainer
 
     trainer.train(config, run, overwrite=overwrite, asked=asked)
 
 
-def _resume(run: Path, config: Config | None, asked: Asked) -> None:
+def _resume(run: Path, config: Config | None, asked: StopRequest) -> None:
+    from tfsent import backend
     from tfsent.recipe.loader import load_config
     from tfsent.storage.run_directory import require_unfinished
-    from tfsent.training.engine.devices import load_backend
 
-    load_backend(load_config(require_unfinished(run) / "config.yaml").train)
+    backend.use(load_config(require_unfinished(run) / "config.yaml").train.backend)
     from tfsent.training import finetune as trainer
 
     trainer.resume(run, config, asked=asked)
 
 
-def _train_seeds(config: Config, run: Path, seeds: list[int], overwrite: bool, asked: Asked) -> None:
-    from tfsent.training.engine.devices import load_backend, require_one_process
+def _train_seeds(config: Config, run: Path, seeds: list[int], overwrite: bool, asked: StopRequest) -> None:
+    from tfsent import backend
 
-    require_one_process("--seeds")
-    load_backend(config.train)
+    backend.require_one_process("--seeds")
+    backend.use(config.train.backend)
     from tfsent.cli import tables
     from tfsent.training.seeds import train_seeds
 
@@ -126,3 +125,6 @@ def _seeds(words: str) -> list[int]:
     if len(numbers) < max(len(parts), 2) or len(set(numbers)) < len(numbers) or max(numbers) >= 2**32:
         raise ConfigError(f"--seeds expects two or more different whole numbers, such as 1,2,3. Received: {words!r}.")
     return numbers
+
+
+COMMANDS = (train,)

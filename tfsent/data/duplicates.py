@@ -1,22 +1,23 @@
-"""TODO module docstring."""
+"""Finds texts that occur more than once: exact and near duplicates, within a split and across splits."""
 
 from __future__ import annotations
 
 import hashlib
+import logging
 import re
 import zlib
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from tfsent.console import Meter
+from tfsent.console import progress_bar
 from tfsent.data.reviews import Reviews
 
-if TYPE_CHECKING:
-    from tfsent.data.reviews import Reviews
+logger = logging.getLogger(__name__)
+
 
 NEAR = 0.8
 SHINGLE = 5
@@ -56,10 +57,10 @@ def _near(parts: Mapping[str, Reviews]) -> dict[str, Any]:
         texts += list(_sample(part.texts))
         names += [name] * (len(texts) - len(names))
     shingles = []
-    with Meter("comparing reviews", len(texts)) as meter:
+    with progress_bar("comparing reviews", len(texts)) as bar:
         for text in texts:
             shingles.append(_shingles(text))
-            meter.advance(1)
+            bar.update(1)
     counts, examples = Counter[str](), list[dict[str, Any]]()
     for a, b in sorted(_candidates(shingles)):
         if texts[a] == texts[b] or _jaccard(shingles[a], shingles[b]) < NEAR:
@@ -108,12 +109,12 @@ def _jaccard(a: np.ndarray, b: np.ndarray) -> float:
     return both / (len(a) + len(b) - both)
 
 
-def say_repeated(held_out: Mapping[str, Reviews], train: Reviews, say: Callable[[str], None]) -> None:
+def warn_about_overlap(held_out: Mapping[str, Reviews], train: Reviews) -> None:
     """Tell how many of the held-out texts are learnt from, too."""
     learnt = _digests(train)
     for name, part in held_out.items():
         if count := int(np.isin(_digests(part), learnt).sum()):
-            say(
+            logger.info(
                 f"Of the {len(part):,} {name} reviews, train has {count:,} too, letter by letter: what is known by "
                 "heart flatters the figures (`tfsent data` counts texts that are there more than once)."
             )

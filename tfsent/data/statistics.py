@@ -17,7 +17,7 @@ import numpy as np
 
 from tfsent.data.duplicates import _exact, _near, _sample
 from tfsent.data.reviews import Reviews
-from tfsent.text.token_store import tokenize_all, truncated
+from tfsent.text.token_store import tokenize_all, truncation_loss
 from tfsent.text.tokenizer import Tokenizer
 
 LENGTHS = (32, 64, 128, 192, 256, 384, 512)
@@ -55,7 +55,9 @@ def _lengths(review_lengths: np.ndarray) -> dict[str, Any]:
     longest = int(lengths.max())
     up_to = [*(n for n in LENGTHS if n < longest), longest]
     histogram = np.histogram(lengths, [0, *(n + 1 for n in up_to)])[0]
-    cut = {n: dict(zip(("reviews_cut", "tokens_lost"), truncated(review_lengths, n), strict=True)) for n in LENGTHS}
+    cut = {
+        n: dict(zip(("reviews_cut", "tokens_lost"), truncation_loss(review_lengths, n), strict=True)) for n in LENGTHS
+    }
     return {
         "mean": float(lengths.mean()),
         "longest": longest,

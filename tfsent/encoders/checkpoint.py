@@ -48,7 +48,7 @@ def read_json(path: Path) -> dict[str, Any]:
     return found
 
 
-def gelu_of(name: str, known: dict[str, str], folder: Path) -> str:
+def read_gelu(name: str, known: dict[str, str], folder: Path) -> str:
     """Our name of an activation (`bert.ACTIVATIONS`).
 
     Raises:
@@ -59,7 +59,7 @@ def gelu_of(name: str, known: dict[str, str], folder: Path) -> str:
     return known[name]
 
 
-def heads_of(value: Any, folder: Path) -> int:
+def read_heads(value: Any, folder: Path) -> int:
     """The number of attention heads a configuration gives.
 
     Raises:

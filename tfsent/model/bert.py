@@ -15,10 +15,10 @@ import keras_hub
 import numpy as np
 
 from tfsent.errors import EncoderError
-from tfsent.model.fast_layers import gelu_exact, hasten, hasten_dropout
+from tfsent.model.fast_layers import gelu_exact, use_fast_attention, use_fast_dropout
 
 
-class _AsTrained:
+class CheckpointFaithful:
     """What KerasHub fixes for every checkpoint, the tanh GELU and an epsilon of 1e-12, is here the checkpoint's own.
 
     Args:
@@ -41,8 +41,8 @@ class _AsTrained:
             layer._feedforward_intermediate_dense.activation = gelu
             layer._self_attention_layer_norm.epsilon = layer_norm_epsilon
             layer._feedforward_layer_norm.epsilon = layer_norm_epsilon
-            hasten(layer)
-        hasten_dropout(self.embeddings_dropout)
+            use_fast_attention(layer)
+        use_fast_dropout(self.embeddings_dropout)
 
     def get_config(self) -> dict[str, Any]:
         """What rebuilds it."""
@@ -54,12 +54,12 @@ class _AsTrained:
 
 
 @keras.saving.register_keras_serializable(package="tfsent")
-class BertEncoder(_AsTrained, keras_hub.models.BertBackbone):
+class BertEncoder(CheckpointFaithful, keras_hub.models.BertBackbone):
     """A `BertBackbone`. DistilBERT is one too, without segments, and ELECTRA, without a pooler."""
 
 
 @keras.saving.register_keras_serializable(package="tfsent")
-class ElectraEncoder(_AsTrained, keras_hub.models.ElectraBackbone):
+class ElectraEncoder(CheckpointFaithful, keras_hub.models.ElectraBackbone):
     """ELECTRA whose embeddings are narrower than its layers, as in ELECTRA-small: a projection lies between them."""
 
 

@@ -14,19 +14,19 @@ import keras
 _MASKED = -3e4  # what a score is lowered by where there is no token: its exponential is 0, and float16 can hold it
 
 
-def hasten(layer: Any) -> None:
+def use_fast_attention(layer: Any) -> None:
     """Let a KerasHub `TransformerEncoder` compute its attention and dropout by the functions below.
 
     Attention weights are not dropped out: on a CPU the random numbers for batch · heads · length² of them cost a tenth
     of a training step.
     """
     attention = layer._self_attention_layer
-    attention._compute_attention = partial(attend, attention._inverse_sqrt_key_dim)
-    hasten_dropout(layer._self_attention_dropout)
-    hasten_dropout(layer._feedforward_dropout)
+    attention._compute_attention = partial(fast_attention, attention._inverse_sqrt_key_dim)
+    use_fast_dropout(layer._self_attention_dropout)
+    use_fast_dropout(layer._feedforward_dropout)
 
 
-def attend(
+def fast_attention(
     scale: float, query: Any, key: Any, value: Any, attention_mask: Any = None, *unused: Any, **unused_too: Any
 ) -> Any:
     """Scaled dot-product attention (A. Vaswani et al. 2017), the masked scores lowered by one addition.
@@ -78,7 +78,7 @@ def _gelu_through_float32(x: Any) -> Any:
     return keras.ops.cast(half + half * keras.ops.erf(wide * math.sqrt(0.5)), x.dtype), gradient
 
 
-def hasten_dropout(layer: Any) -> None:
+def use_fast_dropout(layer: Any) -> None:
     """Let a Keras `Dropout` draw 16 random bits for a number, where TensorFlow would make a float of 32."""
     if keras.backend.backend() == "tensorflow" and layer.rate > 0:
         layer.call = partial(_drop, layer)

@@ -1,4 +1,4 @@
-"""TODO module docstring."""
+"""What training minimises and measures: cross-entropy, accuracy, class weights. `keras.ops` only."""
 
 from __future__ import annotations
 

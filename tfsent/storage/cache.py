@@ -12,14 +12,16 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import logging
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tfsent.console import say
 from tfsent.errors import RunError
 from tfsent.storage import atomic, downloads
+
+logger = logging.getLogger(__name__)
 
 LIMIT_BYTES = 4_000_000_000
 """All of them together. The tokens of IMDb's 25,000 training reviews are 25 MB."""
@@ -43,7 +45,7 @@ def get(key: str) -> Path | None:
             (folder / "manifest.json").touch()
         return folder
     except (OSError, ValueError, AttributeError) as error:
-        say(f"{folder} is damaged ({error}): making it again.")
+        logger.info(f"{folder} is damaged ({error}): making it again.")
         shutil.rmtree(folder, ignore_errors=True)
         return None
 
@@ -67,7 +69,7 @@ def put(key: str, size: int, write: Callable[[Path], None]) -> None:
             manifest = {path.name: downloads.sha256(path) for path in staged.iterdir()}
             (staged / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
     except (RunError, OSError) as error:
-        say(f"Not kept for another time: {error}")
+        logger.info(f"Not kept for another time: {error}")
 
 
 def _make_room(folder: Path, at_most: int) -> None:

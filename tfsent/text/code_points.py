@@ -2,8 +2,9 @@
 
 BERT's `tokenization.py` cleans, spaces, strips and lower-cases one character at a time, and none of these steps looks
 at a neighbour. So the whole of it is a function from a code point to a few code points, and the function is a table:
-`code_points.npz`. It was written by asking Hugging Face `tokenizers` about every code point (`tests/unicode_reference.py`),
-because Python's, ICU's and RE2's own tables differ with their versions, and ids must not.
+`code_points.npz`. It was written by asking Hugging Face `tokenizers` about every code point
+(`tests/unicode_reference.py`), because Python's, ICU's and RE2's own tables differ with their versions, and ids must
+not.
 
 The one step that does look at a neighbour is NFD's canonical ordering of combining marks. Marks of category Mn are
 removed anyway. Only among ten characters of category Mc, which stay, can the order differ from Hugging Face's: U+302E,

@@ -1,4 +1,4 @@
-"""TODO module docstring."""
+"""A batch plan and token ids → the batches a model reads, as tf.data or, without TensorFlow, as a PyDataset."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 from tfsent.text.batch_plan import BatchPlan
 
 
-class Feed:
+class BatchLoader:
     """What a model reads: the batches of a plan, `(inputs, labels int32[b])`, and where the plan's shapes may need rows
     of padding `(inputs, labels, weights float32[b])`.
 
@@ -103,7 +103,7 @@ def _numeric(tensor: tf.Tensor) -> tf.Tensor:
     return tf.cast(tensor, tf.int32) if tensor.dtype == tf.bool else tensor
 
 
-def token_feed(tokens: Tokens, labels: np.ndarray, plan: BatchPlan, pad_id: int, **options: Any) -> Feed:
+def token_loader(tokens: Tokens, labels: np.ndarray, plan: BatchPlan, pad_id: int, **options: Any) -> BatchLoader:
     """A feed of `token_ids`, `segment_ids` `int32[b, s]` and `padding_mask` `bool[b, s]`.
 
     Args:
@@ -117,4 +117,4 @@ def token_feed(tokens: Tokens, labels: np.ndarray, plan: BatchPlan, pad_id: int,
     def inputs(rows: np.ndarray, length: int, total: int) -> dict[str, np.ndarray]:
         return tokens.pad(rows, length, pad_id, total)
 
-    return Feed(inputs, labels[tokens.owner], plan, **options)
+    return BatchLoader(inputs, labels[tokens.owner], plan, **options)

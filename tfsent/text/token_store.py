@@ -25,7 +25,7 @@ import numpy as np
 
 from tfsent.errors import ConfigError
 from tfsent.storage import cache, downloads
-from tfsent.storage.row_store import Spool
+from tfsent.storage.row_store import RowStore
 from tfsent.text.spec import TextSpec
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class Tokens:
     tokens, uncut.
     """
 
-    rows: Spool
+    rows: RowStore
     lengths: np.ndarray
     owner: np.ndarray
     review_lengths: np.ndarray
@@ -99,7 +99,7 @@ def load_tokens(reviews: Reviews, spec: TextSpec, vocabulary: Sequence[str]) -> 
     if folder is not None:
         with np.load(folder / "table.npz") as table:
             lengths, owner, review_lengths = (table[name] for name in _TABLE)
-        return Tokens(Spool.of_file(folder / "ids.bin", 4 * lengths), lengths, owner, review_lengths)
+        return Tokens(RowStore.of_file(folder / "ids.bin", 4 * lengths), lengths, owner, review_lengths)
     try:
         from tfsent.text.tokenizer import Tokenizer
     except ImportError as error:
@@ -117,7 +117,7 @@ def load_tokens(reviews: Reviews, spec: TextSpec, vocabulary: Sequence[str]) -> 
     return tokens
 
 
-def truncated(review_lengths: np.ndarray, max_tokens: int) -> tuple[float, float]:
+def truncation_loss(review_lengths: np.ndarray, max_tokens: int) -> tuple[float, float]:
     """Shares of the reviews and of their tokens that `max_tokens`, [CLS] and [SEP] among them, has no room for.
 
     Args:
@@ -130,7 +130,7 @@ def truncated(review_lengths: np.ndarray, max_tokens: int) -> tuple[float, float
 
 def tokenize_all(tokenizer: Tokenizer, texts: Sequence[str], batch: int = 1024) -> Tokens:
     """Run the text graph over all texts, on all cores, once."""
-    spool, row_lengths, owners, review_lengths = Spool(), array("i"), array("i"), array("i")
+    spool, row_lengths, owners, review_lengths = RowStore(), array("i"), array("i"), array("i")
     for rows in _tokenized(tokenizer, texts, batch):
         ids, splits = rows.ids.flat_values.numpy().tobytes(), rows.ids.row_splits.numpy() * 4
         for start, stop in itertools.pairwise(splits.tolist()):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,7 +11,6 @@ from typing import Any
 
 import keras
 
-from tfsent.console import say
 from tfsent.data.reviews import save_reviews
 from tfsent.errors import Interrupted, RunError
 from tfsent.model.classifier import as_float32
@@ -18,16 +18,18 @@ from tfsent.recipe.loader import load_config, to_yaml, with_settings
 from tfsent.recipe.schema import Config, TrainConfig
 from tfsent.storage import atomic, environment, run_directory
 from tfsent.text.batch_plan import BatchPlan
-from tfsent.text.feed import Feed
+from tfsent.text.feed import BatchLoader
 from tfsent.text.spec import write_labels, write_text_files
 from tfsent.training.engine import checkpoints
-from tfsent.training.engine.callbacks import Keeper, Watch
+from tfsent.training.engine.callbacks import CheckpointCallback, ProgressCallback
 from tfsent.training.engine.checkpoints import Progress
 from tfsent.training.engine.devices import Devices, find_devices, require_possible
 from tfsent.training.engine.head_only import freeze
-from tfsent.training.engine.interrupts import Asked, at_once
+from tfsent.training.engine.interrupts import StopRequest, stop_immediately
 from tfsent.training.engine.loop import fit
-from tfsent.training.engine.setup import Material, describe, prepare
+from tfsent.training.engine.setup import TrainingSetup, describe, set_up
+
+logger = logging.getLogger(__name__)
 
 SPARE_BYTES = 20_000_000
 """Room for what a run writes beside its model."""
@@ -39,7 +41,7 @@ def train(
     *,
     overwrite: bool = False,
     report: Callable[[int, float], None] | None = None,
-    asked: Asked | None = None,
+    asked: StopRequest | None = None,
 ) -> None:
     """Fine-tune by a recipe.
 
@@ -58,11 +60,11 @@ def train(
     """
     devices = find_devices(config.train)
     own = run_directory.new_run(run, overwrite=overwrite) if devices.is_chief else contextlib.nullcontext()
-    with own, at_once(lambda: _way_on(run), asked) as asked:
+    with own, stop_immediately(lambda: _resume_hint(run), asked) as asked:
         _train(config, run, devices, asked, report=report)
 
 
-def resume(run: Path, config: Config | None = None, *, asked: Asked | None = None) -> None:
+def resume(run: Path, config: Config | None = None, *, asked: StopRequest | None = None) -> None:
     """Go on with a training that was ended, from its newest sound checkpoint, as if it had never been.
 
     On a CPU with one thread, the weights are bit for bit those of an uninterrupted training.
@@ -79,78 +81,78 @@ def resume(run: Path, config: Config | None = None, *, asked: Asked | None = Non
     began_with = load_config(run_directory.require_unfinished(run) / "config.yaml")
     devices = find_devices(began_with.train)
     own = run_directory.unfinished_run(run) if devices.is_chief else contextlib.nullcontext()
-    with own, at_once(lambda: _way_on(run), asked) as asked:
-        found = checkpoints.newest(run / "checkpoints", say, remove=devices.is_chief)
-        recipe = found.state["belongs_to"]["recipe"]
+    with own, stop_immediately(lambda: _resume_hint(run), asked) as asked:
+        found = checkpoints.newest(run / "checkpoints", remove=devices.is_chief)
+        recipe = found.state["identity"]["recipe"]
         for other in (began_with, config or began_with):
             checkpoints.require_same(recipe, other.model_dump(mode="json"), "The recipe")
         _train(began_with, run, devices, asked, found)
 
 
-def _way_on(run: Path) -> str:
+def _resume_hint(run: Path) -> str:
     return (
         f"Go on with: tfsent train --resume {run}" if run_directory.has_checkpoint(run) else "Nothing was learnt yet."
     )
 
 
 @contextlib.contextmanager
-def _way_on_told(run: Path) -> Iterator[None]:
+def _with_resume_hint(run: Path) -> Iterator[None]:
     """Training is done, and only its model cannot be written: nothing is lost."""
     try:
         yield
     except RunError as error:
-        raise RunError(f"{error} What was learnt is in a checkpoint. {_way_on(run)}") from error
+        raise RunError(f"{error} What was learnt is in a checkpoint. {_resume_hint(run)}") from error
 
 
 def _train(
     config: Config,
     run: Path,
     devices: Devices,
-    asked: Asked,
+    asked: StopRequest,
     resumed: checkpoints.Checkpoint | None = None,
     report: Callable[[int, float], None] | None = None,
 ) -> None:
     # What `auto` was found to mean decides batches and bits: it stays, whatever would be found now.
-    settled = resumed.state["belongs_to"]["settled"] if resumed else {}
-    now = with_settings(config, {f"train.{key}": value for key, value in settled.items()})
+    resolved_auto = resumed.state["identity"]["resolved_auto"] if resumed else {}
+    now = with_settings(config, {f"train.{key}": value for key, value in resolved_auto.items()})
     require_possible(now.train, devices)
-    material = prepare(now, devices)
-    plan = material.plan()
-    belongs_to = _belongs_to(config, material, plan)
+    setup = set_up(now, devices)
+    plan = setup.plan()
+    identity = _identity(config, setup, plan)
     if resumed is not None:
-        checkpoints.require_same_origin(resumed.state["belongs_to"], belongs_to, say)
-        say(f"Going on from {run}/checkpoints/step-{resumed.step:08d}.")
-    describe(material, plan)
+        checkpoints.require_same_origin(resumed.state["identity"], identity)
+        logger.info(f"Going on from {run}/checkpoints/step-{resumed.step:08d}.")
+    describe(setup, plan)
     if resumed is None and devices.is_chief:
-        _write_origin(run, config, material)
+        _write_origin(run, config, setup)
     progress = Progress(**resumed.state["progress"]) if resumed else Progress()
     # Here, so that nothing above, such as an encoder that is new, can change what is drawn.
     keras.utils.set_random_seed(config.train.seed)
     with devices.scope():
-        model = material.model()
-        learner, feed, validation = what_learns(material, model, plan, lambda: (progress.epoch, progress.step))
-        material.compile(learner, plan.steps * plan.epochs)
+        model = setup.model()
+        learner, feed, validation = trainable_part(setup, model, plan, lambda: (progress.epoch, progress.step))
+        setup.compile(learner, plan.steps * plan.epochs)
         if devices.is_chief:
             _require_space(run, model, learner, config.train)
-        keeper = Keeper(
+        keeper = CheckpointCallback(
             run,
             config.train,
             plan,
             progress,
             asked,
             resumed,
-            belongs_to,
+            identity,
             devices=devices,
             report=report,
         )
-        watch = Watch(plan, progress, config.train, *material.without_looking())
+        watch = ProgressCallback(plan, progress, config.train, *setup.majority_baseline())
         interrupted = fit(learner, feed, validation, keeper, watch)
     if devices.is_chief:
-        run_directory.forget_reports(run, say)
-        with _way_on_told(run):
-            save_model(run, model, material)
+        run_directory.forget_reports(run)
+        with _with_resume_hint(run):
+            save_model(run, model, setup)
         if not interrupted:
-            run_directory.finish(run)
+            run_directory.mark_finished(run)
     if interrupted:
         raise Interrupted(
             f"Training was interrupted. The model as it was then is in {run}. To go on: tfsent train --resume {run}"
@@ -158,14 +160,14 @@ def _train(
         )
 
 
-def _belongs_to(config: Config, material: Material, plan: BatchPlan) -> dict[str, Any]:
+def _identity(config: Config, setup: TrainingSetup, plan: BatchPlan) -> dict[str, Any]:
     """What every checkpoint keeps, to tell whether a training may go on from it."""
     return {
         "recipe": config.model_dump(mode="json"),
-        **material.origin,
+        **setup.origin,
         "plan": {"epochs": plan.epochs, "steps": plan.steps, "fingerprint": plan.fingerprint()},
-        "settled": {"jit_compile": material.jit, "precision": material.precision},
-        "environment": {**environment.environment(), "devices": str(material.devices)},
+        "resolved_auto": {"jit_compile": setup.jit, "precision": setup.precision},
+        "environment": {**environment.environment(), "devices": str(setup.devices)},
     }
 
 
@@ -175,31 +177,31 @@ def _what_it_replaces(run: Path) -> str:
     return f"\nThe run it is to replace is kept until it is finished: {previous}"
 
 
-def what_learns(
-    material: Material, model: keras.Model, plan: BatchPlan, position: Callable[[], tuple[int, int]]
-) -> tuple[keras.Model, Feed, Feed]:
+def trainable_part(
+    setup: TrainingSetup, model: keras.Model, plan: BatchPlan, position: Callable[[], tuple[int, int]]
+) -> tuple[keras.Model, BatchLoader, BatchLoader]:
     """The whole classifier, or its head alone; what it reads to learn, and to choose by."""
-    if material.config.train.freeze_encoder:
-        return freeze(material, model, plan, position)
-    return model, material.feed(plan, position), material.validation_feed()
+    if setup.config.train.freeze_encoder:
+        return freeze(setup, model, plan, position)
+    return model, setup.feed(plan, position), setup.validation_feed()
 
 
-def _write_origin(run: Path, config: Config, material: Material) -> None:
+def _write_origin(run: Path, config: Config, setup: TrainingSetup) -> None:
     """What a run is made of, before it is made."""
     atomic.write_text(run / "config.yaml", to_yaml(config))
     atomic.write_json(run / "environment.json", environment.environment())
-    atomic.write_json(run / "data.json", material.origin)
-    save_reviews(material.splits.validation, run / "heldout" / "validation.jsonl.gz")
-    save_reviews(material.splits.test, run / "heldout" / "test.jsonl.gz")
+    atomic.write_json(run / "data.json", setup.origin)
+    save_reviews(setup.splits.validation, run / "heldout" / "validation.jsonl.gz")
+    save_reviews(setup.splits.test, run / "heldout" / "test.jsonl.gz")
 
 
-def save_model(run: Path, model: keras.Model, material: Material) -> None:
+def save_model(run: Path, model: keras.Model, setup: TrainingSetup) -> None:
     """Write `model/` in one step: `model.keras` in float32, `vocab.txt`, `text.json`, `labels.txt`."""
     with atomic.replacing(run / "model") as folder:
         folder.mkdir()
         as_float32(model).save(folder / "model.keras")
-        write_text_files(folder, material.spec, material.encoder.vocabulary)
-        write_labels(folder, material.splits.train.label_names)
+        write_text_files(folder, setup.spec, setup.encoder.vocabulary)
+        write_labels(folder, setup.splits.train.label_names)
 
 
 def _require_space(run: Path, model: keras.Model, learner: keras.Model, config: TrainConfig) -> None:

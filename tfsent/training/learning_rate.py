@@ -14,13 +14,13 @@ import keras
 import numpy as np
 from keras.optimizers.schedules import ExponentialDecay
 
-from tfsent.console import Meter
+from tfsent.console import progress_bar
 from tfsent.errors import TrainingError
 from tfsent.recipe.schema import Config
 from tfsent.storage import atomic
 from tfsent.training.engine.devices import find_devices, memory_explained
-from tfsent.training.engine.setup import Material, prepare
-from tfsent.training.finetune import what_learns
+from tfsent.training.engine.setup import TrainingSetup, set_up
+from tfsent.training.finetune import trainable_part
 
 LOWEST, HIGHEST = 1e-6, 1e-2
 SMOOTHING = 0.9
@@ -46,13 +46,13 @@ def find_rate(config: Config, steps: int, png: Path) -> dict[str, Any]:
 
     Raises:
         TrainingError: too few batches, or the loss never fell.
-        TfsentError: see `prepare`.
+        TfsentError: see `set_up`.
     """
     keras.utils.set_random_seed(config.train.seed)
     devices = find_devices(config.train)
-    material = prepare(config, replace(devices, names=devices.names[:1]))
-    with material.devices.scope(), memory_explained(config.train):
-        rates, losses = _sweep(material, steps)
+    setup = set_up(config, replace(devices, names=devices.names[:1]))
+    with setup.devices.scope(), memory_explained(config.train):
+        rates, losses = _sweep(setup, steps)
     smoothed = smooth(losses)
     result: dict[str, Any] = {"rates": rates, "losses": losses, "smoothed": smoothed.tolist()}
     try:
@@ -65,17 +65,17 @@ def find_rate(config: Config, steps: int, png: Path) -> dict[str, Any]:
     return result
 
 
-def _sweep(material: Material, steps: int) -> tuple[list[float], list[float]]:
+def _sweep(setup: TrainingSetup, steps: int) -> tuple[list[float], list[float]]:
     """Rate and loss of each batch, until the loss breaks."""
-    plan, epoch = material.plan(), 0
+    plan, epoch = setup.plan(), 0
     steps = min(steps, plan.steps * plan.epochs)
     if steps < FEWEST:
         raise TrainingError(
             f"The recipe trains on only {steps} batches; a sweep wants {FEWEST} at least. Use more reviews "
             "(data.train_examples), more epochs or smaller batches (train.batch_tokens)."
         )
-    model, feed, _ = what_learns(material, material.model(), plan, lambda: (epoch, 0))
-    material.compile(model, steps)
+    model, feed, _ = trainable_part(setup, setup.model(), plan, lambda: (epoch, 0))
+    setup.compile(model, steps)
     model.optimizer.learning_rate = ExponentialDecay(LOWEST, max(steps - 1, 1), HIGHEST / LOWEST)
     rates = np.geomspace(LOWEST, HIGHEST, steps).tolist()
 
@@ -86,11 +86,11 @@ def _sweep(material: Material, steps: int) -> tuple[list[float], list[float]]:
             epoch += 1
 
     losses: list[float] = []
-    with Meter("batch", steps) as meter:
+    with progress_bar("batch", steps) as bar:
         for make in itertools.islice(batches(), steps):
             model.reset_metrics()
             losses.append(float(model.train_on_batch(*make(), return_dict=True)["loss"]))
-            meter.advance(1, f"learning rate {rates[len(losses) - 1]:.1e} · loss {losses[-1]:.4f}")
+            bar.update(1, f"learning rate {rates[len(losses) - 1]:.1e} · loss {losses[-1]:.4f}")
             if _is_broken(losses):
                 break
     finite = [loss for loss in losses if math.isfinite(loss)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import logging
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,18 +11,19 @@ from typing import Any
 
 import keras
 
-from tfsent.console import say
 from tfsent.errors import Interrupted, Preempted, RunError, TrainingError
 from tfsent.recipe.loader import load_config, with_settings
 from tfsent.recipe.schema import Config
 from tfsent.storage import atomic, run_directory
 from tfsent.training.engine.devices import find_devices
-from tfsent.training.engine.interrupts import Asked, several
+from tfsent.training.engine.interrupts import StopRequest, stop_between_runs
 from tfsent.training.finetune import resume, train
+
+logger = logging.getLogger(__name__)
 
 
 def train_seeds(
-    config: Config, run: Path, seeds: Sequence[int], *, overwrite: bool = False, asked: Asked | None = None
+    config: Config, run: Path, seeds: Sequence[int], *, overwrite: bool = False, asked: StopRequest | None = None
 ) -> dict[str, Any]:
     """Train once a seed, into `RUN.seeds/SEED`, and make the best one RUN.
 
@@ -49,19 +51,19 @@ def train_seeds(
     run_directory.require_free(run, overwrite)
     folder = run.with_name(f"{run.name}.seeds")
     folder.mkdir(parents=True, exist_ok=True)
-    with atomic.in_use(folder), several("Training", asked) as asked:
+    with atomic.in_use(folder), stop_between_runs("Training", asked) as asked:
         _take_back(config, run, folder, seeds)
         found, failed = [], []
         for number, seed in enumerate(seeds, 1):
             asked.raise_if_any("Training")
-            say(f"Seed {seed} ({number} of {len(seeds)})")
+            logger.info(f"Seed {seed} ({number} of {len(seeds)})")
             try:
                 _train_one(with_settings(config, {"train.seed": seed}), folder / str(seed), overwrite, asked)
                 found.append({"seed": seed, **_best_epoch(folder / str(seed))})
             except (Interrupted, Preempted):
                 raise
             except TrainingError as error:
-                say(f"Seed {seed} failed: {error}")
+                logger.info(f"Seed {seed} failed: {error}")
                 failed.append({"seed": seed, "why": str(error)})
             keras.backend.clear_session()
         if not found:
@@ -95,13 +97,13 @@ def _take_back(config: Config, run: Path, folder: Path, seeds: Sequence[int]) ->
         run.rename(place)
 
 
-def _train_one(config: Config, run: Path, overwrite: bool, asked: Asked) -> None:
+def _train_one(config: Config, run: Path, overwrite: bool, asked: StopRequest) -> None:
     begun = run_directory.has_checkpoint(run) or run_directory.has_model(run)
     same = begun and load_config(run / "config.yaml") == config
     if begun and not same and not overwrite:
         raise RunError(f"{run} is of another recipe. Pass --overwrite to replace it, or choose another --run-dir.")
     if same and run_directory.is_finished(run):
-        say(f"{run} is finished.")
+        logger.info(f"{run} is finished.")
         return
     if same:
         resume(run, config, asked=asked)

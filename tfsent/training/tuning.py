@@ -14,6 +14,7 @@ and it is maintained. KerasTuner wants a loop and checkpoints of its own.
 from __future__ import annotations
 
 import csv
+import logging
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,15 +22,16 @@ from typing import Any
 
 import keras
 
-from tfsent.console import say
 from tfsent.errors import ConfigError, Interrupted, Preempted, RunError, TrainingError, first_line
 from tfsent.recipe.loader import load_config, to_yaml, with_settings
 from tfsent.recipe.schema import Config
 from tfsent.storage import atomic
 from tfsent.training.engine.checkpoints import require_same
 from tfsent.training.engine.devices import find_devices
-from tfsent.training.engine.interrupts import Asked, several
+from tfsent.training.engine.interrupts import StopRequest, stop_between_runs
 from tfsent.training.finetune import train
+
+logger = logging.getLogger(__name__)
 
 try:
     import optuna
@@ -65,7 +67,7 @@ def space_of(config: Config) -> Space:
 
 
 def tune(
-    config: Config, folder: Path, trials: int, fixed: Sequence[str] = (), *, asked: Asked | None = None
+    config: Config, folder: Path, trials: int, fixed: Sequence[str] = (), *, asked: StopRequest | None = None
 ) -> dict[str, Any]:
     """Train a recipe with other settings again and again; what is known already says what to try next.
 
@@ -94,18 +96,18 @@ def tune(
     if not space:
         raise ConfigError(f"Nothing is left to look for: --set fixes all of {', '.join(SPACE)}. Leave one of them out.")
     _begin(config, folder)
-    with atomic.in_use(folder), several("Tuning", asked) as asked:
+    with atomic.in_use(folder), stop_between_runs("Tuning", asked) as asked:
         return _tune(config, folder, trials, space, asked)
 
 
-def _tune(config: Config, folder: Path, trials: int, space: Space, asked: Asked) -> dict[str, Any]:
+def _tune(config: Config, folder: Path, trials: int, space: Space, asked: StopRequest) -> dict[str, Any]:
     study = _open(config, folder, space)
     _requeue(study)
     while len(_ended(study)) < trials:
         asked.raise_if_any("Tuning")
         trial = study.ask(dict(space))
         settings = ", ".join(f"{name} {value}" for name, value in _rounded(trial.params).items())
-        say(f"Trial {len(_ended(study)) + 1} of {trials}: {settings}")
+        logger.info(f"Trial {len(_ended(study)) + 1} of {trials}: {settings}")
         _try(study, trial, config, folder / "trial", asked)
         _write(_result(study), config, folder)
     result = _result(study)
@@ -183,7 +185,7 @@ def _ended(study: Any) -> list[Any]:
     ]
 
 
-def _try(study: Any, trial: Any, config: Config, run: Path, asked: Asked) -> None:
+def _try(study: Any, trial: Any, config: Config, run: Path, asked: StopRequest) -> None:
     """Train once, and tell the study what came of it."""
     reported: list[float] = []
     config = with_settings(config, _rounded(trial.params))
@@ -203,7 +205,7 @@ def _try(study: Any, trial: Any, config: Config, run: Path, asked: Asked) -> Non
     except (Interrupted, Preempted):
         raise
     except TrainingError as error:
-        say(f"The trial failed: {error}")
+        logger.info(f"The trial failed: {error}")
         trial.set_user_attr("why", str(error))
         study.tell(trial, state=TrialState.FAIL)
     finally:

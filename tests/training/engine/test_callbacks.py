@@ -7,9 +7,9 @@ import pytest
 
 from tfsent.recipe.schema import TrainConfig
 from tfsent.text.batch_plan import BatchPlan
-from tfsent.training.engine.callbacks import Keeper
+from tfsent.training.engine.callbacks import CheckpointCallback
 from tfsent.training.engine.checkpoints import Progress
-from tfsent.training.engine.interrupts import Asked
+from tfsent.training.engine.interrupts import StopRequest
 
 DEVICES = SimpleNamespace(is_chief=False, agree=lambda number: number)
 
@@ -17,7 +17,9 @@ DEVICES = SimpleNamespace(is_chief=False, agree=lambda number: number)
 @pytest.fixture
 def keeper(tmp_path):
     plan = BatchPlan(np.array([4]), 64, epochs=5)
-    keeper = Keeper(tmp_path, TrainConfig(early_stopping_patience=2), plan, Progress(), Asked(), devices=DEVICES)
+    keeper = CheckpointCallback(
+        tmp_path, TrainConfig(early_stopping_patience=2), plan, Progress(), StopRequest(), devices=DEVICES
+    )
     keeper._model = SimpleNamespace(weights=[], optimizer=SimpleNamespace(use_ema=False))
     return keeper
 

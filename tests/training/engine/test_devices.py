@@ -23,9 +23,9 @@ from tfsent.recipe.schema import ExportConfig, TrainConfig
 from tfsent.training import finetune as trainer
 from tfsent.training.engine import devices
 from tfsent.training.engine.devices import Devices, choose_precision, find_devices, load_backend, require_possible
-from tfsent.training.engine.interrupts import Asked
+from tfsent.training.engine.interrupts import StopRequest
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[2]
 # A rate at which rounding stays rounding: at a higher one, training a tiny model is chaotic.
 SAME = ["train.epochs=2", "train.learning_rate=1e-3", "model.dropout=0.0", "model.encoder_dropout=0.0"]
 JAX = ["train.backend=jax"]
@@ -257,11 +257,11 @@ def test_what_several_processes_cannot_do_is_refused(settings, message):
 
 
 def test_what_auto_was_found_to_mean_on_one_gpu_is_refused_on_two_before_anything_is_read(tmp_path, monkeypatch):
-    monkeypatch.setattr(trainer, "prepare", lambda *_: pytest.fail("it read the data"))
-    resumed = SimpleNamespace(state={"belongs_to": {"settled": {"jit_compile": True, "precision": "float32"}}})
+    monkeypatch.setattr(trainer, "set_up", lambda *_: pytest.fail("it read the data"))
+    resumed = SimpleNamespace(state={"identity": {"resolved_auto": {"jit_compile": True, "precision": "float32"}}})
     two = Devices("tensorflow", "gpu", ("/device:GPU:0", "/device:GPU:1"), is_default=False)
     with pytest.raises(ConfigError, match="auto found so on the one GPU this training began on"):
-        trainer._train(load_config("smoke"), tmp_path, two, Asked(), resumed)
+        trainer._train(load_config("smoke"), tmp_path, two, StopRequest(), resumed)
 
 
 @pytest.mark.parametrize("word", ["gpus", "gpu:", "gpu:a", "cpu:0", "tpu:1"])

@@ -12,7 +12,8 @@ from tfsent.evaluation.metrics import evaluate
 from tfsent.recipe.loader import load_config
 from tfsent.recipe.schema import TrainConfig
 from tfsent.text.batch_plan import BatchPlan
-from tfsent.training.engine.callbacks import Watch
+from tfsent.training.engine import guards
+from tfsent.training.engine.callbacks import ProgressCallback
 from tfsent.training.engine.checkpoints import Progress
 from tfsent.training.engine.guards import WINDOW, Guard
 from tfsent.training.finetune import train
@@ -106,7 +107,7 @@ def test_what_is_found_hopeless_at_its_end_leaves_no_run_to_go_on_with(tiny_sett
     """And no checkpoint, which would end at the same place again; what it was to replace is back."""
     train(load_config("smoke", [*tiny_settings, "train.epochs=1"]), tmp_path / "run")
     model = (tmp_path / "run" / "model" / "model.keras").read_bytes()
-    monkeypatch.setattr(watch, "HOPELESS", 0.01)
+    monkeypatch.setattr(guards, "HOPELESS", 0.01)
     with pytest.raises(TrainingError, match="Nothing was learnt.* If this is what you want: train.guards=false"):
         train(load_config("smoke", [*tiny_settings, "train.epochs=1"]), tmp_path / "run", overwrite=True)
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
@@ -120,7 +121,7 @@ def test_the_guard_is_given_the_loss_of_each_batch_alone_after_a_resume_too(monk
     for step in range(10):
         if step in (0, 6):
             progress = Progress(**json.loads(json.dumps(asdict(progress))))
-            watching = Watch(plan, progress, TrainConfig(), CHANCE, 0.5)
+            watching = ProgressCallback(plan, progress, TrainConfig(), CHANCE, 0.5)
             watching.on_epoch_begin(0)
             watching.close()
         watching.on_train_batch_end(step, {"loss": own[: step + 1].mean(), "accuracy": 0.5})

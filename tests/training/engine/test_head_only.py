@@ -8,7 +8,8 @@ from tfsent.encoders.loader import load_encoder
 from tfsent.inference.keras_run import KerasPredictor
 from tfsent.recipe.loader import load_config
 from tfsent.recipe.schema import TrainConfig
-from tfsent.training.engine import head_only, setup
+from tfsent.training.engine import head_only
+from tfsent.training.engine import setup as setup_module
 from tfsent.training.engine.devices import find_devices
 from tfsent.training.finetune import train
 
@@ -37,10 +38,10 @@ def test_the_head_learns_and_the_encoder_stays_as_it_was(tiny_settings, tmp_path
 
 def test_features_are_what_the_whole_classifier_computes(tiny_settings):
     config = load_config("smoke", [*tiny_settings, *HEAD])
-    material = setup.prepare(config, find_devices(TrainConfig()))
-    model, plan = material.model(), material.plan()
-    head, feed, validation = head_only.freeze(material, model, plan, lambda: (0, 0))
-    for make, make_tokens in zip(validation.batches(), material.validation_feed().batches(), strict=True):
+    setup = setup_module.set_up(config, find_devices(TrainConfig()))
+    model, plan = setup.model(), setup.plan()
+    head, feed, validation = head_only.freeze(setup, model, plan, lambda: (0, 0))
+    for make, make_tokens in zip(validation.batches(), setup.validation_feed().batches(), strict=True):
         (features, labels), (inputs, expected) = make(), make_tokens()
         np.testing.assert_array_equal(labels, expected)
         np.testing.assert_allclose(head(features), model(inputs), atol=1e-5)

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from tfsent.cli.main import main
 from tfsent.errors import Preempted
 from tfsent.training.engine import devices, interrupts
-from tfsent.training.engine.interrupts import Asked, after_the_step, at_once
+from tfsent.training.engine.interrupts import StopRequest, stop_after_step, stop_immediately
 
 
 def send(number):
@@ -21,9 +21,9 @@ def send(number):
 
 def test_where_there_is_no_step_to_finish_a_signal_ends_it_at_once():
     before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
-    with pytest.raises(KeyboardInterrupt, match="Interrupted. Go on."), at_once(lambda: "Go on."):
+    with pytest.raises(KeyboardInterrupt, match="Interrupted. Go on."), stop_immediately(lambda: "Go on."):
         send(signal.SIGINT)
-    with pytest.raises(Preempted, match="SIGTERM came. Go on."), at_once(lambda: "Go on."):
+    with pytest.raises(Preempted, match="SIGTERM came. Go on."), stop_immediately(lambda: "Go on."):
         send(signal.SIGTERM)
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
 
@@ -37,12 +37,12 @@ def test_what_a_destructor_swallows_is_remembered(number):
         def __del__(self):
             send(number)
 
-    with at_once(lambda: "") as asked:
+    with stop_immediately(lambda: "") as asked:
         closing = Closing()
         del closing
         assert asked.by == number
     # And whoever begins next with the same memory does not begin.
-    with pytest.raises((KeyboardInterrupt, Preempted)), at_once(lambda: "", asked):
+    with pytest.raises((KeyboardInterrupt, Preempted)), stop_immediately(lambda: "", asked):
         pytest.fail("it began")
 
 
@@ -57,8 +57,8 @@ def test_sigterm_while_tensorflow_loads_ends_it_in_order(words, monkeypatch, tmp
 
 def test_a_step_is_finished_and_a_second_signal_does_not_wait(capfd, monkeypatch):
     monkeypatch.setattr(interrupts, "SAME_SECONDS", 0)
-    asked = Asked()
-    with pytest.raises(KeyboardInterrupt), after_the_step(asked):
+    asked = StopRequest()
+    with pytest.raises(KeyboardInterrupt), stop_after_step(asked):
         send(signal.SIGINT)
         assert asked.by == signal.SIGINT
         send(signal.SIGINT)
@@ -68,8 +68,8 @@ def test_a_step_is_finished_and_a_second_signal_does_not_wait(capfd, monkeypatch
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_that_comes_twice_at_once_is_one(number):
     """`timeout` sends it to the process and then to its group."""
-    asked = Asked()
-    with after_the_step(asked):
+    asked = StopRequest()
+    with stop_after_step(asked):
         send(number)
         send(number)
     assert asked.by == number
@@ -77,9 +77,9 @@ def test_a_signal_that_comes_twice_at_once_is_one(number):
 
 STUCK = """
 import ctypes
-from tfsent.training.engine.interrupts import Asked, after_the_step
+from tfsent.training.engine.interrupts import StopRequest, stop_after_step
 lock, mutex = ctypes.CDLL(None).pthread_mutex_lock, (ctypes.c_char * 64)()
-with after_the_step(Asked()):
+with stop_after_step(StopRequest()):
     print("step", flush=True)
     lock(mutex)
     lock(mutex)  # waits for itself, and no signal wakes it

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from tfsent.text.batch_plan import BatchPlan, Shapes
-from tfsent.text.feed import Feed
+from tfsent.text.feed import BatchLoader
 from tfsent.training.engine import loop
 
 
@@ -19,7 +19,7 @@ def test_a_host_reads_its_part_of_each_batch_through_tf_data_and_the_same_withou
 
     lengths = np.random.default_rng(0).integers(2, 20, 40)
     plan = BatchPlan(lengths, 96, seed=0, shapes=Shapes((8, 20), full=True, rows_multiple=2))
-    feed = Feed(inputs, np.arange(40, dtype=np.int32), plan, position=lambda: (0, 2), shard=(process, 2))
+    feed = BatchLoader(inputs, np.arange(40, dtype=np.int32), plan, position=lambda: (0, 2), shard=(process, 2))
     through_tf_data = loop._reader(feed)()
     assert isinstance(through_tf_data, tf.data.Dataset)
     monkeypatch.setattr(loop.importlib.util, "find_spec", lambda name: None)

@@ -18,8 +18,8 @@ from tfsent.text.spec import write_labels
 
 if TYPE_CHECKING:
     from tfsent.inference.keras_run import KerasPredictor
-from tfsent.console import Meter
-from tfsent.exporting.parity import Parity, Reference, compare
+from tfsent.console import progress_bar
+from tfsent.exporting.parity import Parity, ReferenceAnswers, compare
 from tfsent.inference.tflite_file import TFLitePredictor
 from tfsent.recipe.schema import BudgetConfig
 
@@ -86,9 +86,9 @@ if __name__ == "__main__":
     _convert(*sys.argv[1:])
 
 
-def verify_tflite(path: Path, artifact: str, reference: Reference, budget: BudgetConfig) -> Parity:
+def verify_tflite(path: Path, artifact: str, reference: ReferenceAnswers, budget: BudgetConfig) -> Parity:
     """Run a `.tflite` file in LiteRT, and compare."""
     predictor = TFLitePredictor(path)
-    with Meter(f"running the {artifact} file", len(reference.reviews)) as meter:
-        probabilities = predictor.probabilities(reference.reviews.texts, meter.advance)
+    with progress_bar(f"running the {artifact} file", len(reference.reviews)) as bar:
+        probabilities = predictor.probabilities(reference.reviews.texts, bar.update)
     return compare(artifact, path, probabilities, predictor.latencies, reference, budget)

@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfsent.errors import ExportError, last_line
-from tfsent.exporting.parity import Parity, Reference, compare
+from tfsent.exporting.parity import Parity, ReferenceAnswers, compare
 from tfsent.inference.keras_run import KerasPredictor
 from tfsent.recipe.schema import BudgetConfig
 from tfsent.text.spec import write_labels
@@ -50,7 +50,7 @@ def write_savedmodel(predictor: KerasPredictor, folder: Path) -> None:
     write_labels(extra, predictor.label_names)
 
 
-def verify_savedmodel(folder: Path, reference: Reference, budget: BudgetConfig) -> Parity:
+def verify_savedmodel(folder: Path, reference: ReferenceAnswers, budget: BudgetConfig) -> Parity:
     """Run a SavedModel as a server would, and compare.
 
     Raises:

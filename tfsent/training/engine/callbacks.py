@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import itertools
+import logging
 import math
 import shutil
 import time
@@ -16,7 +17,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfsent.console import Meter, say
+from tfsent.console import progress_bar
 from tfsent.recipe.schema import TrainConfig
 from tfsent.storage import atomic
 from tfsent.text.batch_plan import BatchPlan
@@ -24,14 +25,16 @@ from tfsent.training.engine import checkpoints
 from tfsent.training.engine.checkpoints import Progress, _averages, restore, snapshot
 from tfsent.training.engine.devices import Devices
 from tfsent.training.engine.guards import Guard
-from tfsent.training.engine.interrupts import Asked
+from tfsent.training.engine.interrupts import StopRequest
+
+logger = logging.getLogger(__name__)
 
 
 class StoppedError(Exception):
     """Leaves `fit` between two steps."""
 
 
-class Keeper(keras.callbacks.Callback):
+class CheckpointCallback(keras.callbacks.Callback):
     """Keeps the best weights, the history and checkpoints; stops when it should.
 
     Args:
@@ -41,7 +44,7 @@ class Keeper(keras.callbacks.Callback):
         progress: changed as training goes on.
         asked: whether a signal asked training to stop.
         resumed: the checkpoint to go on from; `progress` is its.
-        belongs_to: kept in every checkpoint, to tell whether a later one may go on from it.
+        identity: kept in every checkpoint, to tell whether a later one may go on from it.
         devices: only the chief writes, and all processes agree at which step to stop.
         report: told epoch and validation accuracy after every epoch; what it raises ends the training.
     """
@@ -52,16 +55,16 @@ class Keeper(keras.callbacks.Callback):
         config: TrainConfig,
         plan: BatchPlan,
         progress: Progress,
-        asked: Asked,
+        asked: StopRequest,
         resumed: checkpoints.Checkpoint | None = None,
-        belongs_to: dict[str, Any] | None = None,
+        identity: dict[str, Any] | None = None,
         *,
         devices: Devices,
         report: Callable[[int, float], None] | None = None,
     ):
         super().__init__()
         self.run, self.config, self.plan, self.progress = run, config, plan, progress
-        self.asked, self.resumed, self.belongs_to = asked, resumed, belongs_to or {}
+        self.asked, self.resumed, self.identity = asked, resumed, identity or {}
         self.devices, self.report = devices, report
         self.best_weights = (
             [resumed.arrays[key] for key in sorted(resumed.arrays) if key.startswith("best/")] if resumed else []
@@ -163,7 +166,7 @@ class Keeper(keras.callbacks.Callback):
         """Whether there are weights that are better than naming the largest class, whose share is `majority`."""
         return bool(self.best_weights) and (self.progress.best or 0.0) > majority + 1e-6
 
-    def forget(self) -> None:
+    def delete_checkpoints(self) -> None:
         """Take the checkpoints away."""
         if self.devices.is_chief:
             shutil.rmtree(self.run / "checkpoints", ignore_errors=True)
@@ -179,7 +182,7 @@ class Keeper(keras.callbacks.Callback):
         arrays |= {f"best/{i:04d}": weight for i, weight in enumerate(self.best_weights)}
         # A validation counts as a step: what is known after it must not find the place of what was known before.
         step = progress.epoch * (self.plan.steps + 1) + progress.step
-        state = {"progress": asdict(progress), "belongs_to": self.belongs_to}
+        state = {"progress": asdict(progress), "identity": self.identity}
         checkpoints.save(self.run / "checkpoints", step, arrays, state)
         self.saved = time.monotonic()
 
@@ -196,7 +199,7 @@ def _write_history(path: Path, history: list[dict[str, float]]) -> None:
         writer.writerows(history)
 
 
-class Watch(keras.callbacks.Callback):
+class ProgressCallback(keras.callbacks.Callback):
     """Shows loss, accuracy, tokens a second and the time left; asks the guard after every step.
 
     Args:
@@ -224,7 +227,7 @@ class Watch(keras.callbacks.Callback):
         if self.progress.step == 0:
             self.progress.loss_sum = 0.0
         self.started, self.seen = time.monotonic(), 0
-        self.meter = Meter(f"epoch {epoch + 1}/{self.plan.epochs}", self.plan.steps, self.progress.step)
+        self.meter = progress_bar(f"epoch {epoch + 1}/{self.plan.epochs}", self.plan.steps, self.progress.step)
         self.open.enter_context(self.meter)
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
@@ -238,7 +241,7 @@ class Watch(keras.callbacks.Callback):
             self.seen += self.real_tokens[step]
         speed = self.seen / max(time.monotonic() - (self.clock or 0.0), 1e-9)
         shown = [f"loss {loss:.4f}", f"accuracy {float(logs['accuracy']):.2%}"]
-        self.meter.advance(1, " · ".join([*shown, f"{speed:,.0f} tokens/s"] if self.seen else shown))
+        self.bar.update(1, " · ".join([*shown, f"{speed:,.0f} tokens/s"] if self.seen else shown))
 
     def _ask_guard(self, loss: float, step: int) -> None:
         """Keras gives the mean over the epoch's rows so far; the batch's own is what it adds to the sum."""
@@ -260,7 +263,7 @@ class Watch(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """One line that stays, and a look at the validation."""
-        say(
+        logger.info(
             f"epoch {epoch + 1}/{self.plan.epochs}: loss {logs['loss']:.4f}, accuracy {logs['accuracy']:.2%}, "
             f"validation loss {logs['val_loss']:.4f}, validation accuracy {logs['val_accuracy']:.2%} "
             f"({_duration(time.monotonic() - self.started)})"

@@ -11,10 +11,11 @@ disk damaged it, which the manifest shows. There is always a whole one once the 
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,8 @@ from safetensors.numpy import load_file, save_file
 
 from tfsent.errors import RunError
 from tfsent.storage.downloads import sha256
+
+logger = logging.getLogger(__name__)
 
 _FILES = ("arrays.safetensors", "state.json")
 
@@ -72,13 +75,12 @@ def save(folder: Path, step: int, arrays: dict[str, np.ndarray], state: dict[str
         ) from error
 
 
-def newest(folder: Path, say: Callable[[str], None], *, remove: bool = True) -> Checkpoint:
+def newest(folder: Path, *, remove: bool = True) -> Checkpoint:
     """The newest checkpoint that is sound. What is wrong with newer ones is said, and they go: the next checkpoint of
     their step must not find its place taken, nor the sound one be taken for an old one.
 
     Args:
         folder: of the checkpoints.
-        say: takes a line for the user.
         remove: false in all processes but one, which alone takes the damaged ones away.
 
     Raises:
@@ -93,7 +95,7 @@ def newest(folder: Path, say: Callable[[str], None], *, remove: bool = True) -> 
             state = json.loads((path / "state.json").read_text(encoding="utf-8"))
             return Checkpoint(int(path.name[5:]), load_file(path / "arrays.safetensors"), state)
         damaged.append(path)
-        say(f"Checkpoint {path.name} is damaged ({fault}): looking for an older one.")
+        logger.info(f"Checkpoint {path.name} is damaged ({fault}): looking for an older one.")
     raise RunError(
         f"{folder.parent} has no sound checkpoint to go on from. Train again: tfsent train RECIPE --run-dir "
         f"{folder.parent} --overwrite"
@@ -128,7 +130,7 @@ def _flush(path: Path) -> None:
         os.close(descriptor)
 
 
-def require_same_origin(old: dict[str, Any], new: dict[str, Any], say: Callable[[str], None]) -> None:
+def require_same_origin(old: dict[str, Any], new: dict[str, Any]) -> None:
     """A checkpoint goes on only with its own data, encoder and batches; other software or devices are mentioned.
 
     Raises:
@@ -143,7 +145,7 @@ def require_same_origin(old: dict[str, Any], new: dict[str, Any], say: Callable[
             "--overwrite or in another place."
         )
     if differences := list(_differences(old["environment"], json.loads(json.dumps(new["environment"])), "")):
-        say(f"Other software or machine than before, so the last bits may differ: {'; '.join(differences)}.")
+        logger.info(f"Other software or machine than before, so the last bits may differ: {'; '.join(differences)}.")
 
 
 def _require_same_data(old: dict[str, Any], new: dict[str, Any]) -> None:

@@ -12,16 +12,11 @@ coordinator's), KERAS_DISTRIBUTION_NUM_PROCESSES, KERAS_DISTRIBUTION_PROCESS_ID.
 from __future__ import annotations
 
 import contextlib
-import importlib.util
-import json
-import os
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tfsent.console import load_keras
 from tfsent.errors import ConfigError, TrainingError
 from tfsent.recipe.schema import TrainConfig
 
@@ -72,81 +67,6 @@ class Devices:
     def __str__(self) -> str:
         several = f" in {self.processes} processes" if self.processes > 1 else ""
         return f"{len(self.names)} × {self.kind}{several}, Keras on {self.backend}"
-
-
-def require_one_process(what: str) -> None:
-    """Some commands are for one process; in several, each would do the same and get into the others' way.
-
-    Raises:
-        ConfigError: the environment says that there are several.
-    """
-    if _processes() != "1":
-        raise ConfigError(
-            f"{what} runs in one process, and KERAS_DISTRIBUTION_NUM_PROCESSES is {_processes()}. Unset it, or train "
-            "seed by seed with --set train.seed."
-        )
-
-
-def _processes() -> str:
-    return os.environ.get("KERAS_DISTRIBUTION_NUM_PROCESSES", "1")
-
-
-def _require_whole_cluster() -> None:
-    names = [f"KERAS_DISTRIBUTION_{name}" for name in ("JOB_ADDRESSES", "NUM_PROCESSES", "PROCESS_ID")]
-    addresses, count, number = (os.environ.get(name, "") for name in names)
-    ports = [address.rpartition(":")[2] for address in addresses.split(",")]
-    if not (
-        all(port.isdecimal() for port in ports)
-        and count.isdecimal()
-        and number.isdecimal()
-        and int(number) < int(count)
-    ):
-        raise ConfigError(
-            "Several processes need the coordinator's address and port, their number, and which of them this is: "
-            f"{names[0]}=host0:1234 {names[1]}=4 {names[2]}=0. Received: {addresses!r}, {count!r}, {number!r}."
-        )
-
-
-def load_backend(config: TrainConfig) -> None:
-    """Import Keras on the recipe's backend.
-
-    Raises:
-        ConfigError: the backend is not installed, or cannot do what the recipe or the environment asks for.
-    """
-    loaded = sys.modules.get("keras")
-    if loaded is not None and loaded.backend.backend() != config.backend:
-        raise ConfigError(
-            f"train.backend is {config.backend}, and this process has loaded Keras on {loaded.backend.backend()} "
-            "already. Train in a process of its own, such as `tfsent train`."
-        )
-    if config.backend == "jax":
-        if importlib.util.find_spec("jax") is None:
-            raise ConfigError(
-                "train.backend is jax, which is not installed. pip install 'tfsent[jax]' for a CPU; for NVIDIA GPUs "
-                "then pip install 'jax[cuda13]', for TPUs 'jax[tpu]'."
-            )
-        load_keras("jax")
-        if _processes() != "1":
-            _require_whole_cluster()
-            import keras
-
-            keras.distribution.initialize()
-        return
-    if _processes() != "1" or _tf_config_hosts() > 1:
-        raise ConfigError(
-            "Several hosts (KERAS_DISTRIBUTION_NUM_PROCESSES or TF_CONFIG) do not work with train.backend=tensorflow: "
-            "MultiWorkerMirroredStrategy breaks in Keras 3, parameter servers are not supported. Set "
-            "train.backend=jax, or unset them to train on this host's devices."
-        )
-    load_keras("tensorflow")
-
-
-def _tf_config_hosts() -> int:
-    try:
-        cluster = json.loads(os.environ.get("TF_CONFIG") or "{}").get("cluster", {})
-        return sum(len(addresses) for addresses in cluster.values())
-    except (ValueError, AttributeError, TypeError):
-        return 0
 
 
 def find_devices(config: TrainConfig) -> Devices:

@@ -1,12 +1,14 @@
-"""TODO module docstring."""
+"""When a training is not worth continuing: the loss is not a number, or nothing was learnt."""
 
 from __future__ import annotations
 
+import logging
 import math
 
-from tfsent.console import say
 from tfsent.errors import TrainingError
 from tfsent.training.engine.checkpoints import Progress
+
+logger = logging.getLogger(__name__)
 
 WINDOW = 100
 """Batches over which a guard looks back: fewer are luck."""
@@ -96,4 +98,4 @@ class Guard:
         )
         if exploded:
             raise TrainingError(f"{found}. If this is what you want: train.guards=false.")
-        say(f"Careful: {found}. Look at the labels, too (`tfsent data`).")
+        logger.info(f"Careful: {found}. Look at the labels, too (`tfsent data`).")

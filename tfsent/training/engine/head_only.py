@@ -8,23 +8,23 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from tfsent.console import Meter
+from tfsent.console import progress_bar
 from tfsent.data.reviews import Reviews
 from tfsent.storage import cache
 from tfsent.text.batch_plan import BatchPlan
-from tfsent.text.feed import Feed
+from tfsent.text.feed import BatchLoader
 from tfsent.text.token_store import Tokens, key_of_tokens
 from tfsent.training.engine.devices import memory_explained
-from tfsent.training.engine.setup import Material
+from tfsent.training.engine.setup import TrainingSetup
 
 
 def freeze(
-    material: Material, classifier: keras.Model, plan: BatchPlan, position: Callable[[], tuple[int, int]]
-) -> tuple[keras.Model, Feed, Feed]:
+    setup: TrainingSetup, classifier: keras.Model, plan: BatchPlan, position: Callable[[], tuple[int, int]]
+) -> tuple[keras.Model, BatchLoader, BatchLoader]:
     """The head of a classifier, and what it reads.
 
     Args:
-        material: of the recipe.
+        setup: of the recipe.
         classifier: of `material.model`.
         plan: the batches to learn from.
         position: see `Feed`.
@@ -36,13 +36,13 @@ def freeze(
     first = next(layer for layer in classifier.layers if layer.name.endswith("_dropout"))
     head = _head(classifier, first)
     encoder = keras.Model(classifier.inputs, first.input)
-    splits, validation_plan = material.splits, material.validation_feed().plan
+    splits, validation_plan = setup.splits, setup.validation_feed().plan
     features = [
-        _features(material, encoder, reviews, tokens)
-        for reviews, tokens in ((splits.train, material.tokens), (splits.validation, material.validation_tokens))
+        _features(setup, encoder, reviews, tokens)
+        for reviews, tokens in ((splits.train, setup.tokens), (splits.validation, setup.validation_tokens))
     ]
-    train = _feed(features[0], splits.train.labels[material.tokens.owner], plan, position)
-    validation = _feed(features[1], splits.validation.labels[material.validation_tokens.owner], validation_plan, None)
+    train = _feed(features[0], splits.train.labels[setup.tokens.owner], plan, position)
+    validation = _feed(features[1], splits.validation.labels[setup.validation_tokens.owner], validation_plan, None)
     return head, train, validation
 
 
@@ -55,26 +55,26 @@ def _head(classifier: keras.Model, first: keras.layers.Layer) -> keras.Model:
     return keras.Model({"features": features}, x, name="head")
 
 
-def _features(material: Material, encoder: keras.Model, reviews: Reviews, tokens: Tokens) -> np.ndarray:
+def _features(setup: TrainingSetup, encoder: keras.Model, reviews: Reviews, tokens: Tokens) -> np.ndarray:
     """What the encoder and the pooling make of each row, `float32[rows, hidden]`."""
     parts = {
-        "tokens": key_of_tokens(reviews, material.spec, material.encoder.vocabulary),
-        "encoder": material.encoder.provenance["files"],
-        "pooling": material.config.model.pooling,
-        "policy": material.precision,
-        "backend": material.devices.backend,
+        "tokens": key_of_tokens(reviews, setup.spec, setup.encoder.vocabulary),
+        "encoder": setup.encoder.provenance["files"],
+        "pooling": setup.config.model.pooling,
+        "policy": setup.precision,
+        "backend": setup.devices.backend,
     }
     folder = cache.get(key := cache.key_of(parts))
     if folder is not None:
         return np.load(folder / "features.npy")
-    plan = BatchPlan(tokens.lengths, material.config.train.batch_tokens, shapes=material.shapes)
+    plan = BatchPlan(tokens.lengths, setup.config.train.batch_tokens, shapes=setup.shapes)
     features = np.zeros((len(tokens), encoder.output_shape[-1]), np.float32)
-    with Meter("encoding", len(tokens)) as meter, memory_explained(material.config.train):
+    with progress_bar("encoding", len(tokens)) as bar, memory_explained(setup.config.train):
         for rows, length in plan.epoch(0):
             total = plan.shapes.rows(len(rows), length, plan.max_tokens)
-            inputs = tokens.pad(rows, length, material.pad_id, total)
+            inputs = tokens.pad(rows, length, setup.pad_id, total)
             features[rows] = np.asarray(encoder.predict_on_batch(inputs), np.float32)[: len(rows)]
-            meter.advance(len(rows))
+            bar.update(len(rows))
 
     def write(folder: Path) -> None:
         np.save(folder / "features.npy", features)
@@ -85,8 +85,8 @@ def _features(material: Material, encoder: keras.Model, reviews: Reviews, tokens
 
 def _feed(
     features: np.ndarray, labels: np.ndarray, plan: BatchPlan, position: Callable[[], tuple[int, int]] | None
-) -> Feed:
+) -> BatchLoader:
     def inputs(rows: np.ndarray, length: int, total: int) -> dict[str, np.ndarray]:
         return {"features": np.pad(features[rows], ((0, total - len(rows)), (0, 0)))}
 
-    return Feed(inputs, labels, plan, position=position)
+    return BatchLoader(inputs, labels, plan, position=position)

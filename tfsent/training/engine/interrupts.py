@@ -30,7 +30,7 @@ FINISHING = {
 
 
 @dataclass
-class Asked:
+class StopRequest:
     """Which signal asked training to stop."""
 
     by: int = 0
@@ -52,7 +52,7 @@ class Asked:
 
 
 @contextmanager
-def at_once(way_on: Callable[[], str], asked: Asked | None = None) -> Iterator[Asked]:
+def stop_immediately(way_on: Callable[[], str], asked: StopRequest | None = None) -> Iterator[StopRequest]:
     """Where there is no step to finish, either signal ends the command at once and in order.
 
     Python drops what is raised within a destructor. So the signal is remembered too, and who begins something long
@@ -67,7 +67,7 @@ def at_once(way_on: Callable[[], str], asked: Asked | None = None) -> Iterator[A
         Preempted: SIGTERM came.
         KeyboardInterrupt: Ctrl-C was pressed.
     """
-    asked = asked or Asked()
+    asked = asked or StopRequest()
 
     def end(number: int) -> None:
         if number == signal.SIGINT:
@@ -86,7 +86,7 @@ def at_once(way_on: Callable[[], str], asked: Asked | None = None) -> Iterator[A
 
 
 @contextmanager
-def several(what: str, asked: Asked | None = None) -> Iterator[Asked]:
+def stop_between_runs(what: str, asked: StopRequest | None = None) -> Iterator[StopRequest]:
     """As `at_once`, around several trainings: it is the whole command, and not the one at hand, that goes on.
 
     Args:
@@ -99,7 +99,7 @@ def several(what: str, asked: Asked | None = None) -> Iterator[Asked]:
         Preempted: SIGTERM came.
     """
     try:
-        with at_once(lambda: AGAIN, asked) as asked:
+        with stop_immediately(lambda: AGAIN, asked) as asked:
             yield asked
     except KeyboardInterrupt as error:
         raise KeyboardInterrupt(f"Interrupted. {AGAIN}") from error
@@ -109,13 +109,13 @@ def several(what: str, asked: Asked | None = None) -> Iterator[Asked]:
         raise Interrupted(f"{what} was interrupted. {AGAIN}") from error
 
 
-def from_the_start() -> AbstractContextManager[Asked]:
+def stop_during_startup() -> AbstractContextManager[StopRequest]:
     """As `at_once`, around a command: TensorFlow takes seconds to load, and SIGTERM must be answered meanwhile."""
-    return at_once(lambda: "Training had not begun: give the same command again.")
+    return stop_immediately(lambda: "Training had not begun: give the same command again.")
 
 
 @contextmanager
-def after_the_step(asked: Asked) -> Iterator[None]:
+def stop_after_step(asked: StopRequest) -> Iterator[None]:
     """Either signal ends training after the step at hand; the second time it is as it was outside."""
     heard = _Heard()
 

@@ -9,21 +9,25 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import logging
 import signal
 from collections.abc import Iterator
 from typing import Any
 
 import keras
 
-from tfsent.console import say
 from tfsent.errors import Preempted, RunError, TrainingError
-from tfsent.text.feed import Feed
-from tfsent.training.engine.callbacks import Keeper, StoppedError, Watch
+from tfsent.text.feed import BatchLoader
+from tfsent.training.engine.callbacks import CheckpointCallback, ProgressCallback, StoppedError
 from tfsent.training.engine.devices import memory_explained
-from tfsent.training.engine.interrupts import after_the_step
+from tfsent.training.engine.interrupts import stop_after_step
+
+logger = logging.getLogger(__name__)
 
 
-def fit(model: keras.Model, feed: Feed, validation: Feed, keeper: Keeper, watch: Watch) -> bool:
+def fit(
+    model: keras.Model, feed: BatchLoader, validation: BatchLoader, keeper: CheckpointCallback, watch: ProgressCallback
+) -> bool:
     """Train from where the keeper's progress stands to the end of the plan, or to where validation gets no better.
 
     Args:
@@ -46,7 +50,7 @@ def fit(model: keras.Model, feed: Feed, validation: Feed, keeper: Keeper, watch:
     read_validation = _reader(validation)
     callbacks = [watch, keeper, *_board(keeper)]
     with (
-        after_the_step(keeper.asked),
+        stop_after_step(keeper.asked),
         memory_explained(keeper.config),
         _disk_explained(keeper),
         _not_kept_if_hopeless(keeper),
@@ -79,18 +83,18 @@ def fit(model: keras.Model, feed: Feed, validation: Feed, keeper: Keeper, watch:
         except TrainingError as error:
             if not keeper.has_learnt(watch.guard.majority):
                 raise
-            say(f"{error} Training ends here; the weights of its best epoch are kept.")
+            logger.info(f"{error} Training ends here; the weights of its best epoch are kept.")
         finally:
             watch.close()
     if watch.config.guards:
         with _not_kept_if_hopeless(keeper):
             watch.guard.see_end(keeper.best_epoch)
-    say(keeper.verdict())
+    logger.info(keeper.verdict())
     keeper.restore_best(model)
     return False
 
 
-def _reader(feed: Feed) -> Any:
+def _reader(feed: BatchLoader) -> Any:
     """What gives Keras a feed to read, an epoch long: tf.data, on JAX too; where there is no TensorFlow, NumPy."""
     if not _has_tensorflow():
         return feed.keras
@@ -98,7 +102,7 @@ def _reader(feed: Feed) -> Any:
     return lambda: data
 
 
-def _board(keeper: Keeper) -> list[keras.callbacks.Callback]:
+def _board(keeper: CheckpointCallback) -> list[keras.callbacks.Callback]:
     # Keras writes TensorBoard's files through TensorFlow.
     if not keeper.devices.is_chief or not _has_tensorflow():
         return []
@@ -116,7 +120,7 @@ def _build(model: keras.Model, validation: Any) -> None:
     model.optimizer.build(model.trainable_variables)
 
 
-def _finish_epoch(model: keras.Model, validation: Any, keeper: Keeper, watch: Watch) -> None:
+def _finish_epoch(model: keras.Model, validation: Any, keeper: CheckpointCallback, watch: ProgressCallback) -> None:
     """Go on from a checkpoint of an epoch's last step: only the validation was missing."""
     epoch, logs = keeper.progress.epoch, keeper.progress.logs
     callbacks = keras.callbacks.CallbackList([watch, keeper], model=model)
@@ -126,19 +130,19 @@ def _finish_epoch(model: keras.Model, validation: Any, keeper: Keeper, watch: Wa
 
 
 @contextlib.contextmanager
-def _not_kept_if_hopeless(keeper: Keeper) -> Iterator[None]:
+def _not_kept_if_hopeless(keeper: CheckpointCallback) -> Iterator[None]:
     """What a guard ended would end there again."""
     try:
         yield
     except Preempted:
         raise
     except TrainingError:
-        keeper.forget()
+        keeper.delete_checkpoints()
         raise
 
 
 @contextlib.contextmanager
-def _disk_explained(keeper: Keeper) -> Iterator[None]:
+def _disk_explained(keeper: CheckpointCallback) -> Iterator[None]:
     """TensorBoard's files are TensorFlow's, and so are its errors."""
     try:
         yield

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import statistics
 import time
 from collections.abc import Callable
@@ -11,7 +12,6 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfsent.console import say
 from tfsent.data.splits import Splits, load_splits
 from tfsent.encoders.loader import Encoder, load_encoder
 from tfsent.errors import ConfigError
@@ -19,16 +19,17 @@ from tfsent.model.classifier import build_classifier
 from tfsent.model.loss import chance_loss, class_weights
 from tfsent.model.optimizer import compile_model
 from tfsent.recipe.schema import Config, TextConfig
-from tfsent.text.batch_plan import BatchPlan, Shapes, few_lengths, fine_lengths
-from tfsent.text.feed import Feed, token_feed
+from tfsent.text.batch_plan import BatchPlan, Shapes, bucket_lengths, xla_bucket_lengths
+from tfsent.text.feed import BatchLoader, token_loader
 from tfsent.text.spec import TextSpec
-from tfsent.text.token_store import Tokens, load_tokens, truncated
+from tfsent.text.token_store import Tokens, load_tokens, truncation_loss
 from tfsent.training.engine.devices import Devices, choose_precision, memory_explained
-from tfsent.training.engine.setup import choose_jit
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Material:
+class TrainingSetup:
     """What a recipe is made of, before anything is learnt."""
 
     config: Config
@@ -53,16 +54,16 @@ class Material:
             self.tokens.lengths, train.batch_tokens, seed=train.seed, epochs=train.epochs, shapes=self.shapes
         )
 
-    def feed(self, plan: BatchPlan, position: Callable[[], tuple[int, int]]) -> Feed:
+    def feed(self, plan: BatchPlan, position: Callable[[], tuple[int, int]]) -> BatchLoader:
         """The batches of the plan, from a position in it."""
-        return token_feed(
+        return token_loader(
             self.tokens, self.splits.train.labels, plan, self.pad_id, position=position, shard=self._shard
         )
 
-    def validation_feed(self) -> Feed:
+    def validation_feed(self) -> BatchLoader:
         """The batches to choose by."""
         plan = BatchPlan(self.validation_tokens.lengths, self.config.train.batch_tokens, shapes=self.shapes)
-        return token_feed(self.validation_tokens, self.splits.validation.labels, plan, self.pad_id, shard=self._shard)
+        return token_loader(self.validation_tokens, self.splits.validation.labels, plan, self.pad_id, shard=self._shard)
 
     @property
     def precision(self) -> str:
@@ -74,7 +75,7 @@ class Material:
         backbone = self.encoder.rebuilt(dropout=self.config.model.encoder_dropout, dtype=self.precision)
         return build_classifier(backbone, self.config.model, len(self.splits.train.label_names))
 
-    def without_looking(self) -> tuple[float, float]:
+    def majority_baseline(self) -> tuple[float, float]:
         """What a model reaches that looks at no text: its loss, and the share of the largest validation class."""
         rows, validation_rows = (
             np.bincount(reviews.labels[tokens.owner])  # a long review may be several windows
@@ -92,11 +93,11 @@ class Material:
 
     def step(self, jit: bool) -> Callable[[], Any]:
         """What takes one training step on the largest batch there may be, of a model made for that alone."""
-        material = replace(self, jit=jit)
+        setup = replace(self, jit=jit)
         with self.devices.scope():
-            model = material.model()
-            material.compile(model, 1000)
-        length = material.shapes.length(int(self.tokens.lengths.max()))
+            model = setup.model()
+            setup.compile(model, 1000)
+        length = setup.shapes.length(int(self.tokens.lengths.max()))
         rows = np.argsort(-self.tokens.lengths, kind="stable")[: self.config.train.batch_tokens // length]
         inputs = self.tokens.pad(rows, length, self.pad_id)
         return lambda: model.train_on_batch(inputs, self.splits.train.labels[self.tokens.owner[rows]])
@@ -117,25 +118,25 @@ class Material:
     def shapes(self) -> Shapes:
         """Which shapes batches have, for these devices."""
         longest = int(max(part.lengths.max() for part in (self.tokens, self.validation_tokens)))
-        lengths = few_lengths(self.tokens.lengths, longest) if self.jit else fine_lengths(longest)
+        lengths = xla_bucket_lengths(self.tokens.lengths, longest) if self.jit else bucket_lengths(longest)
         return Shapes(lengths, full=self.jit, rows_multiple=len(self.devices.names))
 
 
-def prepare(config: Config, devices: Devices) -> Material:
+def set_up(config: Config, devices: Devices) -> TrainingSetup:
     """Read the data and the encoder, and tokenise.
 
     Raises:
         TfsentError: see `load_splits`, `load_encoder`, `load_tokens`.
     """
-    splits = load_splits(config.data, say)
-    encoder = load_encoder(config.encoder, say)
+    splits = load_splits(config.data)
+    encoder = load_encoder(config.encoder)
     spec = text_spec(config.text, encoder)
     tokens, validation_tokens = (
         load_tokens(part, spec, encoder.vocabulary) for part in (splits.train, splits.validation)
     )
-    material = Material(config, devices, splits, encoder, spec, tokens, validation_tokens)
+    setup = TrainingSetup(config, devices, splits, encoder, spec, tokens, validation_tokens)
     with memory_explained(config.train):
-        return replace(material, jit=choose_jit(config.train.jit_compile, devices, material.step))
+        return replace(setup, jit=choose_jit(config.train.jit_compile, devices, setup.step))
 
 
 def text_spec(config: TextConfig, encoder: Encoder) -> TextSpec:
@@ -150,23 +151,23 @@ def text_spec(config: TextConfig, encoder: Encoder) -> TextSpec:
     return TextSpec(lowercase=encoder.lowercase, **config.model_dump())
 
 
-def describe(material: Material, plan: BatchPlan) -> None:
+def describe(setup: TrainingSetup, plan: BatchPlan) -> None:
     """Say what training will read, and what truncation costs."""
-    tokens = material.tokens
-    say(
-        f"{len(material.splits.train):,} reviews, {int(tokens.lengths.sum()):,} tokens an epoch in {plan.steps:,} "
-        f"batch{'es' if plan.steps > 1 else ''} ({plan.padding():.1%} padding). {material.devices}."
+    tokens = setup.tokens
+    logger.info(
+        f"{len(setup.splits.train):,} reviews, {int(tokens.lengths.sum()):,} tokens an epoch in {plan.steps:,} "
+        f"batch{'es' if plan.steps > 1 else ''} ({plan.padding():.1%} padding). {setup.devices}."
     )
-    text = material.config.text
+    text = setup.config.text
     room = text.max_tokens - 2
-    reviews_cut, tokens_lost = truncated(tokens.review_lengths, text.max_tokens)
+    reviews_cut, tokens_lost = truncation_loss(tokens.review_lengths, text.max_tokens)
     if text.truncation == "windows":
-        say(
+        logger.info(
             f"{reviews_cut:.1%} of the reviews are longer than {room} tokens and make {len(tokens):,} windows in all. "
             "Accuracy is of windows while training, and of reviews in `tfsent evaluate`."
         )
     elif reviews_cut:
-        say(
+        logger.info(
             f"{reviews_cut:.1%} of the reviews are cut to {room} tokens ({text.truncation}); "
             f"{tokens_lost:.1%} of all tokens are lost."
         )
@@ -193,7 +194,7 @@ def choose_jit(wanted: bool | str, devices: Devices, step: Callable[[bool], Call
     if len(devices.names) > 1 or devices.kind == "cpu":
         return False
     seconds = {jit: _median_seconds(step(jit)) for jit in (False, True)}
-    say(f"A step takes {1000 * seconds[False]:.0f} ms, and {1000 * seconds[True]:.0f} ms with XLA.")
+    logger.info(f"A step takes {1000 * seconds[False]:.0f} ms, and {1000 * seconds[True]:.0f} ms with XLA.")
     return seconds[True] < seconds[False]
 
 
