@@ -30,7 +30,7 @@ def main(run: Path) -> None:
     path = run / "export" / "mobile" / "model-int8.tflite"
     predictor = tfsent.load(path)
     with progress_bar("int8 reviews", len(rows)) as bar:
-        probabilities = predictor.probabilities([row["text"] for row in rows], bar.update)
+        probabilities = predictor.predict_proba([row["text"] for row in rows], bar.update)
     names = predictor.label_names
     trained = np.array([[float(row[f"p_{name}"]) for name in names] for row in rows])
     truth = np.array([names.index(row["true_label"]) for row in rows])

@@ -59,7 +59,7 @@ def main(run: Path, python: str, reviews: int) -> None:
         model = newest_version(run / "export" / "serving").resolve()
         subprocess.run([old, "-c", OLD, model, there / "texts.json", there / "out.json"], check=True)
         found = json.loads((there / "out.json").read_text())
-    difference = np.abs(np.array(found["rows"]) - tfsent.load(run).probabilities(texts)).max()
+    difference = np.abs(np.array(found["rows"]) - tfsent.load(run).predict_proba(texts)).max()
     result = {"tensorflow": found["tensorflow"], "texts": len(texts), "max_difference": float(difference)}
     click.echo(json.dumps(result, indent=2))
     target = Path(__file__).parent / "results" / "old_server.json"

@@ -54,7 +54,7 @@ def main(run: tuple[Path, ...], films: Path, data_dir: str, folder: Path, count:
     teachers, texts = [opening.load(path) for path in run], read_imdb("unsupervised")
     names = teachers[0].label_names
     told, unlabelled = (
-        np.mean([teacher.probabilities(some) for teacher in teachers], axis=0)
+        np.mean([teacher.predict_proba(some) for teacher in teachers], axis=0)
         for some in ([text for text, _ in validation], texts)
     )
     right = [names[i] == label for i, (_, label) in zip(told.argmax(1), validation, strict=True)]

@@ -41,6 +41,7 @@ os.environ["TFSENT_CACHE"] = own_cache()
 @pytest.fixture(autouse=True)
 def messages(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
     """What tfsent logs in a test: `messages.text`."""
+    logging.getLogger("tfsent").propagate = True  # which the command line turns off
     caplog.set_level(logging.INFO, logger="tfsent")
     return caplog
 

@@ -22,7 +22,7 @@ def load(path: str | Path) -> Predictor:
 
     Returns:
         A `tfsent.predictors.Predictor`. `.predict(texts)` gives one `Prediction` a text,
-        `.probabilities(texts)` the bare `float32[n, classes]`.
+        `.predict_proba(texts)` the bare `float32[n, classes]`.
 
     Raises:
         tfsent.errors.ArtifactError: the path is none of these, or something in it is missing.

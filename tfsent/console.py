@@ -26,6 +26,7 @@ def show_messages() -> None:
     if not any(isinstance(handler, _Lines) for handler in logger.handlers):
         logger.addHandler(_Lines())
     logger.setLevel(logging.INFO)
+    logger.propagate = False  # absl, which TensorFlow loads, gives the root logger a handler of its own
 
 
 def progress_bar(description: str, total: int, done: int = 0) -> Any:

@@ -75,7 +75,7 @@ def mine(run, tmp_path):
 
 
 def test_all_forms_give_the_trained_models_answer(run):
-    expected = tfsent.load(run).probabilities(TEXTS)
+    expected = tfsent.load(run).predict_proba(TEXTS)
     for path, tolerance in [
         ("serving", 1e-5),
         ("mobile/model-float32.tflite", 1e-5),
@@ -83,7 +83,7 @@ def test_all_forms_give_the_trained_models_answer(run):
     ]:
         predictor = tfsent.load(run / "export" / path)
         assert predictor.label_names == ("negative", "positive")
-        found = predictor.probabilities(TEXTS)
+        found = predictor.predict_proba(TEXTS)
         assert found.dtype == np.float32
         np.testing.assert_allclose(found, expected, atol=tolerance, err_msg=path)
 
@@ -103,10 +103,10 @@ def test_order_is_kept_and_no_text_is_no_answer(run):
     texts = [f"film {'good ' * i}" for i in (9, 1, 30, 3)]
     for path in ("", "export/serving", "export/mobile/model-float32.tflite"):
         predictor = tfsent.load(run / path)
-        together = predictor.probabilities(texts)
-        alone = np.concatenate([predictor.probabilities([text]) for text in texts])
+        together = predictor.predict_proba(texts)
+        alone = np.concatenate([predictor.predict_proba([text]) for text in texts])
         np.testing.assert_allclose(together, alone, atol=1e-5)
-        assert predictor.probabilities([]).shape == (0, 2)
+        assert predictor.predict_proba([]).shape == (0, 2)
 
 
 class Shuffled:
@@ -186,17 +186,17 @@ def test_windows_are_averaged_alike_in_every_form(run, tmp_path):
     windows = trained.tokenizer(tf.constant([text])).ids.to_list()
     assert len(windows) > 2
     alone = [
-        tfsent.load(run).probabilities([" ".join(trained.tokenizer.vocabulary[i] for i in w[1:-1])]) for w in windows
+        tfsent.load(run).predict_proba([" ".join(trained.tokenizer.vocabulary[i] for i in w[1:-1])]) for w in windows
     ]
-    expected = np.concatenate([np.mean(alone, axis=0), tfsent.load(run).probabilities([short])])
-    np.testing.assert_allclose(trained.probabilities([text, short]), expected, atol=1e-5)
+    expected = np.concatenate([np.mean(alone, axis=0), tfsent.load(run).predict_proba([short])])
+    np.testing.assert_allclose(trained.predict_proba([text, short]), expected, atol=1e-5)
     result = publish.export(copy, load_config(copy / "config.yaml").export)
     assert result["passed"], result
     for path in ("serving", "mobile/model-float32.tflite"):
-        found = tfsent.load(copy / "export" / path).probabilities([text, short])
+        found = tfsent.load(copy / "export" / path).predict_proba([text, short])
         np.testing.assert_allclose(found, expected, atol=1e-5, err_msg=path)
     phone = tfsent.load(copy / "export" / "mobile" / "model-float32.tflite")
-    phone.probabilities([text, short])
+    phone.predict_proba([text, short])
     assert len(phone.latencies) == 2  # of a text, whatever its windows
     assert phone.latencies[0] > phone.latencies[1]
 
@@ -255,7 +255,7 @@ def test_a_savedmodel_of_another_model_does_not_pass(run):
 
 def reference_of(run):
     reviews = load_reviews(run / "heldout" / "test.jsonl.gz").take(np.arange(8))
-    return ReferenceAnswers(reviews, KerasPredictor(run).probabilities(reviews.texts))
+    return ReferenceAnswers(reviews, KerasPredictor(run).predict_proba(reviews.texts))
 
 
 def test_an_op_that_is_not_allowed_fails_as_on_a_server(run, tmp_path):

@@ -164,6 +164,6 @@ def test_a_weight_of_a_class_moves_what_is_predicted(tmp_path, tiny_encoder):
             load_config("smoke", [*settings, "data.train_examples=null", f"train.class_weight={weight}"]),
             tmp_path / name,
         )
-        share[name] = KerasPredictor(tmp_path / name).probabilities(["the film"])[0]
+        share[name] = KerasPredictor(tmp_path / name).predict_proba(["the film"])[0]
     assert share["plain"].argmax() == 0
     assert share["rare"].argmax() == 1

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tfsent.console import QUIET_SECONDS
+from tfsent.console import LINE_SECONDS
 from tfsent.data import sources
 from tfsent.data.files import Faults, Row, find_files
 from tfsent.data.reviews import Reviews
@@ -97,7 +97,7 @@ def collect(
             codes.append(number.setdefault(label, len(number)))
             if groups is not None:
                 group_codes.append(groups.setdefault(group, len(groups)))
-        if time.monotonic() - last > QUIET_SECONDS:
+        if time.monotonic() - last > LINE_SECONDS:
             last = time.monotonic()
             logger.info(f"{len(spool):,} reviews read …")
     faults.raise_if_any()

@@ -34,7 +34,7 @@ def evaluate(run: Path, split: str = "test") -> dict[str, Any]:
     run_directory.warn_if_interrupted(run)
     reviews = load_reviews(run / "heldout" / f"{split}.jsonl.gz")
     with progress_bar(f"evaluating {split}", len(reviews)) as bar:
-        probabilities = predictor.probabilities(reviews.texts, bar.update)
+        probabilities = predictor.predict_proba(reviews.texts, bar.update)
     result = {
         "split": split,
         "origin": reviews.origin,

@@ -86,7 +86,7 @@ _MAKERS = {"serving": _make_serving, "mobile": _make_mobile}
 
 def _ask_trained_model(predictor: KerasPredictor, reviews: Reviews) -> ReferenceAnswers:
     with progress_bar("running the trained model", len(reviews)) as bar:
-        return ReferenceAnswers(reviews, predictor.probabilities(reviews.texts, bar.update))
+        return ReferenceAnswers(reviews, predictor.predict_proba(reviews.texts, bar.update))
 
 
 def _next_version(run: Path) -> int:

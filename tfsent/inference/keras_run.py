@@ -26,7 +26,7 @@ class KerasPredictor(Predictor):
         self.tokenizer = Tokenizer.load(folder)
         self.model = load_classifier(folder / "model.keras")
 
-    def probabilities(self, texts: Sequence[str], advance: Advance = lambda count: None) -> np.ndarray:
+    def predict_proba(self, texts: Sequence[str], advance: Advance = lambda count: None) -> np.ndarray:
         """See `Predictor`."""
         import keras
 

@@ -35,7 +35,7 @@ class Predictor(ABC):
     label_names: tuple[str, ...]
 
     @abstractmethod
-    def probabilities(self, texts: Sequence[str], advance: Advance = lambda count: None) -> np.ndarray:
+    def predict_proba(self, texts: Sequence[str], advance: Advance = lambda count: None) -> np.ndarray:
         """Class probabilities, `float32[n, classes]`, rows in the order of `texts`.
 
         `advance` is told how many more texts are done, for a progress bar.
@@ -49,7 +49,7 @@ class Predictor(ABC):
         if strange := [text for text in texts if not isinstance(text, str)]:
             raise TypeError(f"predict takes a list of texts. Received in it: {strange[0]!r}.")
         results = []
-        for text, row in zip(texts, self.probabilities(texts).tolist(), strict=True):
+        for text, row in zip(texts, self.predict_proba(texts).tolist(), strict=True):
             best = int(np.argmax(row))
             named = dict(zip(self.label_names, row, strict=True))
             results.append(Prediction(text, self.label_names[best], row[best], named))

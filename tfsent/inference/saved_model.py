@@ -28,7 +28,7 @@ class SavedModelPredictor(Predictor):
         except (OSError, ValueError, KeyError, tf.errors.OpError) as error:
             raise ArtifactError(f"{folder} cannot be loaded as a SavedModel of tfsent: {first_line(error)}") from error
 
-    def probabilities(self, texts: Sequence[str], advance: Advance = lambda count: None) -> np.ndarray:
+    def predict_proba(self, texts: Sequence[str], advance: Advance = lambda count: None) -> np.ndarray:
         """See `Predictor`."""
         import tensorflow as tf
 

@@ -41,7 +41,7 @@ class TFLitePredictor(Predictor):
             raise ArtifactError(f"{path} cannot be opened as a .tflite file of tfsent: {first_line(error)}") from error
         self._output = self._interpreter.get_output_details()[0]["index"]
 
-    def probabilities(self, texts: Sequence[str], advance: Advance = lambda count: None) -> np.ndarray:
+    def predict_proba(self, texts: Sequence[str], advance: Advance = lambda count: None) -> np.ndarray:
         """See `Predictor`."""
         from tfsent.text.token_store import tokenize_all
 

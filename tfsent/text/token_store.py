@@ -3,8 +3,7 @@
     ids.bin      the rows, int32, one behind the other
     table.npz    lengths, owners, lengths of the reviews
 
-The key is made of the reviews' fingerprint, the text specification, the vocabulary and the text graph's own code:
-whatever changes an id changes the key. Nothing here loads TensorFlow unless there are texts to tokenise, so that a
+The key is made of the reviews' fingerprint, the text specification, the vocabulary and `TOKENIZER_VERSION`. Nothing here loads TensorFlow unless there are texts to tokenise, so that a
 machine without it can train on tokens that were made elsewhere.
 """
 
@@ -26,7 +25,7 @@ import numpy as np
 from tfsent.errors import ConfigError
 from tfsent.storage import cache, downloads
 from tfsent.storage.row_store import RowStore
-from tfsent.text.spec import TextSpec
+from tfsent.text.spec import TOKENIZER_VERSION, TextSpec
 
 if TYPE_CHECKING:
     from tfsent.data.reviews import Reviews
@@ -165,14 +164,11 @@ def encode(text: str) -> bytes:
 
 def key_of_tokens(reviews: Reviews, spec: TextSpec, vocabulary: Sequence[str]) -> str:
     """A name that differs whenever an id of these tokens could."""
-    graph = hashlib.sha256()
-    for name in ("text.py", "unicode.py", "code_points.npz"):
-        graph.update(Path(__file__).with_name(name).read_bytes())
     return cache.key_of(
         {
             "reviews": reviews.fingerprint,
             "spec": asdict(spec),
             "vocabulary": hashlib.sha256("\n".join(vocabulary).encode()).hexdigest(),
-            "graph": graph.hexdigest(),
+            "tokenizer": TOKENIZER_VERSION,
         }
     )

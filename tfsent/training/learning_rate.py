@@ -90,7 +90,8 @@ def _sweep(setup: TrainingSetup, steps: int) -> tuple[list[float], list[float]]:
         for make in itertools.islice(batches(), steps):
             model.reset_metrics()
             losses.append(float(model.train_on_batch(*make(), return_dict=True)["loss"]))
-            bar.update(1, f"learning rate {rates[len(losses) - 1]:.1e} · loss {losses[-1]:.4f}")
+            bar.set_postfix_str(f"learning rate {rates[len(losses) - 1]:.1e} · loss {losses[-1]:.4f}", refresh=False)
+            bar.update(1)
             if _is_broken(losses):
                 break
     finite = [loss for loss in losses if math.isfinite(loss)]

@@ -57,7 +57,7 @@ def assert_same(a, b):
     for one, other in zip(*rows, strict=True):
         for name, value in one.items():
             assert float(value) == pytest.approx(float(other[name]), abs=2e-4), name
-    ours, theirs = (KerasPredictor(run).probabilities(TEXTS) for run in (a, b))
+    ours, theirs = (KerasPredictor(run).predict_proba(TEXTS) for run in (a, b))
     np.testing.assert_allclose(ours, theirs, atol=1e-4)
     first, last = (float(row["loss"]) for row in rows[0])
     assert last < first - 1e-3  # something was learnt, and more than they may differ by

@@ -90,5 +90,5 @@ def verify_tflite(path: Path, artifact: str, reference: ReferenceAnswers, budget
     """Run a `.tflite` file in LiteRT, and compare."""
     predictor = TFLitePredictor(path)
     with progress_bar(f"running the {artifact} file", len(reference.reviews)) as bar:
-        probabilities = predictor.probabilities(reference.reviews.texts, bar.update)
+        probabilities = predictor.predict_proba(reference.reviews.texts, bar.update)
     return compare(artifact, path, probabilities, predictor.latencies, reference, budget)

@@ -227,8 +227,8 @@ class ProgressCallback(keras.callbacks.Callback):
         if self.progress.step == 0:
             self.progress.loss_sum = 0.0
         self.started, self.seen = time.monotonic(), 0
-        self.meter = progress_bar(f"epoch {epoch + 1}/{self.plan.epochs}", self.plan.steps, self.progress.step)
-        self.open.enter_context(self.meter)
+        self.bar = progress_bar(f"epoch {epoch + 1}/{self.plan.epochs}", self.plan.steps, self.progress.step)
+        self.open.enter_context(self.bar)
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Advance the bar."""
@@ -241,7 +241,8 @@ class ProgressCallback(keras.callbacks.Callback):
             self.seen += self.real_tokens[step]
         speed = self.seen / max(time.monotonic() - (self.clock or 0.0), 1e-9)
         shown = [f"loss {loss:.4f}", f"accuracy {float(logs['accuracy']):.2%}"]
-        self.bar.update(1, " · ".join([*shown, f"{speed:,.0f} tokens/s"] if self.seen else shown))
+        self.bar.set_postfix_str(" · ".join([*shown, f"{speed:,.0f} tokens/s"] if self.seen else shown), refresh=False)
+        self.bar.update(1)
 
     def _ask_guard(self, loss: float, step: int) -> None:
         """Keras gives the mean over the epoch's rows so far; the batch's own is what it adds to the sum."""
