@@ -1,33 +1,89 @@
-"""tfsent: sentiment classifiers that agree with themselves on the server and on the phone."""
+"""tfsent: sentiment classifiers that agree with themselves on the server and on the phone.
+
+    run = tfsent.train("imdb", data=(texts, labels), run_dir="runs/mine")
+    run.evaluate().accuracy
+    run.export()
+    tfsent.load("runs/mine").predict(["Loved every minute."])
+
+`docs/python.md` explains each function. Importing tfsent loads neither TensorFlow nor Keras.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import importlib
+import logging
+from typing import TYPE_CHECKING, Any
+
+import wrapt
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from tfsent.api.inputs import load_recipe
+    from tfsent.api.models import EpochResult, Run, evaluate, export, load
+    from tfsent.api.training import find_learning_rate, train, train_seeds, tune
+    from tfsent.encoders.loader import Encoder
+    from tfsent.errors import TfsentError
+    from tfsent.evaluation.metrics import Metrics
+    from tfsent.exporting.parity import ParityReport
+    from tfsent.inference.predictor import Prediction, Predictor
+    from tfsent.recipe.schema import Config
 
-    from tfsent.inference.predictor import Predictor
+__version__ = "0.2.0"
+__all__ = [
+    "Config",
+    "Encoder",
+    "EpochResult",
+    "Metrics",
+    "ParityReport",
+    "Prediction",
+    "Predictor",
+    "Run",
+    "TfsentError",
+    "__version__",
+    "evaluate",
+    "export",
+    "find_learning_rate",
+    "load",
+    "load_recipe",
+    "train",
+    "train_seeds",
+    "tune",
+]
 
-__version__ = "0.1.0"
-__all__ = ["__version__", "load"]
+_MODULES = {
+    "Config": "recipe.schema",
+    "Encoder": "encoders.loader",
+    "EpochResult": "api.models",
+    "Metrics": "evaluation.metrics",
+    "ParityReport": "exporting.parity",
+    "Prediction": "inference.predictor",
+    "Predictor": "inference.predictor",
+    "Run": "api.models",
+    "TfsentError": "errors",
+    "evaluate": "api.models",
+    "export": "api.models",
+    "find_learning_rate": "api.training",
+    "load": "api.models",
+    "load_recipe": "api.inputs",
+    "train": "api.training",
+    "train_seeds": "api.training",
+    "tune": "api.training",
+}
+"""The module of each public name, loaded when the name is first used."""
+
+logging.getLogger("tfsent").addHandler(logging.NullHandler())
 
 
-def load(path: str | Path) -> Predictor:
-    """Open anything tfsent made: a run directory, a SavedModel, or a `.tflite` file.
+@wrapt.when_imported("keras")
+def _register_layers(_: Any) -> None:
+    """Register tfsent's layers with Keras, so that `keras.saving.load_model` opens a `model.keras`."""
+    importlib.import_module("tfsent.model.bert")
 
-    Args:
-        path: a run directory, a (versioned) SavedModel folder, or a `.tflite` file with its
-            sidecars beside it, as `tfsent export` writes them.
 
-    Returns:
-        A `tfsent.predictors.Predictor`. `.predict(texts)` gives one `Prediction` a text,
-        `.predict_proba(texts)` the bare `float32[n, classes]`.
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module 'tfsent' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"tfsent.{_MODULES[name]}"), name)
 
-    Raises:
-        tfsent.errors.ArtifactError: the path is none of these, or something in it is missing.
-    """
-    # Here and not above: importing tfsent must not load TensorFlow.
-    from tfsent.inference import opening
 
-    return opening.load(path)
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -5,13 +5,18 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from tfsent.api import models
 from tfsent.errors import BudgetError, ConfigError, DataError
 
+if TYPE_CHECKING:
+    from tfsent.exporting.parity import ParityReport
+
 CHUNK = 512
-"""Texts predicted at a time, so that with --json and --csv a long file shows results as they come."""
+"""Texts predicted at a time: with --json and --csv the results of a long file appear while it is read."""
 
 _export_set_option = click.option(
     "--set",
@@ -39,15 +44,11 @@ def evaluate(run: Path, split: str, as_json: bool) -> None:
     Writes metrics.json and predictions.csv into the run. `--split validation` is for choosing settings, and writes
     metrics-validation.json and predictions-validation.csv; only `test` is for reporting.
     """
-    from tfsent import backend
-
-    backend.use("tensorflow")
+    result = models.evaluate(run, split)
     from tfsent.cli import tables
-    from tfsent.evaluation import metrics as evaluator
 
-    result = evaluator.evaluate(run, split)
     if as_json:
-        click.echo(json.dumps(result, indent=2))
+        click.echo(json.dumps(result.to_dict(), indent=2))
     else:
         tables.print_metrics(result)
 
@@ -61,19 +62,20 @@ def evaluate(run: Path, split: str, as_json: bool) -> None:
 def predict(model: Path, texts: tuple[str, ...], file: Path | None, as_json: bool, as_csv: bool) -> None:
     """Classify texts with MODEL: a run, a SavedModel folder or a .tflite file.
 
-    Texts are arguments, or lines of --file, or lines of standard input (`-`). Blank lines are skipped.
+    Texts are arguments, or lines of --file, or lines of standard input (`-`). Blank lines are skipped. A text that
+    begins with a dash comes after `--`.
 
     \b
       tfsent predict runs/quickstart "Loved every minute." "A waste of time."
+      tfsent predict runs/quickstart -- "-5 of 10"
       tfsent predict runs/quickstart/export/mobile/model-int8.tflite --file reviews.txt --csv > out.csv
     """
     if as_json and as_csv:
-        raise ConfigError("--json and --csv are two ways to print the same. Give one of them.")
+        raise ConfigError("--json and --csv are two output formats. Give one of them.")
     rows = _read_texts(texts, file)
-    import tfsent
+    predictor = models.load(model)
     from tfsent.cli import tables
 
-    predictor = tfsent.load(model)
     chunks = (predictor.predict(rows[i : i + CHUNK]) for i in range(0, len(rows), CHUNK))
     predictions = (prediction for chunk in chunks for prediction in chunk)
     if as_json:
@@ -87,7 +89,7 @@ def predict(model: Path, texts: tuple[str, ...], file: Path | None, as_json: boo
 @click.command(short_help="Export a run for server and phone, and verify each file.")
 @_run_argument
 @click.option(
-    "--to", "targets", multiple=True, type=click.Choice(["serving", "mobile"]), help="Once or twice.  [default: both]"
+    "--to", "targets", multiple=True, type=click.Choice(models.TARGETS), help="Once or twice.  [default: both]"
 )
 @_export_set_option
 @click.option("--json", "as_json", is_flag=True, help="Print verify.json instead of a table.")
@@ -98,28 +100,23 @@ def export(run: Path, targets: tuple[str, ...], overrides: tuple[str, ...], as_j
     When a file strays from the trained model by more than the recipe's budget, nothing is published and the exit code
     is 1.
     """
-    from tfsent.recipe.loader import load_config
-    from tfsent.storage.run_directory import require_run
-
-    if strange := [override for override in overrides if not override.startswith("export.")]:
-        raise ConfigError(f"The model is trained: only keys below export. can still be set. Received: {strange[0]!r}.")
-    config = load_config(require_run(run) / "config.yaml", overrides).export
-    from tfsent import backend
-
-    backend.use("tensorflow")
-    from tfsent.cli import tables
-    from tfsent.exporting import publish
-
-    result = publish.export(run, config, [t for t in publish.TARGETS if t in targets or not targets])
-    if as_json:
-        click.echo(json.dumps(result, indent=2))
-    else:
-        tables.print_parity(result)
-    if not result["passed"]:
-        faults = [f"{a['artifact']}: {fault}" for a in result["artifacts"] for fault in a["faults"]]
-        raise BudgetError("Nothing was published.\n  " + "\n  ".join(faults))
+    try:
+        report = models.export(run, targets or models.TARGETS, overrides)
+    except BudgetError as error:
+        _print_report(error.report, as_json)
+        raise
+    _print_report(report, as_json)
     if not as_json:
-        click.echo("Published: " + ", ".join(str(run / place) for place in result["published"]))
+        click.echo("Published: " + ", ".join(map(str, report.published)))
+
+
+def _print_report(report: ParityReport, as_json: bool) -> None:
+    from tfsent.cli import tables
+
+    if as_json:
+        click.echo(json.dumps(report.to_dict(), indent=2))
+    else:
+        tables.print_parity(report)
 
 
 def _read_texts(texts: tuple[str, ...], file: Path | None) -> list[str]:

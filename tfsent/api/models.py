@@ -1,0 +1,178 @@
+"""A trained model: its run, its figures, its exported files, and how each is opened."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tfsent import backend
+from tfsent.api.inputs import as_words, load_recipe
+from tfsent.errors import BudgetError, ConfigError
+
+if TYPE_CHECKING:
+    from tfsent.evaluation.metrics import Metrics
+    from tfsent.exporting.parity import ParityReport
+    from tfsent.inference.predictor import Predictor
+    from tfsent.recipe.schema import Config
+
+TARGETS = ("serving", "mobile")
+
+
+@dataclass(frozen=True)
+class EpochResult:
+    """What one epoch of a training measured. Losses are in nats."""
+
+    epoch: int
+    """From 1."""
+    loss: float
+    accuracy: float
+    val_loss: float
+    val_accuracy: float
+    val_balanced_accuracy: float
+    val_macro_f1: float
+
+
+class Run:
+    """A run directory: the recipe, the trained model, and what came of it.
+
+    Attributes:
+        path: the directory.
+
+    Example:
+        >>> run = tfsent.Run("runs/quickstart")
+        >>> run.evaluate().accuracy
+        0.8685
+    """
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r})"
+
+    @property
+    def config(self) -> Config:
+        """The resolved recipe.
+
+        Raises:
+            RunError: the directory holds no finished run.
+        """
+        from tfsent.storage.run_directory import require_run
+
+        return load_recipe(require_run(self.path) / "config.yaml")
+
+    @property
+    def history(self) -> list[EpochResult]:
+        """One entry an epoch, in order.
+
+        Raises:
+            RunError: the directory holds no finished run.
+        """
+        from tfsent.storage.run_directory import require_run
+
+        with (require_run(self.path) / "history.csv").open(newline="", encoding="utf-8") as handle:
+            rows = list(csv.DictReader(handle))
+        names = list(EpochResult.__dataclass_fields__)[1:]
+        return [EpochResult(int(float(row["epoch"])), *(float(row[name]) for name in names)) for row in rows]
+
+    def evaluate(self, split: str = "test") -> Metrics:
+        """Evaluate the model; see `tfsent.evaluate`."""
+        return evaluate(self.path, split)
+
+    def export(self, targets: Sequence[str] = TARGETS, overrides: Any = ()) -> ParityReport:
+        """Export and verify the model; see `tfsent.export`."""
+        return export(self.path, targets, overrides)
+
+    def load(self) -> Predictor:
+        """Open the model; see `tfsent.load`."""
+        return load(self.path)
+
+
+def load(path: str | Path) -> Predictor:
+    """Open any form of a model: a run directory, a SavedModel, or a `.tflite` file.
+
+    Args:
+        path: a run directory, a SavedModel folder (or the folder of its versions), or a `.tflite` file with the files
+            that `tfsent export` wrote beside it.
+
+    Returns:
+        A `Predictor`: `predict(texts)`, `predict_proba(texts)`, `label_names`; of a run also `model`, the Keras model
+        from token ids to logits, and `tokenizer`.
+
+    Raises:
+        ArtifactError: the path is none of these, or a file is missing or damaged.
+        RunError: the run is not finished.
+        ConfigError: Keras is loaded on, or `KERAS_BACKEND` is set to, another backend than TensorFlow.
+
+    Example:
+        >>> model = tfsent.load("runs/quickstart/export/mobile/model-int8.tflite")
+        >>> model.predict(["Loved every minute."])[0].label
+        'positive'
+    """
+    from tfsent.inference import opening
+
+    return opening.load(path)
+
+
+def evaluate(run: str | Path, split: str = "test") -> Metrics:
+    """Evaluate the model of a run on reviews it never learnt from.
+
+    Writes `metrics.json` and `predictions.csv` into the run (`metrics-validation.json` and so on for `validation`).
+
+    Args:
+        run: the run directory.
+        split: `test`, or `validation`, by which the best epoch was chosen: its figures flatter.
+
+    Returns:
+        Accuracy with its 95% interval, and more.
+
+    Raises:
+        RunError: the directory holds no finished run.
+        DataError: its held-out reviews are damaged.
+    """
+    from tfsent.storage.run_directory import require_run
+
+    path = require_run(run)
+    backend.use("tensorflow")
+    from tfsent.evaluation import metrics
+
+    return metrics.evaluate(path, split)
+
+
+def export(run: str | Path, targets: Sequence[str] = TARGETS, overrides: Any = ()) -> ParityReport:
+    """Export a run, run each file through its own runtime on held-out reviews, and publish what agrees.
+
+    Args:
+        run: the run directory.
+        targets: `serving` (a SavedModel that takes raw text), `mobile` (`.tflite` files), or both.
+        overrides: keys below `export.` to change for this call, see `train`.
+
+    Returns:
+        What each file costs. `RUN/verify.json` keeps it.
+
+    Raises:
+        BudgetError: a file strays from the trained model by more than its budget. Nothing was published. The error's
+            `report` is what would have been returned.
+        ExportError: a file could not be made or run.
+        RunError: the directory holds no finished run.
+    """
+    from tfsent.storage.run_directory import require_run
+
+    words = as_words(overrides)
+    if strange := [word for word in words if not word.startswith("export.")]:
+        raise ConfigError(f"The model is trained: only keys below export. can still be set. Received: {strange[0]!r}.")
+    if unknown := [target for target in targets if target not in TARGETS]:
+        raise ConfigError(f"Unknown target {unknown[0]!r}. Expected {' or '.join(TARGETS)}.")
+    path = require_run(run)
+    config = load_recipe(path / "config.yaml", words).export
+    backend.use("tensorflow")
+    from tfsent.exporting import publish
+
+    report = publish.export(path, config, [target for target in TARGETS if target in targets])
+    if not report.passed:
+        faults = [f"{parity.artifact}: {fault}" for parity in report.artifacts for fault in parity.faults]
+        raise BudgetError("Nothing was published.\n  " + "\n  ".join(faults), report)
+    return report
