@@ -44,8 +44,9 @@ def train(
             perhaps `validation` and `test`, each one of these. None reads the recipe's source.
         run_dir: where the run goes; by default `runs/NAME-OF-THE-RECIPE`.
         overwrite: replace a run that is there. The old one is kept as `RUN.old` until the new one is finished.
-        resume: continue the training in `run_dir` from its newest checkpoint; from its recipe where it has none yet. A
-            run that is finished is left as it is. Data that was passed must be passed again.
+        resume: continue the training in `run_dir` from its newest checkpoint, from the beginning where it has none
+            yet, or begin it where `recipe` is given and nothing is there. A run that is finished is left as it is: the
+            same call may be repeated. Data that was passed must be passed again.
         callbacks: called by Keras after tfsent's own.
 
     Returns:
@@ -71,6 +72,7 @@ def train(
 
     config = None if recipe is None else load_recipe(recipe, overrides, data_in_memory=data is not None)
     path = _run_directory(recipe, run_dir)
+    resume = resume and (config is None or path.exists())
     with stop_during_startup() as stop_request:
         own = config or _config_of_unfinished(path)
         parts = _read_memory(data, own)
