@@ -78,6 +78,16 @@ def tiny_settings(tiny_encoder: Path, tiny_reviews: Path) -> list[str]:
 
 
 @pytest.fixture(scope="session")
+def tiny_recipe(tiny_settings: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same settings as the file of a recipe."""
+    from tfsent.recipe.loader import load_config, to_yaml
+
+    path = tmp_path_factory.mktemp("recipe") / "tiny.yaml"
+    path.write_text(to_yaml(load_config("smoke", [*tiny_settings, "data.validation_examples=null"])), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
 def tiny_csv_settings(tiny_settings: list[str], tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """The same with reviews out of a CSV, which can be read without TensorFlow."""
     path = tmp_path_factory.mktemp("csv") / "reviews.csv"

@@ -1,0 +1,38 @@
+"""The blocks of docs/python.md run, in their order, as a reader would paste them; tiny parts stand in for the recipe."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+DOCS = Path(__file__).parents[1] / "docs"
+
+
+def blocks(page):
+    return re.findall(r"^```python\n(.*?)^```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+
+
+def test_every_block_of_the_python_page_runs(tiny_recipe, tmp_path, monkeypatch, capsys, tiny_encoder):
+    pytest.importorskip("pandas")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("tfsent.recipe.loader.recipes", lambda: {"imdb": tiny_recipe})
+    names = {}
+    found = blocks(DOCS / "python.md")
+    assert len(found) > 10
+    for block in found:
+        exec(compile(block.replace("pypi:minilm-l6", f"path:{tiny_encoder}"), "docs/python.md", "exec"), names)
+    out = capsys.readouterr().out
+    assert "int8" in out and "positive" in out
+
+
+def test_pages_link_to_files_that_exist():
+    root = DOCS.parent
+    pages = [root / "README.md", root / "CONTRIBUTING.md", *DOCS.glob("*.md")]
+    pages += [root / folder / "README.md" for folder in ("configs", "export", "benchmarks")]
+    missing = [
+        f"{page.relative_to(root)}: {target}"
+        for page in pages
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
+        if not (page.parent / target).exists()
+    ]
+    assert not missing
