@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 RUN := runs/quickstart
 
-.PHONY: quickstart test lint format docs clean
+.PHONY: quickstart test wheel lint format docs clean
 
 quickstart: $(VENV)/installed
 	$(VENV)/bin/tfsent train quickstart --run-dir $(RUN) --overwrite
@@ -12,7 +12,17 @@ quickstart: $(VENV)/installed
 	$(VENV)/bin/tfsent predict $(RUN) "Loved every minute." "I want my two hours back."
 
 test: $(VENV)/installed-dev
-	$(VENV)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	@echo "All tests, about 10 minutes on 2 cores. One wing alone: $(VENV)/bin/python -m pytest tests/data"
+	$(VENV)/bin/python -m pytest -n 2 --dist loadgroup
+
+wheel: $(VENV)/installed-dev
+	rm -rf dist $(VENV)-wheel
+	$(VENV)/bin/python -m build --quiet --wheel
+	$(PYTHON) -m venv $(VENV)-wheel
+	$(VENV)-wheel/bin/python -m pip install --quiet dist/*.whl
+	cd / && "$(abspath $(VENV)-wheel)/bin/tfsent" recipes ls
+	cd / && "$(abspath $(VENV)-wheel)/bin/tfsent" doctor
+	rm -rf $(VENV)-wheel
 
 lint: $(VENV)/installed-dev
 	$(VENV)/bin/ruff check .
@@ -28,7 +38,7 @@ docs: $(VENV)/installed-dev
 	$(VENV)/bin/python -c "from tfsent import keys; print(keys.markdown(), end='')" > configs/KEYS.md
 
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-wheel build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { \
