@@ -187,7 +187,7 @@ def _from_checkpoint(found: PretrainedWeights, folder: Path) -> OpenedCheckpoint
 def _from_run(folder: Path) -> OpenedCheckpoint:
     """The encoder inside a classifier that tfsent trained."""
     model, (spec, vocabulary) = load_classifier(folder / "model" / "model.keras"), read_text_files(folder / "model")
-    backbone = next(layer for layer in model.layers if isinstance(layer, (bert.BertEncoder, bert.ElectraEncoder)))
+    backbone = next(layer for layer in model.layers if isinstance(layer, bert.BertEncoder))
     files = ("model/model.keras", "model/vocab.txt", "model/text.json")
     return OpenedCheckpoint("tfsent-run", backbone, vocabulary, spec.lowercase, files)
 
@@ -210,25 +210,37 @@ def _from_preset(folder: Path, registered: str) -> OpenedCheckpoint:
         raise EncoderError(f"{folder} could not be loaded as a KerasHub preset: {first_line(error)}") from error
     names = ("config.json", "model.weights.h5", "tokenizer.json", "assets/tokenizer/vocabulary.txt")
     files = tuple(name for name in names if (folder / name).is_file())
-    if kind == "DistilBertBackbone":
-        backbone = _from_distilbert(loaded)
-    else:
-        ours = bert.BertEncoder if kind == "BertBackbone" else bert.ElectraEncoder
-        backbone = ours.from_config({**loaded.get_config(), "activation": "gelu_tanh", "layer_norm_epsilon": 1e-12})
-        bert.copy_weights(loaded, backbone)
-    if kind == "ElectraBackbone":
-        bert.clear_pooler(backbone)  # KerasHub adds one that ELECTRA's checkpoints have not
+    backbone = _from_kerashub(loaded, kind, folder)
     return OpenedCheckpoint("keras-hub", backbone, tuple(tokenizer.get_vocabulary()), bool(tokenizer.lowercase), files)
 
 
-def _from_distilbert(loaded: Any) -> Any:
-    """DistilBERT is BERT with segments that add nothing, and no pooler."""
-    config = {**loaded.get_config(), "activation": "gelu_exact", "layer_norm_epsilon": 1e-12}
-    backbone = bert.BertEncoder.from_config(config)
-    embeddings = "token_and_position_embedding/"
-    theirs = {variable.path.removeprefix(embeddings): variable for variable in loaded.weights}
+def _from_kerashub(loaded: Any, kind: str, folder: Path) -> Any:
+    """Copy a KerasHub backbone into ours. Our variables have the same paths as KerasHub's.
+
+    KerasHub computes BERT and ELECTRA with the tanh GELU, DistilBERT with the exact one. DistilBERT has neither
+    segments nor a pooler. ELECTRA has no pooler, and KerasHub adds one.
+    """
+    config = loaded.get_config()
+    backbone = bert.BertEncoder(
+        vocabulary_size=loaded.token_embedding.input_dim,
+        embedding_dim=loaded.token_embedding.output_dim,
+        activation="gelu_exact" if kind == "DistilBertBackbone" else "gelu_tanh",
+        dtype="float32",
+        num_segments=config.get("num_segments", 2),
+        **{name: config[name] for name in ("num_layers", "num_heads", "hidden_dim", "intermediate_dim")},
+        max_sequence_length=config["max_sequence_length"],
+    )
+    theirs = {v.path.removeprefix("token_and_position_embedding/"): v for v in loaded.weights}
+    absent = ("segment_embedding/", "pooled_dense/") if kind == "DistilBertBackbone" else ()
     for variable in backbone.weights:
-        variable.assign(theirs.get(variable.path, np.zeros(variable.shape, np.float32)))
+        if variable.path.startswith(absent) and absent:
+            variable.assign(np.zeros(variable.shape, np.float32))
+        elif variable.path in theirs:
+            variable.assign(theirs[variable.path])
+        else:
+            raise EncoderError(f"{folder}: the KerasHub preset has no variable {variable.path}.")
+    if kind == "ElectraBackbone":
+        bert.clear_pooler(backbone)
     return backbone
 
 

@@ -1,8 +1,8 @@
-"""BERT as its checkpoint was trained: KerasHub's backbones with the checkpoint's own activation and epsilon.
+"""BERT with the activation, epsilon and sizes of its checkpoint, and how a checkpoint's arrays are put into it.
 
-Weights have canonical names here, those of BERT's first checkpoints (`encoder/layer_0/attention/self/query/kernel`;
-google-research/bert, modeling.py). A layout gives arrays under these names, and `build` puts them
-into an encoder, all of them or none.
+Arrays have canonical names here, those of BERT's first checkpoints (`encoder/layer_0/attention/self/query/kernel`;
+google-research/bert, modeling.py). A reader of a checkpoint gives arrays under these names, and `build` puts all of
+them, or none, into an encoder.
 """
 
 from __future__ import annotations
@@ -11,64 +11,100 @@ import re
 from typing import Any
 
 import keras
-import keras_hub
 import numpy as np
 
 from tfsent.errors import EncoderError
-from tfsent.model.fast_layers import gelu_exact, use_fast_attention, use_fast_dropout
+from tfsent.model.fast_layers import Dropout, PositionEmbedding, TransformerLayer, gelu_exact, gelu_tanh
+
+ACTIVATIONS = {"gelu_exact": gelu_exact, "gelu_tanh": gelu_tanh}
+"""GELU by the error function, or by its approximation with tanh."""
 
 
-class CheckpointFaithful:
-    """What KerasHub fixes for every checkpoint, the tanh GELU and an epsilon of 1e-12, is here the checkpoint's own.
+@keras.saving.register_keras_serializable(package="tfsent")
+class BertEncoder(keras.Model):
+    """BERT without a head. DistilBERT and ELECTRA are special cases of it.
+
+    Takes `token_ids` and `segment_ids`, `int32[b, s]`, and `padding_mask`, `bool[b, s]`. Gives `sequence_output`,
+    `[b, s, h]`, and `pooled_output`, `[b, h]`, both of the compute dtype.
 
     Args:
+        vocabulary_size: rows of the token table.
+        num_layers: transformer layers.
+        num_heads: attention heads of a layer.
+        hidden_dim: width `h` of a layer.
+        intermediate_dim: width of its feed-forward layer.
+        max_sequence_length: rows of the position table, the longest `s`.
+        num_segments: rows of the segment table.
+        embedding_dim: width of the tables; where it is not `hidden_dim`, a projection follows, as in ELECTRA small.
+        dropout: rate on the hidden states. Attention weights are never dropped out.
         activation: one of `ACTIVATIONS`.
-        layer_norm_epsilon: added to the variance.
-        **kwargs: of the backbone.
+        layer_norm_epsilon: added to the variance by the layer norms.
+        dtype: the dtype policy.
+        **kwargs: of `keras.Model`.
     """
 
-    embeddings_layer_norm: Any
-    embeddings_dropout: Any
-    transformer_layers: list[Any]
-
-    def __init__(self, *, activation: str = "gelu_exact", layer_norm_epsilon: float = 1e-12, **kwargs: Any):
-        super().__init__(**kwargs)
-        self.activation = activation
-        self.layer_norm_epsilon = layer_norm_epsilon
-        gelu = ACTIVATIONS[activation]
-        self.embeddings_layer_norm.epsilon = layer_norm_epsilon
-        for layer in self.transformer_layers:
-            layer._feedforward_intermediate_dense.activation = gelu
-            layer._self_attention_layer_norm.epsilon = layer_norm_epsilon
-            layer._feedforward_layer_norm.epsilon = layer_norm_epsilon
-            use_fast_attention(layer)
-        use_fast_dropout(self.embeddings_dropout)
+    def __init__(
+        self,
+        *,
+        vocabulary_size: int,
+        num_layers: int,
+        num_heads: int,
+        hidden_dim: int,
+        intermediate_dim: int,
+        max_sequence_length: int = 512,
+        num_segments: int = 2,
+        embedding_dim: int | None = None,
+        dropout: float = 0.1,
+        activation: str = "gelu_exact",
+        layer_norm_epsilon: float = 1e-12,
+        dtype: Any = None,
+        **kwargs: Any,
+    ):
+        embedding_dim = embedding_dim or hidden_dim
+        inputs = {
+            "token_ids": keras.Input((None,), dtype="int32", name="token_ids"),
+            "segment_ids": keras.Input((None,), dtype="int32", name="segment_ids"),
+            "padding_mask": keras.Input((None,), dtype="bool", name="padding_mask"),
+        }
+        token_embedding = keras.layers.Embedding(vocabulary_size, embedding_dim, dtype=dtype, name="token_embedding")
+        position_embedding = PositionEmbedding(max_sequence_length, dtype=dtype, name="position_embedding")
+        segment_embedding = keras.layers.Embedding(num_segments, embedding_dim, dtype=dtype, name="segment_embedding")
+        tokens = token_embedding(inputs["token_ids"])
+        x = tokens + position_embedding(tokens) + segment_embedding(inputs["segment_ids"])
+        norm = keras.layers.LayerNormalization(epsilon=layer_norm_epsilon, dtype=dtype, name="embeddings_layer_norm")
+        x = Dropout(dropout, dtype=dtype, name="embeddings_dropout")(norm(x))
+        if embedding_dim != hidden_dim:
+            x = keras.layers.Dense(hidden_dim, dtype=dtype, name="embeddings_projection")(x)
+        for i in range(num_layers):
+            layer = TransformerLayer(
+                num_heads,
+                intermediate_dim,
+                ACTIVATIONS[activation],
+                layer_norm_epsilon,
+                dropout,
+                dtype=dtype,
+                name=f"transformer_layer_{i}",
+            )
+            x = layer(x, padding_mask=inputs["padding_mask"])
+        pooled_dense = keras.layers.Dense(hidden_dim, activation="tanh", dtype=dtype, name="pooled_dense")
+        outputs = {"sequence_output": x, "pooled_output": pooled_dense(x[:, 0, :])}
+        super().__init__(inputs=inputs, outputs=outputs, dtype=dtype, **kwargs)
+        self.token_embedding = token_embedding
+        self.pooled_dense = pooled_dense
+        self.vocabulary_size, self.num_segments, self.embedding_dim = vocabulary_size, num_segments, embedding_dim
+        self.num_layers, self.num_heads = num_layers, num_heads
+        self.hidden_dim, self.intermediate_dim = hidden_dim, intermediate_dim
+        self.max_sequence_length = max_sequence_length
+        self.dropout, self.activation, self.layer_norm_epsilon = dropout, activation, layer_norm_epsilon
 
     def get_config(self) -> dict[str, Any]:
-        """What rebuilds it."""
-        return {
-            **super().get_config(),  # type: ignore[misc]
-            "activation": self.activation,
-            "layer_norm_epsilon": self.layer_norm_epsilon,
-        }
-
-
-@keras.saving.register_keras_serializable(package="tfsent")
-class BertEncoder(CheckpointFaithful, keras_hub.models.BertBackbone):
-    """A `BertBackbone`. DistilBERT is one too, without segments, and ELECTRA, without a pooler."""
-
-
-@keras.saving.register_keras_serializable(package="tfsent")
-class ElectraEncoder(CheckpointFaithful, keras_hub.models.ElectraBackbone):
-    """ELECTRA whose embeddings are narrower than its layers, as in ELECTRA-small: a projection lies between them."""
-
-
-def _gelu_tanh(x: Any) -> Any:
-    return keras.ops.gelu(x, approximate=True)
-
-
-ACTIVATIONS = {"gelu_exact": gelu_exact, "gelu_tanh": _gelu_tanh}
-"""GELU by the error function, or by its approximation with tanh (D. Hendrycks, K. Gimpel 2016)."""
+        """Return the arguments that make the same encoder."""
+        names = (
+            *("vocabulary_size", "num_layers", "num_heads", "hidden_dim", "intermediate_dim", "max_sequence_length"),
+            *("num_segments", "embedding_dim", "dropout", "activation", "layer_norm_epsilon"),
+        )
+        policy = keras.saving.serialize_keras_object(self.dtype_policy)
+        return {**{name: getattr(self, name) for name in names}, "dtype": policy, "name": self.name}
 
 
 _LAYER = {
@@ -95,7 +131,7 @@ _WHOLE = {
 
 
 def _path(name: str) -> str | None:
-    """The path of the Keras variable a canonical name stands for; None when it stands for none."""
+    """Return the path of the Keras variable of a canonical name; None for an unknown name."""
     if name in _WHOLE:
         return _WHOLE[name]
     match = re.fullmatch(r"encoder/layer_(\d+)/(.+)/(kernel|bias|gamma|beta)", name)
@@ -104,25 +140,25 @@ def _path(name: str) -> str | None:
     return f"transformer_layer_{match[1]}/{_LAYER[match[2]]}/{match[3]}"
 
 
-def build(arrays: dict[str, np.ndarray], *, num_heads: int, activation: str, epsilon: float, where: str) -> Any:
-    """The encoder whose weights these are. Its sizes are those of the arrays.
+def build(arrays: dict[str, np.ndarray], *, num_heads: int, activation: str, epsilon: float, where: str) -> BertEncoder:
+    """Build the encoder of a checkpoint, in float32. Its sizes are those of the arrays.
 
     Args:
         arrays: by canonical name. Attention kernels may be `[h, heads, h / heads]` or `[h, h]`.
         num_heads: attention heads.
         activation: one of `ACTIVATIONS`.
         epsilon: of the layer norms.
-        where: of what to speak in an error.
+        where: names the checkpoint in errors.
 
     Raises:
-        EncoderError: a variable would stay unset, an array would stay unused, or a shape does not fit. All are named.
+        EncoderError: a variable has no array, an array has no variable, or shapes differ. All are named.
     """
     shapes = {name: array.shape for name, array in arrays.items()}
     needed = ("embeddings/word_embeddings", "embeddings/position_embeddings", "encoder/layer_0/intermediate/dense/bias")
     if lacking := [name for name in needed if name not in shapes]:
         raise EncoderError(f"{where} holds no BERT: it has no variable for {', '.join(lacking)}.")
     width = shapes["embeddings/word_embeddings"][1]
-    # A layer norm is as wide as the layers whatever the embeddings are.
+    # ELECTRA's embeddings may be narrower than its layers; the layers' norms are not.
     hidden = shapes.get("encoder/layer_0/output/LayerNorm/gamma", (width,))[0]
     arrays = {**_absent(arrays, width, hidden), **arrays}
     sizes: dict[str, Any] = {
@@ -135,20 +171,22 @@ def build(arrays: dict[str, np.ndarray], *, num_heads: int, activation: str, eps
     }
     if hidden % num_heads:
         raise EncoderError(f"{where}: the hidden size {hidden} is no multiple of the {num_heads} attention heads.")
-    own: dict[str, Any] = {"activation": activation, "layer_norm_epsilon": epsilon, "dtype": "float32"}
-    vocabulary_size = shapes["embeddings/word_embeddings"][0]
-    if width == hidden:
-        encoder: Any = BertEncoder(vocabulary_size=vocabulary_size, **sizes, **own)
-    else:
-        encoder = ElectraEncoder(vocab_size=vocabulary_size, embedding_dim=width, **sizes, **own)
+    encoder = BertEncoder(
+        vocabulary_size=shapes["embeddings/word_embeddings"][0],
+        embedding_dim=width,
+        activation=activation,
+        layer_norm_epsilon=epsilon,
+        dtype="float32",
+        **sizes,
+    )
     _fill(encoder, arrays, where)
     return encoder
 
 
 def _absent(arrays: dict[str, np.ndarray], width: int, hidden: int) -> dict[str, np.ndarray]:
-    """Zeros for what a kind of BERT does without: DistilBERT has no segments, it and ELECTRA no pooler.
+    """Return zeros for the parts that DistilBERT (segments, pooler) and ELECTRA (pooler) do not have.
 
-    Only whole: a pooler with a kernel and no bias is a damaged checkpoint.
+    A part is absent as a whole or not at all: a pooler with a kernel and no bias is a damaged checkpoint.
     """
     absent: dict[str, np.ndarray] = {}
     if "embeddings/token_type_embeddings" not in arrays:
@@ -159,19 +197,19 @@ def _absent(arrays: dict[str, np.ndarray], width: int, hidden: int) -> dict[str,
     return absent
 
 
-def clear_pooler(encoder: Any) -> None:
-    """Mark an encoder as one whose checkpoint has no pooler: `has_pooler` is false then, and stays so when saved."""
+def clear_pooler(encoder: BertEncoder) -> None:
+    """Set the pooler to zeros, which `has_pooler` takes for none, also after saving and loading."""
     for variable in encoder.pooled_dense.weights:
         variable.assign(np.zeros(variable.shape, np.float32))
 
 
-def has_pooler(encoder: Any) -> bool:
-    """Whether the checkpoint came with a pooler."""
+def has_pooler(encoder: BertEncoder) -> bool:
+    """Return whether the checkpoint came with a pooler."""
     return bool(np.any(keras.ops.convert_to_numpy(encoder.pooled_dense.kernel)))
 
 
 def _fill(encoder: keras.Model, arrays: dict[str, np.ndarray], where: str) -> None:
-    """Set every variable from the array of its name."""
+    """Assign each variable the array of its canonical name."""
     variables = {variable.path: variable for variable in encoder.weights}
     paths = {name: _path(name) for name in arrays}
     unused = sorted(name for name, path in paths.items() if path not in variables)
@@ -192,7 +230,7 @@ def _fill(encoder: keras.Model, arrays: dict[str, np.ndarray], where: str) -> No
 
 
 def _shapes(variable: Any) -> tuple[tuple[int, ...], ...]:
-    """The shapes an array for this variable may have: attention's, with its heads apart or in one."""
+    """Return the shapes that an array for this variable may have: attention's heads may be separate or merged."""
     shape = tuple(variable.shape)
     if "/attention_output/kernel" in variable.path:
         return shape, (shape[0] * shape[1], shape[2])
@@ -202,7 +240,7 @@ def _shapes(variable: Any) -> tuple[tuple[int, ...], ...]:
 
 
 def copy_weights(source: keras.Model, target: keras.Model) -> None:
-    """Copy by position: both are built by the same code. (`weights` leaves out the random states of dropout.)"""
+    """Copy all weights by position between two models that the same code built. Random states are not weights."""
     for ours, theirs in zip(target.weights, source.weights, strict=True):
-        # Through NumPy: one of the models may be spread over devices that the other is not on.
+        # Through NumPy: the models may be on different devices.
         ours.assign(keras.ops.convert_to_numpy(theirs))

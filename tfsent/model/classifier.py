@@ -1,4 +1,4 @@
-"""The classifier: encoder, pooling, dense head → logits. `keras.ops` only, so it runs on every Keras backend."""
+"""The classifier: encoder, pooling, dense head → logits. It runs on every Keras backend."""
 
 from __future__ import annotations
 
@@ -10,23 +10,26 @@ from typing import Any
 import keras
 
 from tfsent.errors import ArtifactError, ConfigError, first_line
-from tfsent.model.bert import copy_weights, has_pooler
+from tfsent.model.bert import BertEncoder, copy_weights, has_pooler
 from tfsent.recipe.schema import ModelConfig
 
+HEAD_BEGINS = ("hidden_0_dropout", "logits_dropout")
+"""The first layer of the head: the dropout before the first dense layer."""
 
-def build_classifier(encoder: Any, config: ModelConfig, classes: int) -> keras.Model:
+
+def build_classifier(encoder: BertEncoder, config: ModelConfig, classes: int) -> keras.Model:
     """Stack pooling and dense layers on an encoder.
 
     Args:
-        encoder: of `bert.py`; takes `token_ids`, `segment_ids` `int32[b, s]` and `padding_mask` `bool[b, s]`.
+        encoder: takes `token_ids` and `segment_ids`, `int32[b, s]`, and `padding_mask`, `bool[b, s]`.
         config: pooling, hidden layers, dropout.
         classes: at least 2.
 
     Returns:
-        A model from those three inputs to logits `float32[b, classes]`.
+        A model from those three inputs to logits, `float32[b, classes]`.
 
     Raises:
-        ConfigError: the pooler is asked for, and the encoder's checkpoint had none.
+        ConfigError: the recipe wants the pooler, and the checkpoint has none.
     """
     if config.pooling == "pooler" and not has_pooler(encoder):
         raise ConfigError(
@@ -38,11 +41,11 @@ def build_classifier(encoder: Any, config: ModelConfig, classes: int) -> keras.M
         "segment_ids": keras.Input((None,), dtype="int32", name="segment_ids"),
         "padding_mask": keras.Input((None,), dtype="bool", name="padding_mask"),
     }
-    # Without this, Keras warns at every start that the unused pooler has no gradient.
+    # Otherwise Keras warns that an unused pooler has no gradient.
     encoder.pooled_dense.trainable = config.pooling == "pooler"
     outputs = encoder(inputs)
     if config.pooling == "mean":
-        # In float32 whatever the policy: a bfloat16 sum over hundreds of tokens would lose them.
+        # Always in float32: a bfloat16 sum over hundreds of tokens loses some of them.
         pooling = keras.layers.GlobalAveragePooling1D(dtype="float32", name="pooling")
         x = pooling(outputs["sequence_output"], mask=inputs["padding_mask"])
     elif config.pooling == "cls":
@@ -53,36 +56,59 @@ def build_classifier(encoder: Any, config: ModelConfig, classes: int) -> keras.M
         x = keras.layers.Dropout(config.dropout, name=f"hidden_{i}_dropout")(x)
         x = keras.layers.Dense(units, activation="gelu", name=f"hidden_{i}")(x)
     x = keras.layers.Dropout(config.dropout, name="logits_dropout")(x)
-    # float32 whatever the policy: the loss and the exported probabilities want full precision.
+    # Always float32: the loss and the exported probabilities need full precision.
     initializer = keras.initializers.TruncatedNormal(stddev=0.02)
     logits = keras.layers.Dense(classes, dtype="float32", kernel_initializer=initializer, name="logits")(x)
     return keras.Model(inputs, logits, name="classifier")
 
 
+def split_head(classifier: keras.Model) -> tuple[keras.Model, keras.Model]:
+    """Split a classifier between pooling and head. Both parts share its layers.
+
+    Args:
+        classifier: of `build_classifier`.
+
+    Returns:
+        A model from the inputs to features, `[b, hidden]`, and one from `{"features": [b, hidden]}` to logits,
+        `float32[b, classes]`.
+    """
+    first = classifier.layers.index(next(layer for layer in classifier.layers if layer.name in HEAD_BEGINS))
+    features = keras.Input(classifier.layers[first].input.shape[1:], name="features")
+    x = features
+    for layer in classifier.layers[first:]:  # from the first dropout on, each layer follows the one before
+        x = layer(x)
+    encoder = keras.Model(classifier.inputs, classifier.layers[first].input)
+    return encoder, keras.Model({"features": features}, x, name="head")
+
+
 def load_classifier(path: Path) -> keras.Model:
-    """Open a saved classifier, without running any code that may be in it (Keras's safe mode).
+    """Open a saved classifier. Keras's safe mode keeps code in the file from running.
+
+    Args:
+        path: a `model.keras`.
 
     Raises:
-        ArtifactError: the file is damaged, or no classifier of tfsent.
+        ArtifactError: the file is damaged, or not a classifier of this version of tfsent.
     """
     try:
         return keras.saving.load_model(path, compile=False, safe_mode=True)
     except (OSError, ValueError, TypeError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-        # Keras says of half an archive that there is no file.
-        why = first_line(error) if zipfile.is_zipfile(path) else "it is damaged, or no file that Keras wrote"
-        raise ArtifactError(f"{path} cannot be read: {why}") from error
+        # Keras reports half an archive as a missing file.
+        why = first_line(error) if zipfile.is_zipfile(path) else "it is damaged, or Keras did not write it"
+        raise ArtifactError(
+            f"{path} cannot be read: {why}. A model of an earlier version of tfsent must be trained again."
+        ) from error
 
 
 def as_float32(model: keras.Model) -> keras.Model:
-    """The same classifier with the same weights, computing in float32: the form that is saved and exported."""
-    config = model.get_config()
-    twin = keras.Model.from_config(_with_policy(config, "float32"))
+    """Return a classifier with the same weights that computes in float32: the form that is saved and exported."""
+    twin = keras.Model.from_config(_with_policy(model.get_config(), "float32"))
     copy_weights(model, twin)
     return twin
 
 
 def _with_policy(config: Any, policy: str) -> Any:
-    """A copy of a Keras config in which every dtype policy is `policy`."""
+    """Return a copy of a Keras config in which every dtype policy is `policy`."""
     if isinstance(config, dict):
         if config.get("class_name") == "DTypePolicy":
             return {**config, "config": {"name": policy}}

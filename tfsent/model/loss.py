@@ -1,21 +1,25 @@
-"""What training minimises and measures: cross-entropy, accuracy, class weights. `keras.ops` only."""
+"""What training minimises and measures. `keras.ops` only, so it runs on every Keras backend."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import keras
-import numpy as np
 
-from tfsent.data.reviews import Reviews
 from tfsent.errors import ConfigError
 
 
 class ClassifierLoss(keras.losses.Loss):
-    """Cross-entropy of logits `[b, classes]` and labels `int[b]`, with the weight of a review's class.
+    """Cross-entropy in nats of logits `[b, classes]` and labels `int[b]`, weighted by class.
 
-    `smoothing` is the share of a label that is spread over all classes (C. Szegedy et al., Rethinking the Inception
-    Architecture, 2016).
+    The loss of a row with label y is `-w[y] · Σ_k q_k · log p_k`, where p is the softmax of its logits, `q_y = 1 - s +
+    s / classes`, and `q_k = s / classes` elsewhere (C. Szegedy et al., Rethinking the Inception Architecture, 2016).
+
+    Args:
+        smoothing: the share s of a label that is spread over all classes.
+        class_weights: w, a weight for each class; None for 1.
+        **kwargs: of `keras.losses.Loss`.
     """
 
     def __init__(self, smoothing: float = 0.0, class_weights: list[float] | None = None, **kwargs: Any):
@@ -23,11 +27,10 @@ class ClassifierLoss(keras.losses.Loss):
         self.smoothing, self.class_weights = smoothing, class_weights
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        """The loss of each row, `float32[b]`."""
+        """Return the loss of each row, `float32[b]`."""
         log_probabilities = keras.ops.log_softmax(y_pred)
-        named = keras.ops.one_hot(
-            keras.ops.cast(y_true, "int32"), y_pred.shape[-1]
-        )  # Keras hands labels over as floats
+        labels = keras.ops.cast(y_true, "int32")  # Keras passes labels as floats
+        named = keras.ops.one_hot(labels, y_pred.shape[-1])
         wanted = named * (1 - self.smoothing) + self.smoothing / y_pred.shape[-1]
         losses = -keras.ops.sum(wanted * log_probabilities, axis=-1)
         if self.class_weights is None:
@@ -35,62 +38,72 @@ class ClassifierLoss(keras.losses.Loss):
         return losses * keras.ops.sum(named * keras.ops.convert_to_tensor(self.class_weights, "float32"), axis=-1)
 
 
-def chance_loss(counts: list[int], weights: list[float] | None, smoothing: float) -> float:
-    """The loss of the best model that looks at no text: the entropy of the labels, as weights and smoothing make it.
+class Scores(keras.metrics.Metric):
+    """Accuracy, balanced accuracy and macro F1 from one confusion matrix.
+
+    `result()` is a dict: `accuracy`; `balanced_accuracy`, the mean recall of the classes that have examples;
+    `macro_f1`, the mean F1 of those classes and of those that are predicted; and `unpredicted_classes`, the number of
+    classes that have examples and are never predicted. scikit-learn defines the first three alike. A row whose weight
+    is 0 is padding and does not count. All other rows count once.
 
     Args:
-        counts: reviews of each class.
-        weights: of each class in the loss.
-        smoothing: of the labels.
+        classes: how many there are.
+        **kwargs: of `keras.metrics.Metric`.
     """
-    weighed = np.array(counts) * (np.ones(len(counts)) if weights is None else np.array(weights))
-    wanted = (1 - smoothing) * weighed / weighed.sum() + smoothing / len(counts)
-    return float(weighed.sum() / sum(counts) * -np.sum(wanted * np.log(np.maximum(wanted, 1e-12))))
-
-
-class Accuracy(keras.metrics.SparseCategoricalAccuracy):
-    """The share of the reviews that get their label. A weight of 0 marks a row of padding; all others count alike."""
-
-    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
-        """Count a batch."""
-        super().update_state(y_true, y_pred, None if sample_weight is None else keras.ops.sign(sample_weight))
-
-
-class LargestShare(keras.metrics.Metric):
-    """The share of the reviews that the model puts into the class it names most: 1 is a model that names one alone."""
 
     def __init__(self, classes: int, **kwargs: Any):
         super().__init__(**kwargs)
         self.classes = classes
-        self.counts = self.add_variable((classes,), "zeros", name="counts")
+        self.confusion = self.add_variable((classes, classes), "zeros", name="confusion")
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
-        """Count the classes of a batch."""
-        named = keras.ops.one_hot(keras.ops.argmax(y_pred, axis=-1), self.classes)
-        weights = keras.ops.ones_like(named[:, 0]) if sample_weight is None else keras.ops.sign(sample_weight)
-        self.counts.assign_add(keras.ops.sum(named * keras.ops.reshape(weights, (-1, 1)), axis=0))
+        """Count a batch: labels `int[b]`, logits `float[b, classes]`, weights `float[b]`."""
+        labels = keras.ops.one_hot(keras.ops.cast(keras.ops.reshape(y_true, (-1,)), "int32"), self.classes)
+        if sample_weight is not None:
+            labels = labels * keras.ops.reshape(keras.ops.sign(sample_weight), (-1, 1))
+        predicted = keras.ops.one_hot(keras.ops.argmax(y_pred, axis=-1), self.classes)
+        self.confusion.assign_add(keras.ops.matmul(keras.ops.transpose(labels), predicted))
 
-    def result(self) -> Any:
-        """See the class."""
-        return keras.ops.max(self.counts) / keras.ops.maximum(keras.ops.sum(self.counts), 1.0)
+    def result(self) -> dict[str, Any]:
+        """Return the scores, each a float32 scalar."""
+        confusion = keras.ops.convert_to_tensor(self.confusion)
+        right = keras.ops.diagonal(confusion)
+        examples, predictions = keras.ops.sum(confusion, axis=1), keras.ops.sum(confusion, axis=0)
+        there = keras.ops.sign(examples)  # 1 for a class that has examples
+        seen = keras.ops.sign(examples + predictions)
+        recall = right / keras.ops.maximum(examples, 1.0)
+        f1 = 2 * right / keras.ops.maximum(examples + predictions, 1.0)
+        return {
+            "accuracy": keras.ops.sum(right) / keras.ops.maximum(keras.ops.sum(confusion), 1.0),
+            "balanced_accuracy": keras.ops.sum(recall) / keras.ops.maximum(keras.ops.sum(there), 1.0),
+            "macro_f1": keras.ops.sum(f1) / keras.ops.maximum(keras.ops.sum(seen), 1.0),
+            "unpredicted_classes": keras.ops.sum(there * (1 - keras.ops.sign(predictions))),
+        }
 
 
-def class_weights(config: Literal["balanced"] | dict[str, float] | None, reviews: Reviews) -> list[float] | None:
-    """What each class weighs in the loss, in their order.
+def class_weights(
+    config: Literal["balanced"] | dict[str, float] | None, class_counts: Mapping[str, int]
+) -> list[float] | None:
+    """Return the weight of each class in the loss, in the order of `class_counts`; None for no weights.
 
-    `balanced` is scikit-learn's: reviews / (classes · reviews of the class) (G. King, L. Zeng, Logistic Regression in
+    `balanced` is scikit-learn's: examples / (classes · examples of the class) (G. King, L. Zeng, Logistic Regression in
     Rare Events Data, 2001).
 
+    Args:
+        config: `train.class_weight` of the recipe.
+        class_counts: training examples of each class, by label.
+
     Raises:
-        ConfigError: a weight is for no class, or a class has none.
+        ConfigError: a weight names no class, or a class has no weight.
     """
     if config is None:
         return None
-    counts = reviews.class_counts
     if config == "balanced":
-        return [len(reviews) / (len(counts) * count) for count in counts.values()]
-    if set(config) != set(counts):
+        total = sum(class_counts.values())
+        return [total / (len(class_counts) * count) for count in class_counts.values()]
+    if set(config) != set(class_counts):
         raise ConfigError(
-            f"train.class_weight: expected balanced, or a weight for each of {', '.join(counts)}. Received: {config}."
+            f"train.class_weight: expected balanced, or a weight for each of {', '.join(class_counts)}. "
+            f"Received: {config}."
         )
-    return [config[name] for name in counts]
+    return [config[name] for name in class_counts]

@@ -50,7 +50,7 @@ Paths = Annotated[tuple[str, ...], Strict(False), BeforeValidator(lambda v: (v,)
 Labels = Annotated[tuple[str, ...], Strict(False), BeforeValidator(_spelt_labels), Field(min_length=2)]
 
 FILE_SOURCES = ("csv", "tsv", "jsonl", "parquet", "folder")
-SOURCES = ("imdb", "imdb-wheel", "tfds:NAME", *FILE_SOURCES)
+SOURCES = ("imdb", "imdb-wheel", "tfds:NAME", *FILE_SOURCES, "memory")
 
 
 ENCODERS = (
@@ -136,6 +136,14 @@ class ModelConfig(_Section):
     encoder_dropout: Proportion = Field(0.1, description="on the encoder's hidden states")
 
 
+REMOVED = {
+    "ema_momentum": "a moving average of the weights gained nothing on IMDb",
+    "layer_decay": "layer-wise rate decay gained nothing beyond noise",
+    "schedule": "a cosine schedule gained nothing beyond noise",
+}
+"""Keys of section `train` that recipes of earlier versions may have."""
+
+
 class TrainConfig(_Section):
     """Fine-tuning: AdamW, warm-up and decay."""
 
@@ -143,26 +151,24 @@ class TrainConfig(_Section):
     batch_tokens: Annotated[int, Field(ge=16)] = Field(8192, description="tokens a batch, padding counted in")
     learning_rate: Annotated[float, Field(gt=0.0, lt=1.0)] = Field(6e-5, description="the peak, after warm-up")
     warmup_fraction: Fraction = Field(0.06, description="share of all steps over which the rate rises")
-    schedule: Literal["linear", "cosine"] = Field("linear", description="how the rate falls after warm-up")
-    layer_decay: Annotated[float, Field(gt=0.0, le=1.0)] = Field(
-        1.0, description="learning rate of an encoder layer as a share of that of the layer above it"
-    )
     weight_decay: Proportion = Field(0.01, description="AdamW's; biases and layer norms are spared")
     clip_norm: Annotated[float, Field(gt=0.0)] = Field(1.0, description="of all gradients together")
     class_weight: Annotated[Any, PlainValidator(_class_weight)] = Field(
         None, description="balanced: rare classes weigh more, all classes alike; or a weight per label"
     )
     label_smoothing: Proportion = Field(0.0, description="share of a label that is spread over all classes")
-    ema_momentum: Proportion = Field(
-        0.0, description="0.999: evaluate and keep a moving average of the weights; 0: do not"
-    )
     accumulation_steps: Count = Field(
         1,
         description="batches whose gradients are averaged for one update; any over at the end make none",
     )
     freeze_encoder: bool = Field(False, description="train the head alone, on what the encoder makes of each text once")
-    early_stopping_patience: Count = Field(2, description="epochs without a better validation accuracy")
-    guards: bool = Field(True, description="end a training that explodes, collapses onto one class or learns nothing")
+    select_by: Literal["accuracy", "balanced_accuracy", "macro_f1", "loss"] | None = Field(
+        None,
+        description="the validation metric that chooses the best epoch; null: balanced_accuracy where class_weight is "
+        "balanced, else accuracy",
+    )
+    early_stopping_patience: Count = Field(2, description="epochs without a better select_by before training stops")
+    guards: bool = Field(True, description="fail a training whose model is no better than the majority class")
     precision: Literal["auto", "float32", "mixed_bfloat16"] = Field("auto", description="auto: bfloat16 where native")
     backend: Literal["tensorflow", "jax"] = Field("tensorflow", description="jax: for TPUs and several hosts")
     devices: Annotated[str, Field(pattern=r"^(auto|cpu|tpu|gpu(:\d+(,\d+)*)?)$")] = Field(
@@ -173,6 +179,18 @@ class TrainConfig(_Section):
     )
     checkpoint_minutes: Annotated[float, Field(ge=0.0)] = Field(5.0, description="between two checkpoints")
     seed: Annotated[int, Field(ge=0, lt=2**32)] = Field(0, description="of weights, dropout and batches")
+
+    @property
+    def selection_metric(self) -> str:
+        """The validation metric that chooses the best epoch, `select_by` with its default resolved."""
+        return self.select_by or ("balanced_accuracy" if self.class_weight == "balanced" else "accuracy")
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _removed_keys(cls, tree: Any) -> Any:
+        if gone := [key for key in REMOVED if isinstance(tree, dict) and key in tree]:
+            raise ValueError(f"{gone[0]} was removed: {REMOVED[gone[0]]} (benchmarks/README.md). Delete the key")
+        return tree
 
     @pydantic.model_validator(mode="after")
     def _devices_can_be_had(self) -> TrainConfig:

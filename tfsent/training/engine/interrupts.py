@@ -1,11 +1,15 @@
-"""Ctrl-C and SIGTERM: how a training is asked to end, before its steps, during them and between several trainings."""
+"""Ctrl-C and SIGTERM: how a person or a scheduler asks a training to stop.
+
+Before training, either signal ends the command at once. During training it sets a flag, and training stops after the
+current step with a checkpoint; a second Ctrl-C ends the process at once. Checkpoints are whole or not there, so nothing
+is lost. A repeated SIGTERM changes nothing: `timeout` sends it to a process and to its group.
+"""
 
 from __future__ import annotations
 
-import os
+import logging
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -13,181 +17,118 @@ from typing import Any
 
 from tfsent.errors import Interrupted, Preempted
 
-AGAIN = "The same command goes on."
-ENDED = (
-    "Ended in the middle of a step. If a checkpoint was written before, go on with tfsent train --resume RUN, or with "
-    "the same command where there are several trainings."
-)
-PATIENCE_SECONDS = 2
-"""How long a handler may take that ends the process in a better way."""
-SAME_SECONDS = 0.5
-"""What comes so soon after a signal is that signal: `timeout` and others send it to a process and to its group. Who
-presses Ctrl-C again is slower, mostly."""
-FINISHING = {
-    signal.SIGINT: "Finishing this step. Ctrl-C again quits at once.",
-    signal.SIGTERM: "SIGTERM: finishing this step.",
-}
+logger = logging.getLogger(__name__)
+
+SAME_COMMAND = "Give the same command again to continue."
 
 
 @dataclass
 class StopRequest:
-    """Which signal asked training to stop."""
+    """Which signal asked training to stop; 0 for none."""
 
-    by: int = 0
+    signal: int = 0
 
     def raise_if_any(self, what: str) -> None:
-        """Between two trainings of one command.
+        """Stop between two trainings of one command.
 
         Args:
-            what: was asked to stop, such as `Training`.
+            what: what stops, such as `Tuning`.
 
         Raises:
             Interrupted: Ctrl-C was pressed.
             Preempted: SIGTERM came.
         """
-        if self.by == signal.SIGTERM:
-            raise Preempted(f"SIGTERM came. {AGAIN}")
-        if self.by:
-            raise Interrupted(f"{what} was interrupted. {AGAIN}")
+        if self.signal == signal.SIGTERM:
+            raise Preempted(f"SIGTERM came. {SAME_COMMAND}")
+        if self.signal:
+            raise Interrupted(f"{what} was interrupted. {SAME_COMMAND}")
 
 
 @contextmanager
-def stop_immediately(way_on: Callable[[], str], asked: StopRequest | None = None) -> Iterator[StopRequest]:
-    """Where there is no step to finish, either signal ends the command at once and in order.
+def stop_immediately(hint: Callable[[], str], stop_request: StopRequest | None = None) -> Iterator[StopRequest]:
+    """End the body at once when a signal comes: there is no step to finish.
 
-    Python drops what is raised within a destructor. So the signal is remembered too, and who begins something long
-    looks whether one came.
+    Python drops an exception that is raised inside a destructor, so the signal is remembered as well.
 
     Args:
-        way_on: a sentence that says how to go on.
-        asked: what remembers, where one does already: a signal that comes when the last step of a training is done ends
-            nothing there, and what would have followed must hear of it.
+        hint: gives a sentence that says how to continue.
+        stop_request: an existing one to reuse, so that a signal received at the end of one training also stops the next.
 
     Raises:
         Preempted: SIGTERM came.
         KeyboardInterrupt: Ctrl-C was pressed.
     """
-    asked = asked or StopRequest()
+    stop_request = stop_request or StopRequest()
 
     def end(number: int) -> None:
         if number == signal.SIGINT:
-            raise KeyboardInterrupt(f"Interrupted. {way_on()}")
-        raise Preempted(f"SIGTERM came. {way_on()}")
+            raise KeyboardInterrupt(f"Interrupted. {hint()}")
+        raise Preempted(f"SIGTERM came. {hint()}")
 
     def handler(number: int, frame: Any) -> None:
-        signal.signal(number, previous[number])
-        asked.by = number
+        stop_request.signal = number
         end(number)
 
-    with _handled(handler) as previous:
-        if asked.by:  # it came before, and what was raised then was dropped: a library being imported may do that too
-            end(asked.by)
-        yield asked
+    with _handled(handler):
+        if stop_request.signal:  # its exception was dropped
+            end(stop_request.signal)
+        yield stop_request
 
 
 @contextmanager
-def stop_between_runs(what: str, asked: StopRequest | None = None) -> Iterator[StopRequest]:
-    """As `at_once`, around several trainings: it is the whole command, and not the one at hand, that goes on.
+def stop_between_runs(what: str, stop_request: StopRequest | None = None) -> Iterator[StopRequest]:
+    """Like `stop_immediately`, around several trainings: the whole command is to be repeated, not one training.
 
     Args:
-        what: was asked to stop, such as `Tuning`.
-        asked: as `at_once`.
+        what: what stops, such as `Tuning`.
+        stop_request: see `stop_immediately`.
 
     Raises:
-        Interrupted: Ctrl-C was pressed.
-        KeyboardInterrupt: twice, or where there was no step to finish.
+        Interrupted: Ctrl-C was pressed during a training.
+        KeyboardInterrupt: Ctrl-C was pressed twice, or between trainings.
         Preempted: SIGTERM came.
     """
     try:
-        with stop_immediately(lambda: AGAIN, asked) as asked:
-            yield asked
+        with stop_immediately(lambda: SAME_COMMAND, stop_request) as stop_request:
+            yield stop_request
     except KeyboardInterrupt as error:
-        raise KeyboardInterrupt(f"Interrupted. {AGAIN}") from error
+        raise KeyboardInterrupt(f"Interrupted. {SAME_COMMAND}") from error
     except Preempted as error:
-        raise Preempted(f"SIGTERM came. {AGAIN}") from error
+        raise Preempted(f"SIGTERM came. {SAME_COMMAND}") from error
     except Interrupted as error:
-        raise Interrupted(f"{what} was interrupted. {AGAIN}") from error
+        raise Interrupted(f"{what} was interrupted. {SAME_COMMAND}") from error
 
 
 def stop_during_startup() -> AbstractContextManager[StopRequest]:
-    """As `at_once`, around a command: TensorFlow takes seconds to load, and SIGTERM must be answered meanwhile."""
+    """Like `stop_immediately`, around a command that still loads TensorFlow, which takes seconds."""
     return stop_immediately(lambda: "Training had not begun: give the same command again.")
 
 
 @contextmanager
-def stop_after_step(asked: StopRequest) -> Iterator[None]:
-    """Either signal ends training after the step at hand; the second time it is as it was outside."""
-    heard = _Heard()
+def stop_after_step(stop_request: StopRequest) -> Iterator[None]:
+    """Record a signal in `stop_request` for the training loop to see; a second Ctrl-C ends the process at once."""
 
     def handler(number: int, frame: Any) -> None:
-        if heard.again(number):
-            signal.signal(number, previous[number])
-            signal.raise_signal(number)
-        asked.by = number
+        if number == signal.SIGTERM:
+            logger.warning("SIGTERM: finishing this step.")
+        else:
+            logger.warning("Finishing this step. Ctrl-C again quits at once.")
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # the system ends the process, even inside a long step
+        stop_request.signal = number
 
-    with _twice_ends_it(), _handled(handler) as previous:
+    with _handled(handler):
         yield
 
 
-class _Heard:
-    """Which signals came, and when for the first time."""
-
-    def __init__(self) -> None:
-        self.first: dict[int, float] = {}
-
-    def again(self, number: int) -> bool:
-        """Whether this one is another than the first."""
-        now = time.monotonic()
-        if number not in self.first:
-            self.first[number] = now
-            return False
-        return now - self.first[number] >= SAME_SECONDS
-
-
 @contextmanager
-def _twice_ends_it() -> Iterator[None]:
-    """Says at once that the first signal was heard, and the second ends the process even while a step computes.
-
-    Python runs a handler only when the call of TensorFlow or JAX is done, and one for all the signals that came
-    meanwhile: a long compilation, or a process that waits for another that is gone, could not be ended. The wake-up
-    file of the `signal` module is written to at once. Checkpoints are whole or not there, so nothing is lost.
-    """
-    reading, writing = os.pipe()
-    os.set_blocking(writing, False)
-    before = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
-    left = threading.Event()
-
-    def listen() -> None:
-        heard = _Heard()
-        while byte := os.read(reading, 1):
-            number = byte[0]
-            if number not in FINISHING:
-                continue
-            if number not in heard.first:
-                os.write(2, f"\n{FINISHING[signal.Signals(number)]}\n".encode())
-            if heard.again(number) and not left.wait(PATIENCE_SECONDS):
-                shown = "\x1b[?25h" if os.isatty(2) else ""  # the cursor, which a progress bar hides
-                os.write(2, f"{shown}\n{ENDED}\n".encode())
-                os._exit(Preempted.exit_code if number == signal.SIGTERM else Interrupted.exit_code)
-
-    listener = threading.Thread(target=listen, daemon=True)
-    listener.start()
+def _handled(handler: Callable[[int, Any], None]) -> Iterator[None]:
+    """Send both signals to a handler while the body runs. Python allows that in the main thread only."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    previous = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        signal.set_wakeup_fd(before)
-        left.set()
-        os.close(writing)
-        listener.join()
-        os.close(reading)
-
-
-@contextmanager
-def _handled(handler: Callable[[int, Any], None]) -> Iterator[dict[int, Any]]:
-    """Both signals go to the handler; gives where they went before."""
-    previous: dict[int, Any] = {n: signal.signal(n, handler) for n in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield previous
-    finally:
-        for number, old in previous.items():
-            signal.signal(number, old)
+        for number, before in previous.items():
+            signal.signal(number, before)
