@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 
 class TfsentError(Exception):
@@ -96,4 +97,8 @@ class ExportError(TfsentError):
 
 
 class BudgetError(ExportError):
-    """An exported file does not agree with the trained model."""
+    """An exported file does not agree with the trained model. `report` is the `ParityReport`."""
+
+    def __init__(self, message: str, report: Any = None):
+        super().__init__(message)
+        self.report = report

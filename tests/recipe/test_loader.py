@@ -191,7 +191,5 @@ def test_labels_may_look_like_numbers_or_like_yes_and_no():
 def test_a_key_that_stands_there_twice_is_refused(tmp_path):
     path = tmp_path / "twice.yaml"
     path.write_text("train:\n  epochs: 2\n  seed: 1\n  epochs: 3\n")
-    with pytest.raises(
-        ConfigError, match="(?s)twice.yaml is not valid YAML: the key 'epochs' stands there twice.*line 2"
-    ):
+    with pytest.raises(ConfigError, match='(?s)twice.yaml is not valid YAML: .*duplicate key "epochs".*line 4'):
         load_config(path)

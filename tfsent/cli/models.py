@@ -107,7 +107,7 @@ def export(run: Path, targets: tuple[str, ...], overrides: tuple[str, ...], as_j
         raise
     _print_report(report, as_json)
     if not as_json:
-        click.echo("Published: " + ", ".join(map(str, report.published)))
+        click.echo("Published: " + ", ".join(str(run / place) for place in report.published))
 
 
 def _print_report(report: ParityReport, as_json: bool) -> None:

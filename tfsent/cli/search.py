@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from tfsent.cli.inputs import resolve_config, set_option
+from tfsent.api import training
+from tfsent.cli.inputs import json_option, set_option
 from tfsent.errors import ConfigError
 
 
@@ -16,18 +17,18 @@ from tfsent.errors import ConfigError
 @set_option
 @click.option("--steps", type=click.IntRange(50), default=100, show_default=True, help="Batches to sweep over.")
 @click.option("--png", type=click.Path(path_type=Path), help="Where to draw it.  [default: lr-find-RECIPE.png]")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+@json_option
 def lr_find(recipe: str, overrides: tuple[str, ...], steps: int, png: Path | None, as_json: bool) -> None:
-    """Train RECIPE on a few batches while the learning rate rises, and suggest the one at which the loss falls fastest.
+    """Train RECIPE on a few batches while the learning rate rises, and suggest the rate where the loss falls fastest.
 
-    From 1e-6 to 1e-2, on one device, over at most as many batches as the recipe trains on. Takes a minute or two where
-    a training takes an hour. It is where to begin, and not the best rate there is: `tfsent tune` looks for that.
+    The rate rises from 1e-6 to 1e-2, on one device, over at most as many batches as the recipe trains on. The sweep
+    takes a minute or two where a training takes an hour. Its suggestion is a starting point; `tfsent tune` searches
+    around it.
 
     \b
       tfsent lr-find quickstart
       tfsent train quickstart --set train.learning_rate=1e-4
     """
-    config = resolve_config(recipe, overrides)
     png = png or Path(f"lr-find-{Path(recipe).stem}.png")
     if png.suffix.lower() != ".png" or png.is_dir():
         raise ConfigError(f"--png expects the name of a .png file. Received: {png}.")
@@ -35,55 +36,41 @@ def lr_find(recipe: str, overrides: tuple[str, ...], steps: int, png: Path | Non
         png.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(f"--png: no folder can be made at {png.parent}: {error.strerror}.") from error
-    from tfsent import backend
-
-    backend.require_one_process("tfsent lr-find")
-    backend.use(config.train.backend)
+    result = training.find_learning_rate(recipe, overrides, steps=steps, png=png)
     from tfsent.cli import tables
-    from tfsent.training import learning_rate as finder
 
-    result = finder.find_rate(config, steps, png)
     if as_json:
-        click.echo(json.dumps(result, indent=2))
+        click.echo(json.dumps(result.to_dict(), indent=2))
     else:
         tables.print_sweep(result, " ".join([recipe, *(f"--set {override}" for override in overrides)]), png)
 
 
-@click.command(short_help="Look for better settings of a recipe, trial by trial.")
+@click.command(short_help="Search better settings of a recipe, trial by trial.")
 @click.argument("recipe")
 @set_option
-@click.option("--trials", type=click.IntRange(1), required=True, help="How many in all, those done before included.")
+@click.option("--trials", type=click.IntRange(1), required=True, help="How many in all, earlier trials included.")
 @click.option(
     "--dir", "folder", type=click.Path(path_type=Path), help="Where the trials go.  [default: runs/RECIPE.tune]"
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+@json_option
 def tune(recipe: str, overrides: tuple[str, ...], trials: int, folder: Path | None, as_json: bool) -> None:
-    """Train RECIPE with other settings, trial by trial, and write the best ones out as a recipe.
+    """Train RECIPE with other settings, trial by trial, and write the best settings as a recipe.
 
-    Learning rate (1e-5 to 4e-4), batch (2,048 to 8,192 tokens), epochs (1 to 3), dropout before the head (0 to 0.3) and
-    truncation are chosen by validation accuracy; with train.freeze_encoder rates from 3e-4 to 3e-2 and 5 to 20 epochs.
-    What --set names stays as it is. The test reviews are not looked at. Trials that fall behind are ended early, models
-    are not kept, and the same command goes on where the last one ended.
+    The search covers the learning rate (1e-5 to 4e-4), the batch (2,048 to 8,192 tokens), epochs (1 to 3), dropout
+    before the head (0 to 0.3) and truncation; with train.freeze_encoder rates from 3e-4 to 3e-2 and 5 to 20 epochs.
+    Keys that --set names stay fixed. The validation metric train.select_by decides; the test reviews are not used.
+    Trials that fall behind are stopped early, and models are not kept. The same command continues an earlier search.
 
     \b
       tfsent tune quickstart --trials 20
       tfsent train runs/quickstart.tune/best.yaml --run-dir runs/tuned
     """
-    config = resolve_config(recipe, overrides)
-    from tfsent import backend
-    from tfsent.training.engine.interrupts import stop_during_startup
-
-    backend.require_one_process("tfsent tune")
-    fixed = [override.partition("=")[0].strip() for override in overrides]
     folder = folder or Path("runs") / f"{Path(recipe).stem}.tune"
-    with stop_during_startup() as asked:
-        backend.use(config.train.backend)
-        from tfsent.cli import tables
-        from tfsent.training import tuning as tuner
+    result = training.tune(recipe, overrides, trials=trials, folder=folder)
+    from tfsent.cli import tables
 
-        result = tuner.tune(config, folder, trials, fixed, asked=asked)
     if as_json:
-        click.echo(json.dumps(result, indent=2))
+        click.echo(json.dumps(result.to_dict(), indent=2))
     else:
         tables.print_trials(result, folder)
 

@@ -17,42 +17,49 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tfsent.cli.doctor import Finding
+    from tfsent.data.duplicates import Duplicates
+    from tfsent.data.statistics import DataStatistics
+    from tfsent.evaluation.metrics import Metrics
+    from tfsent.exporting.parity import ParityReport
     from tfsent.inference.predictor import Prediction
     from tfsent.text.tokenizer import Piece, Tokenizer
 
 
-def print_audit(result: dict[str, Any]) -> None:
-    """What `tfsent data` found."""
-    names = list(result["parts"]["train"]["classes"])
+def print_statistics(found: DataStatistics) -> None:
+    """Print what `tfsent data` found."""
+    names = list(found.parts["train"].classes)
     rows = [
-        (name, f"{part['reviews']:,}", f"{part['empty_rows']:,}", *(f"{n:,}" for n in part["classes"].values()))
-        for name, part in result["parts"].items()
+        (name, f"{part.reviews:,}", f"{part.empty_rows:,}", *(f"{n:,}" for n in part.classes.values()))
+        for name, part in found.parts.items()
     ]
     print_table("Reviews", ("split", "reviews", "empty rows", *names), rows)
-    tokens, widest = result["tokens"], max(result["tokens"]["histogram"]["reviews"])
-    bars = zip(tokens["histogram"]["up_to"], tokens["histogram"]["reviews"], strict=True)
-    cut = {n: (f"{c['reviews_cut']:.1%}", f"{c['tokens_lost']:.1%}") for n, c in tokens["max_tokens"].items()}
-    lengths = [
-        (f"{f'≤ {n}':<8}{'█' * round(20 * count / widest)}", f"{count:,}", *cut.get(n, ("", ""))) for n, count in bars
-    ]
-    title = f"Tokens of train, with [CLS] and [SEP]: mean {tokens['mean']:.0f}, median {tokens['quantiles']['50%']}"
+    tokens, widest = found.tokens, max(found.tokens.reviews)
+    lengths = []
+    for n, count in zip(tokens.up_to, tokens.reviews, strict=True):
+        cut = tokens.max_tokens.get(n)
+        shares = (f"{cut.reviews_cut:.1%}", f"{cut.tokens_lost:.1%}") if cut else ("", "")
+        lengths.append((f"{f'≤ {n}':<8}{'█' * round(20 * count / widest)}", f"{count:,}", *shares))
     click.echo()
+    title = f"Tokens of train, with [CLS] and [SEP]: mean {tokens.mean:.0f}, median {tokens.quantiles['50%']}"
     print_table(title, ("tokens", "reviews", "longer (cut)", "tokens cut off"), lengths)
-    found = result["duplicates"]
-    twice = [(f"repeated in {name}", f"{count:,}") for name, count in found["repeated_in"].items()]
+    click.echo()
+    print_table("Duplicates", ("texts", "count"), _duplicate_rows(found.duplicates))
+
+
+def _duplicate_rows(found: Duplicates) -> list[tuple[str, str]]:
+    repeated = [(f"repeated in {name}", f"{count:,}") for name, count in found.repeated_in.items()]
     shared = [
-        (f"in {name}, letter by letter", f"{s['texts']:,} ({s['with_the_same_label']:,} with the same label)")
-        for name, s in found["shared"].items()
+        (f"in {name}, verbatim", f"{both.texts:,} ({both.with_the_same_label:,} with the same label)")
+        for name, both in found.shared.items()
     ]
-    near = [(f"nearly the same, {name}", f"{n:,} pairs") for name, n in found["near_duplicate_pairs"].items()]
-    near = near or [("nearly the same", "0 pairs")]
-    near.append(("compared to find those", f"{found['compared']:,} texts"))
-    both = [("with two labels", f"{found['texts_with_two_labels']:,}")]
-    click.echo()
-    print_table("Duplicates", ("texts", "count"), [*twice, *both, *shared, *near])
-    scripts = [(name, f"{share:.2%}") for name, share in result["scripts"].items() if share >= 0.0001]
-    click.echo()
-    print_table("Scripts of train", ("script", "of all letters"), scripts)
+    near = [(f"nearly the same, {name}", f"{n:,} pairs") for name, n in found.near_duplicate_pairs.items()]
+    return [
+        *repeated,
+        ("with two labels", f"{found.texts_with_two_labels:,}"),
+        *shared,
+        *(near or [("nearly the same", "0 pairs")]),
+        ("compared to find those", f"{found.compared:,} texts"),
+    ]
 
 
 def print_encoders(rows: Sequence[Sequence[str]], fetched: Sequence[bool]) -> None:
@@ -108,7 +115,7 @@ def print_pieces(text: str, pieces: Sequence[Piece], tokenizer: Tokenizer) -> No
 def print_json(predictions: Iterable[Prediction]) -> None:
     """Predictions, one JSON object a line."""
     for prediction in predictions:
-        click.echo(json.dumps(vars(prediction), ensure_ascii=False))
+        click.echo(json.dumps(prediction.to_dict(), ensure_ascii=False))
 
 
 def print_csv(predictions: Iterable[Prediction], label_names: tuple[str, ...]) -> None:
@@ -125,50 +132,38 @@ def print_predictions(predictions: Iterable[Prediction]) -> None:
     print_table("", ("text", "label", "probability"), rows)
 
 
-def print_metrics(result: dict[str, Any]) -> None:
-    """What `tfsent evaluate` measured."""
-    low, high = result["accuracy_interval"]
-    click.echo(f"{result['reviews']:,} reviews: {result['origin']}")
-    click.echo(f"accuracy {result['accuracy']:.2%} (95% confidence interval {low:.2%} to {high:.2%})")
-    click.echo(f"ROC-AUC {result['roc_auc']:.4f} · log loss {result['log_loss']:.4f}")
-    names = list(result["classes"])
+def print_metrics(found: Metrics) -> None:
+    """Print what `tfsent evaluate` measured."""
+    low, high = found.accuracy_interval
+    click.echo(f"{found.reviews:,} reviews: {found.origin}")
+    click.echo(f"accuracy {found.accuracy:.2%} (95% confidence interval {low:.2%} to {high:.2%})")
+    click.echo(f"ROC-AUC {found.roc_auc:.4f} · log loss {found.log_loss:.4f}")
     rows = []
-    for name, predicted in zip(result["classes"], result["confusion_matrix"], strict=True):
-        c = result["classes"][name]
-        shares = [f"{c[key]:.2%}" for key in ("precision", "recall", "f1")]
-        rows.append([name, *shares, f"{c['support']:,}", *(f"{n:,}" for n in predicted)])
-    print_table("", ("class", "precision", "recall", "F1", "reviews", *(f"predicted {name}" for name in names)), rows)
+    for (name, c), predicted in zip(found.classes.items(), found.confusion_matrix, strict=True):
+        shares = (f"{c.precision:.2%}", f"{c.recall:.2%}", f"{c.f1:.2%}")
+        rows.append((name, *shares, f"{c.support:,}", *(f"{n:,}" for n in predicted)))
+    predicted_names = (f"predicted {name}" for name in found.classes)
+    print_table("", ("class", "precision", "recall", "F1", "reviews", *predicted_names), rows)
 
 
-def print_parity(result: dict[str, Any]) -> None:
-    """What each exported file costs, and whether it may ship."""
-    click.echo(f"{result['reviews']:,} reviews: {result['origin']}")
-    click.echo(
-        f"trained model: accuracy {result['trained_model_accuracy']:.2%}; runtimes on {result['threads']} threads"
-    )
+def print_parity(report: ParityReport) -> None:
+    """Print what each exported file costs, and whether it may ship."""
+    click.echo(f"{report.reviews:,} reviews: {report.origin}")
+    click.echo(f"trained model: accuracy {report.trained_model_accuracy:.2%}; runtimes on {report.threads} threads")
     rows = [
         (
-            a["artifact"],
-            f"{a['megabytes']:.1f}",
-            "–" if a["max_difference"] is None else f"{a['max_difference']:.1e}",
-            f"{a['flips']:.2%}",
-            f"{a['accuracy']:.2%}",
-            f"{0.0 - a['accuracy_drop'] * 100:+.2f} pt",  # and not -0.00
-            f"{a['latency_ms']:.1f}",
-            "yes" if a["passed"] else "NO",
+            parity.artifact,
+            f"{parity.megabytes:.1f}",
+            "–" if parity.max_difference is None else f"{parity.max_difference:.1e}",
+            f"{parity.flips:.2%}",
+            f"{parity.accuracy:.2%}",
+            f"{0.0 - parity.accuracy_drop * 100:+.2f} pt",  # 0.0 - x: never -0.00
+            f"{parity.latency_ms:.1f}",
+            "yes" if parity.passed else "NO",
         )
-        for a in result["artifacts"]
+        for parity in report.artifacts
     ]
-    header = (
-        "file",
-        "MB",
-        "max diff.",
-        "labels flipped",
-        "accuracy",
-        "accuracy change",
-        "ms a review",
-        "may ship",
-    )
+    header = ("file", "MB", "max diff.", "labels flipped", "accuracy", "accuracy change", "ms a review", "may ship")
     print_table("", header, rows)
 
 

@@ -1,4 +1,9 @@
-"""Finds texts that occur more than once: exact and near duplicates, within a split and across splits."""
+"""Finds texts that occur more than once: verbatim or nearly so, within a split and across splits.
+
+Near duplicates are pairs whose sets of 5-word shingles have a Jaccard index of at least 0.8 (A. Broder, On the
+resemblance and containment of documents, 1997). Candidates share one of the 16 smallest hashes of their shingles; the
+index of each candidate pair is then computed exactly.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +12,9 @@ import logging
 import re
 import zlib
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
 import numpy as np
 
@@ -18,39 +23,101 @@ from tfsent.data.reviews import Reviews
 
 logger = logging.getLogger(__name__)
 
-
 NEAR = 0.8
 SHINGLE = 5
 SKETCH = 16
 EXAMPLES = 3
-LOOKED_AT = 200_000
-"""Reviews of a part that near duplicates and scripts are looked for in; a random choice of a larger one."""
+COMPARED = 200_000
+"""Reviews of a split that near duplicates are searched in; of a larger split a random sample."""
 
 
-def _exact(parts: Mapping[str, Reviews]) -> dict[str, Any]:
-    """Texts that occur again, letter by letter: within a part, with another label, in train and elsewhere."""
-    seen: dict[bytes, dict[str, Counter[int]]] = defaultdict(lambda: defaultdict(Counter))
+@dataclass(frozen=True)
+class Shared:
+    """Texts that train and another split have in common, verbatim."""
+
+    texts: int
+    with_the_same_label: int
+
+
+@dataclass(frozen=True)
+class NearPair:
+    """An example of two texts that are nearly the same."""
+
+    where: str
+    texts: tuple[str, str]
+    """The first 100 characters of each."""
+
+
+@dataclass(frozen=True)
+class Duplicates:
+    """Texts that occur more than once."""
+
+    repeated_in: dict[str, int]
+    """Verbatim repetitions within each split."""
+    texts_with_two_labels: int
+    shared: dict[str, Shared]
+    """By split, such as `train and test`."""
+    near_duplicate_pairs: dict[str, int]
+    """By place, such as `within train` or `train and test`."""
+    near_duplicate_examples: tuple[NearPair, ...]
+    compared: int
+    """Texts among which near duplicates were searched."""
+
+
+def find_duplicates(parts: Mapping[str, Reviews]) -> Duplicates:
+    """Find the duplicates of a data set.
+
+    Args:
+        parts: `train`, and perhaps `validation` and `test`.
+    """
+    labels_of: dict[bytes, dict[str, Counter[int]]] = defaultdict(lambda: defaultdict(Counter))
     for name, part in parts.items():
         for text, label in zip(part.texts, part.labels.tolist(), strict=True):
-            digest = hashlib.blake2b(text.encode("utf-8"), digest_size=12).digest()
-            seen[digest][name][label] += 1
-    again = {name: sum(here[name].total() - 1 for here in seen.values() if name in here) for name in parts}
-    conflicts = sum(len(set().union(*here.values())) > 1 for here in seen.values())
-    leaks = {
-        f"train and {name}": {
-            "texts": sum("train" in here and name in here for here in seen.values()),
-            "with_the_same_label": sum(
-                bool(set(here["train"]) & set(here[name])) for here in seen.values() if "train" in here and name in here
-            ),
-        }
-        for name in parts
-        if name != "train"
-    }
-    return {"repeated_in": again, "texts_with_two_labels": conflicts, "shared": leaks}
+            labels_of[_digest(text, 12)][name][label] += 1
+    texts = labels_of.values()
+    pairs, examples, compared = _near(parts)
+    return Duplicates(
+        repeated_in={name: sum(here[name].total() - 1 for here in texts if name in here) for name in parts},
+        texts_with_two_labels=sum(len(set().union(*here.values())) > 1 for here in texts),
+        shared={f"train and {name}": _shared(texts, name) for name in parts if name != "train"},
+        near_duplicate_pairs=pairs,
+        near_duplicate_examples=examples,
+        compared=compared,
+    )
 
 
-def _near(parts: Mapping[str, Reviews]) -> dict[str, Any]:
-    """Pairs that are nearly the same: within train, and of train and another part."""
+def warn_about_overlap(held_out: Mapping[str, Reviews], train: Reviews) -> None:
+    """Warn how many held-out texts occur in train as well.
+
+    Args:
+        held_out: splits that are reported on, by name.
+        train: the training reviews.
+    """
+    learnt = _digests(train)
+    for name, part in held_out.items():
+        if count := int(np.isin(_digests(part), learnt).sum()):
+            logger.warning(
+                f"{count:,} of the {len(part):,} {name} reviews also occur in train, verbatim. Memorised reviews "
+                "inflate the reported accuracy (`tfsent data` counts duplicates)."
+            )
+
+
+def _digest(text: str, size: int) -> bytes:
+    return hashlib.blake2b(text.encode("utf-8"), digest_size=size).digest()
+
+
+def _digests(reviews: Reviews) -> np.ndarray:
+    """Return a hash of each text, `uint64[n]`."""
+    return np.frombuffer(b"".join(_digest(text, 8) for text in reviews.texts), np.uint64)
+
+
+def _shared(texts: Iterable[dict[str, Counter[int]]], name: str) -> Shared:
+    both = [here for here in texts if "train" in here and name in here]
+    return Shared(len(both), sum(bool(set(here["train"]) & set(here[name])) for here in both))
+
+
+def _near(parts: Mapping[str, Reviews]) -> tuple[dict[str, int], tuple[NearPair, ...], int]:
+    """Count the pairs that are nearly the same, by place; give some examples, and the number of texts compared."""
     texts: list[str] = []
     names: list[str] = []
     for name, part in parts.items():
@@ -61,26 +128,26 @@ def _near(parts: Mapping[str, Reviews]) -> dict[str, Any]:
         for text in texts:
             shingles.append(_shingles(text))
             bar.update(1)
-    counts, examples = Counter[str](), list[dict[str, Any]]()
+    counts, examples = Counter[str](), list[NearPair]()
     for a, b in sorted(_candidates(shingles)):
         if texts[a] == texts[b] or _jaccard(shingles[a], shingles[b]) < NEAR:
             continue
-        key = f"within {names[a]}" if names[a] == names[b] else f"{names[a]} and {names[b]}"
-        counts[key] += 1
+        where = f"within {names[a]}" if names[a] == names[b] else f"{names[a]} and {names[b]}"
+        counts[where] += 1
         if len(examples) < EXAMPLES:
-            examples.append({"where": key, "texts": [texts[a][:100], texts[b][:100]]})
-    return {"near_duplicate_pairs": dict(counts), "near_duplicate_examples": examples, "compared": len(texts)}
+            examples.append(NearPair(where, (texts[a][:100], texts[b][:100])))
+    return dict(counts), tuple(examples), len(texts)
 
 
 def _sample(texts: Sequence[str]) -> Iterator[str]:
-    if len(texts) <= LOOKED_AT:
+    if len(texts) <= COMPARED:
         return iter(texts)
-    rows = np.sort(np.random.default_rng(0).choice(len(texts), LOOKED_AT, replace=False))
+    rows = np.sort(np.random.default_rng(0).choice(len(texts), COMPARED, replace=False))
     return (texts[int(i)] for i in rows)
 
 
 def _shingles(text: str) -> np.ndarray:
-    """Hashes of the text's runs of `SHINGLE` words, without case and punctuation: sorted `uint64[n]`."""
+    """Return hashes of the text's runs of `SHINGLE` words, without case and punctuation: sorted `uint64[n]`."""
     words = np.array([_word(word) for word in re.findall(r"\w+", text.casefold())] or [0], np.uint64)
     width = min(SHINGLE, len(words))
     mixed = np.zeros(len(words) - width + 1, np.uint64)
@@ -96,7 +163,7 @@ def _word(word: str) -> int:
 
 
 def _candidates(shingles: Sequence[np.ndarray]) -> set[tuple[int, int]]:
-    """Pairs that share one of their smallest hashes. In a large family each is paired with its neighbours only."""
+    """Return pairs that share one of their smallest hashes. In a large family each is paired with its neighbours."""
     rows = np.concatenate([np.full(min(SKETCH, len(s)), i) for i, s in enumerate(shingles)])
     hashes = np.concatenate([s[:SKETCH] for s in shingles])
     order = np.lexsort((rows, hashes))
@@ -107,20 +174,3 @@ def _candidates(shingles: Sequence[np.ndarray]) -> set[tuple[int, int]]:
 def _jaccard(a: np.ndarray, b: np.ndarray) -> float:
     both = len(np.intersect1d(a, b, assume_unique=True))
     return both / (len(a) + len(b) - both)
-
-
-def warn_about_overlap(held_out: Mapping[str, Reviews], train: Reviews) -> None:
-    """Tell how many of the held-out texts are learnt from, too."""
-    learnt = _digests(train)
-    for name, part in held_out.items():
-        if count := int(np.isin(_digests(part), learnt).sum()):
-            logger.info(
-                f"Of the {len(part):,} {name} reviews, train has {count:,} too, letter by letter: what is known by "
-                "heart flatters the figures (`tfsent data` counts texts that are there more than once)."
-            )
-
-
-def _digests(reviews: Reviews) -> np.ndarray:
-    """A number that stands for each text, `uint64[n]`."""
-    hashes = (hashlib.blake2b(text.encode("utf-8"), digest_size=8).digest() for text in reviews.texts)
-    return np.frombuffer(b"".join(hashes), np.uint64)

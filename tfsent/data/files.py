@@ -187,11 +187,11 @@ def _jsonl(path: Path, config: DataConfig, faults: Faults) -> Iterator[Row]:
 
 
 def _row(fields: dict[str, Any], config: DataConfig, place: str) -> Row:
-    label, group = _word(fields.get(config.label)), _word(fields.get(config.group)) if config.group else ""
+    label, group = spelt_label(fields.get(config.label)), spelt_label(fields.get(config.group)) if config.group else ""
     return Row(fields[config.text] or "", label, group, place)
 
 
-def _word(value: object) -> str:
+def spelt_label(value: object) -> str:
     """A label or group as a word; 1.0 is 1, for a column of numbers with a gap in it becomes one of floats."""
     if isinstance(value, float):
         if math.isnan(value):

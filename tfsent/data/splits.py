@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -92,14 +93,14 @@ class Splits:
         }
 
 
-def load_splits(config: DataConfig) -> Splits:
+def load_splits(config: DataConfig, given: Mapping[str, Reviews] | None = None) -> Splits:
     """Read the source and split it, the same on every machine.
 
     Raises:
         DataError: the source is missing, empty or faulty, a class has no examples, or the split asks for too many.
         AssetError: a download failed.
     """
-    parts = load_parts(config)
+    parts = load_parts(config) if given is None else dict(given)
     train, rng = parts["train"], np.random.default_rng(config.seed)
     _require_apart(parts, config)
     test, train = _held_out("test", parts, train, config.test_examples, rng, config)

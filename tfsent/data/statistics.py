@@ -1,102 +1,126 @@
-"""What is in the data: balance, lengths, duplicates, leaks from train to test, scripts. For `tfsent data`.
-
-Near duplicates are pairs whose sets of 5-word shingles have a Jaccard index of at least 0.8 (A. Broder, On the
-resemblance and containment of documents, 1997). Candidates share one of the 16 smallest hashes of their shingles, and
-each is then counted exactly.
-"""
+"""Statistics of a data set: class balance, lengths, duplicates, texts that splits share. For `tfsent data`."""
 
 from __future__ import annotations
 
-import unicodedata
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tfsent.data.duplicates import _exact, _near, _sample
+from tfsent.data.duplicates import Duplicates, find_duplicates
 from tfsent.data.reviews import Reviews
-from tfsent.text.token_store import tokenize_all, truncation_loss
-from tfsent.text.tokenizer import Tokenizer
 
 LENGTHS = (32, 64, 128, 192, 256, 384, 512)
 """Values of `text.max_tokens` that people choose between."""
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 
 
-def audit(parts: Mapping[str, Reviews], tokenizer: Tokenizer) -> dict[str, Any]:
-    """Statistics of the parts of a data set.
+@dataclass(frozen=True)
+class PartStatistics:
+    """Counts of one split."""
+
+    reviews: int
+    classes: dict[str, int]
+    empty_rows: int
+    """Rows of the source without a text, which are left out."""
+    origin: str
+
+
+@dataclass(frozen=True)
+class Truncation:
+    """What a value of `text.max_tokens` cuts, as shares."""
+
+    reviews_cut: float
+    tokens_lost: float
+
+
+@dataclass(frozen=True)
+class LengthStatistics:
+    """Tokens of the training reviews, with [CLS] and [SEP]."""
+
+    mean: float
+    longest: int
+    quantiles: dict[str, int]
+    max_tokens: dict[int, Truncation]
+    up_to: list[int]
+    """Upper bounds of the histogram's bins."""
+    reviews: list[int]
+    """Reviews in each bin."""
+
+
+@dataclass(frozen=True)
+class DataStatistics:
+    """What `tfsent data` shows."""
+
+    parts: dict[str, PartStatistics]
+    tokens: LengthStatistics
+    duplicates: Duplicates
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the statistics ready for JSON."""
+        return asdict(self)
+
+
+def statistics(parts: Mapping[str, Reviews], review_lengths: np.ndarray) -> DataStatistics:
+    """Compute the statistics of a data set.
 
     Args:
         parts: `train`, and perhaps `validation` and `test`.
-        tokenizer: of the recipe's encoder, for lengths.
-
-    Returns:
-        `parts` (reviews, classes, empty rows), `tokens` of train (quantiles, and for each of `LENGTHS` the share of the
-        reviews and of the tokens it would cut), `duplicates`, and `scripts` (share of the letters).
+        review_lengths: tokens of each training review, uncut, without [CLS] and [SEP], `int32[reviews]`.
     """
-    describe = {
-        name: {"reviews": len(part), "classes": part.class_counts, "empty_rows": part.empty_rows, "origin": part.origin}
-        for name, part in parts.items()
+    counts = {
+        name: PartStatistics(len(part), part.class_counts, part.empty_rows, part.origin) for name, part in parts.items()
     }
-    lengths = tokenize_all(tokenizer, parts["train"].texts).review_lengths
-    return {
-        "parts": describe,
-        "tokens": _lengths(lengths),
-        "duplicates": {**_exact(parts), **_near(parts)},
-        "scripts": _scripts(parts["train"].texts),
-    }
+    return DataStatistics(counts, _lengths(review_lengths), find_duplicates(parts))
 
 
-def _lengths(review_lengths: np.ndarray) -> dict[str, Any]:
-    """With [CLS] and [SEP] counted in, as `text.max_tokens` counts."""
-    lengths = review_lengths + 2
-    quantiles = {f"{q:.0%}": int(np.quantile(lengths, q)) for q in (0.05, 0.25, 0.5, 0.75, 0.95, 0.99)}
+def _lengths(review_lengths: np.ndarray) -> LengthStatistics:
+    lengths = review_lengths + 2  # [CLS] and [SEP], as `text.max_tokens` counts
     longest = int(lengths.max())
     up_to = [*(n for n in LENGTHS if n < longest), longest]
-    histogram = np.histogram(lengths, [0, *(n + 1 for n in up_to)])[0]
-    cut = {
-        n: dict(zip(("reviews_cut", "tokens_lost"), truncation_loss(review_lengths, n), strict=True)) for n in LENGTHS
-    }
-    return {
-        "mean": float(lengths.mean()),
-        "longest": longest,
-        "quantiles": quantiles,
-        "max_tokens": cut,
-        "histogram": {"up_to": up_to, "reviews": histogram.tolist()},
-    }
+    return LengthStatistics(
+        mean=float(lengths.mean()),
+        longest=longest,
+        quantiles={f"{q:.0%}": int(np.quantile(lengths, q)) for q in QUANTILES},
+        max_tokens={n: Truncation(*truncation_loss(review_lengths, n)) for n in LENGTHS},
+        up_to=up_to,
+        reviews=np.histogram(lengths, [0, *(n + 1 for n in up_to)])[0].tolist(),
+    )
 
 
-def _scripts(texts: Sequence[str]) -> dict[str, float]:
-    """Share of the letters that are of each script, most first."""
-    letters = Counter[str]()
-    for text in _sample(texts):
-        letters.update(text)
-    scripts = Counter[str]()
-    for letter, count in letters.items():
-        if letter.isalpha():
-            # Unicode names begin with the script: LATIN SMALL LETTER A, CJK UNIFIED IDEOGRAPH-4E00.
-            scripts[unicodedata.name(letter, "unnamed").split()[0].lower()] += count
-    return {script: count / scripts.total() for script, count in scripts.most_common()}
+def truncation_loss(review_lengths: np.ndarray, max_tokens: int) -> tuple[float, float]:
+    """Return the shares of the reviews and of their tokens that `text.max_tokens` cuts.
+
+    Args:
+        review_lengths: see `statistics`.
+        max_tokens: with [CLS] and [SEP].
+
+    Example:
+        >>> truncation_loss(np.array([2, 6]), max_tokens=6)  # room for 4 tokens
+        (0.5, 0.25)
+    """
+    over = np.maximum(review_lengths - (max_tokens - 2), 0)
+    return float(np.mean(over > 0)), float(over.sum() / max(review_lengths.sum(), 1))
 
 
-def plot(result: dict[str, Any], target: Path) -> None:
-    """Draw classes and lengths as a PNG."""
+def plot(found: DataStatistics, target: Path) -> None:
+    """Draw the share of each class and a histogram of the lengths as a PNG."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(11, 4), layout="constrained")
     classes, lengths = figure.subplots(1, 2)
-    width = 0.8 / len(result["parts"])
-    for i, (name, part) in enumerate(result["parts"].items()):
-        places = np.arange(len(part["classes"]))
-        shares = [count / max(part["reviews"], 1) for count in part["classes"].values()]
-        classes.bar(places + i * width, shares, width, label=f"{name} ({part['reviews']:,})")
-    middle = places + width * (len(result["parts"]) - 1) / 2
-    classes.set_xticks(middle, list(part["classes"]))
+    width = 0.8 / len(found.parts)
+    names = list(found.parts["train"].classes)
+    places = np.arange(len(names))
+    for i, (name, part) in enumerate(found.parts.items()):
+        shares = [count / max(part.reviews, 1) for count in part.classes.values()]
+        classes.bar(places + i * width, shares, width, label=f"{name} ({part.reviews:,})")
+    classes.set_xticks(places + width * (len(found.parts) - 1) / 2, names)
     classes.set(title="Share of each class", xlabel="class")
     classes.margins(y=0.25)  # room for the legend above the bars
     classes.legend()
-    histogram = result["tokens"]["histogram"]
-    lengths.bar([f"≤ {n}" for n in histogram["up_to"]], histogram["reviews"])
+    lengths.bar([f"≤ {n}" for n in found.tokens.up_to], found.tokens.reviews)
     lengths.set(title="Tokens of the training reviews", xlabel="tokens, with [CLS] and [SEP]", ylabel="reviews")
     figure.savefig(target, format="png", dpi=120)

@@ -1,14 +1,11 @@
-"""Exported files + held-out reviews → do they agree with the trained model, and what do they cost?
-
-Every file is run through its own runtime: a SavedModel in a process without Keras or tfsent, a `.tflite` file by
-ai-edge-litert. A file that only loads has proved nothing.
-"""
+"""The answers of an exported file beside those of the trained model: do they agree, and what does the file cost?"""
 
 from __future__ import annotations
 
 import math
 import os
 import statistics
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,75 +17,12 @@ from tfsent.recipe.schema import BudgetConfig
 
 
 @dataclass(frozen=True)
-class Parity:
-    """What one exported file costs against the trained model, on the same reviews."""
-
-    artifact: str
-    megabytes: float
-    """Of 1,000,000 bytes."""
-    max_difference: float
-    """Largest difference of any probability; NaN when the file gave one."""
-    flips: float
-    """Share of reviews whose label changes."""
-    accuracy: float
-    accuracy_drop: float
-    """Of the trained model's accuracy; negative when the file does better."""
-    latency_ms: float
-    """Median, one review at a time; a SavedModel tokenises too, a `.tflite` file does not."""
-    faults: tuple[str, ...]
-    """Where it is over budget."""
-
-    @property
-    def passed(self) -> bool:
-        """Whether it may ship."""
-        return not self.faults
-
-
-def compare(
-    artifact: str,
-    path: Path,
-    probabilities: np.ndarray,
-    seconds: list[float],
-    reference: ReferenceAnswers,
-    budget: BudgetConfig,
-) -> Parity:
-    """Measure an artifact's probabilities against the trained model's and hold them to the budget.
-
-    Args:
-        artifact: `savedmodel`, `float32` or `int8`.
-        path: the file or folder, for its size.
-        probabilities: what the artifact gave, `float32[n, classes]`.
-        seconds: of single inferences.
-        reference: what the trained model gave, and the labels.
-        budget: the limits.
-    """
-    difference = float(np.abs(probabilities - reference.probabilities).max())
-    predicted = probabilities.argmax(axis=1)
-    flips = float((predicted != reference.probabilities.argmax(axis=1)).mean())
-    accuracy = float((predicted == reference.labels).mean())
-    drop = reference.accuracy - accuracy
-    faults = []
-    if not np.isfinite(difference):  # and so over no limit, as a NaN is greater than nothing
-        faults.append("it gave a probability that is not a number")
-    if artifact == "int8":
-        if flips > budget.int8_flips:
-            faults.append(f"{flips:.2%} of labels flip, budget {budget.int8_flips:.2%}")
-        if drop > budget.int8_accuracy_drop:
-            faults.append(f"accuracy drops by {drop:.2%}, budget {budget.int8_accuracy_drop:.2%}")
-    else:
-        limit = budget.savedmodel_difference if artifact == "savedmodel" else budget.float32_difference
-        if difference > limit:
-            faults.append(f"a probability differs by {difference:.2g}, budget {limit:g}")
-    latency = 1000 * statistics.median(seconds)
-    return Parity(artifact, _size(path) / 1e6, difference, flips, accuracy, drop, latency, tuple(faults))
-
-
-@dataclass(frozen=True)
 class ReferenceAnswers:
-    """The trained model's answers on the held-out reviews."""
+    """The trained model's answers on held-out reviews."""
 
     reviews: Reviews
     probabilities: np.ndarray
+    """`float32[n, classes]`."""
 
     @property
     def labels(self) -> np.ndarray:
@@ -101,25 +35,123 @@ class ReferenceAnswers:
         return float((self.probabilities.argmax(axis=1) == self.labels).mean())
 
 
-def report(parities: list[Parity], reference: ReferenceAnswers) -> dict[str, Any]:
-    """What `verify.json` keeps."""
+@dataclass(frozen=True)
+class Budget:
+    """How far a kind of file may stray from the trained model. None sets no limit."""
+
+    max_difference: float | None = None
+    """Of any probability."""
+    max_flips: float | None = None
+    """Share of the labels."""
+    max_accuracy_drop: float | None = None
+
+    def faults(self, difference: float, flips: float, accuracy_drop: float) -> tuple[str, ...]:
+        """Return a sentence for each limit that is exceeded."""
+        found = []
+        if not math.isfinite(difference):
+            found.append("it gave a probability that is not a number")
+        if self.max_difference is not None and difference > self.max_difference:
+            found.append(f"a probability differs by {difference:.2g}, budget {self.max_difference:g}")
+        if self.max_flips is not None and flips > self.max_flips:
+            found.append(f"{flips:.2%} of labels flip, budget {self.max_flips:.2%}")
+        if self.max_accuracy_drop is not None and accuracy_drop > self.max_accuracy_drop:
+            found.append(f"accuracy drops by {accuracy_drop:.2%}, budget {self.max_accuracy_drop:.2%}")
+        return tuple(found)
+
+
+def budgets(config: BudgetConfig) -> dict[str, Budget]:
+    """Return the budget of each kind of file, from section `export.budget` of the recipe."""
     return {
-        "passed": all(parity.passed for parity in parities),
-        "reviews": len(reference.reviews),
-        "origin": reference.reviews.origin,
-        "trained_model_accuracy": reference.accuracy,
-        "threads": os.cpu_count(),
-        "artifacts": [
-            {
-                **asdict(parity),
-                # JSON has no NaN, and strict readers refuse the whole file for one.
-                "max_difference": parity.max_difference if math.isfinite(parity.max_difference) else None,
-                "faults": list(parity.faults),  # as it is read back
-                "passed": parity.passed,
-            }
-            for parity in parities
-        ],
+        "savedmodel": Budget(max_difference=config.savedmodel_difference),
+        "float32": Budget(max_difference=config.float32_difference),
+        "int8": Budget(max_flips=config.int8_flips, max_accuracy_drop=config.int8_accuracy_drop),
     }
+
+
+@dataclass(frozen=True)
+class Parity:
+    """What one exported file costs against the trained model, on the same reviews."""
+
+    artifact: str
+    """`savedmodel`, `float32` or `int8`."""
+    megabytes: float
+    """Of 1,000,000 bytes."""
+    max_difference: float | None
+    """Largest difference of any probability; None where the file gave one that is not a number."""
+    flips: float
+    """Share of the reviews whose label changes."""
+    accuracy: float
+    accuracy_drop: float
+    """Below the trained model's accuracy; negative where the file does better."""
+    latency_ms: float
+    """Median, one review at a time. A SavedModel tokenises within it; a `.tflite` file is given tokens."""
+    faults: tuple[str, ...]
+    """Where it is over budget."""
+
+    @property
+    def passed(self) -> bool:
+        """Whether it may ship."""
+        return not self.faults
+
+
+@dataclass(frozen=True)
+class ParityReport:
+    """What an export found."""
+
+    reviews: int
+    origin: str
+    """Where the reviews come from."""
+    trained_model_accuracy: float
+    threads: int | None
+    artifacts: tuple[Parity, ...]
+    published: tuple[str, ...] = ()
+    """Folders below the run; empty where a file was over its budget."""
+
+    @property
+    def passed(self) -> bool:
+        """Whether all files may ship."""
+        return all(parity.passed for parity in self.artifacts)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report ready for JSON, as `verify.json` keeps it."""
+        artifacts = [{**asdict(p), "faults": list(p.faults), "passed": p.passed} for p in self.artifacts]
+        return {**asdict(self), "artifacts": artifacts, "passed": self.passed, "published": list(self.published)}
+
+
+def compare(
+    artifact: str, path: Path, answers: tuple[np.ndarray, Sequence[float]], reference: ReferenceAnswers, budget: Budget
+) -> Parity:
+    """Compare the answers of a file with the trained model's, and hold them to a budget.
+
+    Args:
+        artifact: the kind of file.
+        path: the file or folder, for its size.
+        answers: its probabilities, `float32[n, classes]`, and the seconds of single inferences.
+        reference: the trained model's answers.
+        budget: of this kind of file.
+    """
+    probabilities, seconds = answers
+    difference = float(np.abs(probabilities - reference.probabilities).max())
+    predicted = probabilities.argmax(axis=1)
+    flips = float((predicted != reference.probabilities.argmax(axis=1)).mean())
+    accuracy = float((predicted == reference.labels).mean())
+    drop = reference.accuracy - accuracy
+    return Parity(
+        artifact,
+        megabytes=_size(path) / 1e6,
+        max_difference=difference if math.isfinite(difference) else None,
+        flips=flips,
+        accuracy=accuracy,
+        accuracy_drop=drop,
+        latency_ms=1000 * statistics.median(seconds),
+        faults=budget.faults(difference, flips, drop),
+    )
+
+
+def report(parities: Sequence[Parity], reference: ReferenceAnswers) -> ParityReport:
+    """Collect the parities of an export."""
+    reviews = reference.reviews
+    return ParityReport(len(reviews), reviews.origin, reference.accuracy, os.cpu_count(), tuple(parities))
 
 
 def _size(path: Path) -> int:

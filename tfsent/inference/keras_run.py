@@ -7,30 +7,42 @@ from pathlib import Path
 
 import numpy as np
 
-from tfsent.inference.predictor import Advance, Predictor
-from tfsent.storage import run_directory
+from tfsent.inference.predictor import Advance, Predictor, ignore
+from tfsent.storage.run_directory import require_run
+from tfsent.text.batch_plan import BatchPlan, Shapes, bucket_lengths
 from tfsent.text.spec import read_labels
 
 BATCH_TOKENS = 8192
 
 
 class KerasPredictor(Predictor):
-    """The model of a run directory, as it was trained, in float32."""
+    """The model of a run, as it was trained, in float32.
+
+    Args:
+        run: the run directory.
+
+    Attributes:
+        model: the `keras.Model`, from `token_ids`, `segment_ids` and `padding_mask` to logits.
+        tokenizer: the text graph.
+
+    Raises:
+        RunError: the directory holds no finished run.
+        ArtifactError: its model is damaged.
+    """
 
     def __init__(self, run: Path):
         from tfsent.model.classifier import load_classifier
         from tfsent.text.tokenizer import Tokenizer
 
-        folder = run_directory.require_run(run) / "model"
+        folder = require_run(run) / "model"
         self.label_names = read_labels(folder)
         self.tokenizer = Tokenizer.load(folder)
         self.model = load_classifier(folder / "model.keras")
 
-    def predict_proba(self, texts: Sequence[str], advance: Advance = lambda count: None) -> np.ndarray:
+    def predict_proba(self, texts: Sequence[str], advance: Advance = ignore) -> np.ndarray:
         """See `Predictor`."""
         import keras
 
-        from tfsent.text.batch_plan import BatchPlan, Shapes, bucket_lengths
         from tfsent.text.token_store import tokenize_all
 
         tokens = tokenize_all(self.tokenizer, texts)

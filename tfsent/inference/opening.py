@@ -9,17 +9,18 @@ from tfsent import backend
 from tfsent.errors import ArtifactError
 from tfsent.inference.keras_run import KerasPredictor
 from tfsent.inference.predictor import Predictor
-from tfsent.inference.saved_model import SavedModelPredictor, _versions
+from tfsent.inference.saved_model import SavedModelPredictor, versions_of
 from tfsent.inference.tflite_file import TFLitePredictor
 from tfsent.storage import run_directory
 
 
 def load(path: str | Path) -> Predictor:
-    """Open a run directory, a SavedModel or a `.tflite` file. See `tfsent.load`.
+    """Open a run directory, a SavedModel or a `.tflite` file; see `tfsent.load`.
 
     Raises:
-        ArtifactError: it is none of these, or something in it is missing.
+        ArtifactError: the path is none of these, or a file is missing.
         RunError: it is a run without a finished model.
+        ConfigError: Keras is loaded on, or `KERAS_BACKEND` is set to, another backend than TensorFlow.
     """
     path = Path(path)
     opener = _opener(path)
@@ -28,13 +29,13 @@ def load(path: str | Path) -> Predictor:
 
 
 def _opener(path: Path) -> Callable[[Path], Predictor]:
-    """What opens a path. Decided before TensorFlow is loaded: a wrong path is told at once."""
+    """Return what opens a path. Decided before TensorFlow is loaded: a wrong path is reported at once."""
     if path.suffix == ".tflite" and path.is_file():
         return TFLitePredictor
-    if (path / "config.yaml").is_file():
+    if (path / "config.yaml").is_file() or (path / "seeds.json").is_file():
         run_directory.require_run(path)
         return KerasPredictor
-    if path.is_dir() and (_versions(path) or (path / "saved_model.pb").is_file()):
+    if path.is_dir() and (versions_of(path) or (path / "saved_model.pb").is_file()):
         return SavedModelPredictor
     expected = "Expected a run directory, a SavedModel folder or a .tflite file of tfsent"
     if not path.exists():

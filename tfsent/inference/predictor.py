@@ -1,18 +1,23 @@
-"""One interface over every form of a model: the run's Keras model, the SavedModel, the `.tflite` file.
+"""One interface over every form of a model: a run's Keras model, a SavedModel, a `.tflite` file.
 
-`predict` knows only this interface, and `evaluate` and `verify` ask through it, so that the shipped forms are asked
-what the trained model was asked. (A SavedModel is verified by `isolated_process.py`, where there is no tfsent.)
+Every form is asked through it, so that the exported forms are asked exactly what the trained model is asked. The one
+exception is the proof of a SavedModel, which runs in a process without tfsent.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
-Advance = Callable[[int], None]
+Advance = Callable[[int], Any]
+
+
+def ignore(count: int) -> None:
+    """Do nothing with a progress."""
 
 
 @dataclass(frozen=True)
@@ -22,30 +27,49 @@ class Prediction:
     text: str
     label: str
     probability: float
+    """Of the label."""
     probabilities: dict[str, float]
+    """Of every class, in the order of `label_names`."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the prediction ready for JSON."""
+        return asdict(self)
 
 
 class Predictor(ABC):
-    """Texts in, probabilities out.
+    """Texts in, probabilities out. Any number of threads may ask one predictor.
 
     Attributes:
-        label_names: the classes, in the order of the columns of `probabilities`.
+        label_names: the classes, in the order of the columns of `predict_proba`.
     """
 
     label_names: tuple[str, ...]
 
     @abstractmethod
-    def predict_proba(self, texts: Sequence[str], advance: Advance = lambda count: None) -> np.ndarray:
-        """Class probabilities, `float32[n, classes]`, rows in the order of `texts`.
+    def predict_proba(self, texts: Sequence[str], advance: Advance = ignore) -> np.ndarray:
+        """Return class probabilities, `float32[n, classes]`, in the order of the texts.
 
-        `advance` is told how many more texts are done, for a progress bar.
+        Args:
+            texts: the texts.
+            advance: is told how many more texts are done, for a progress bar.
         """
 
     def predict(self, texts: Iterable[str]) -> list[Prediction]:
-        """Label, its probability and all probabilities of each text."""
+        """Classify texts.
+
+        Args:
+            texts: a list, a pandas Series, or another iterable of strings.
+
+        Raises:
+            TypeError: `texts` is one string, or holds something that is not a string.
+
+        Example:
+            >>> tfsent.load("runs/quickstart").predict(["Loved every minute."])[0].label
+            'positive'
+        """
         if isinstance(texts, str):
             raise TypeError("predict takes a list of texts. Received one string: put it in a list.")
-        texts = list(texts)  # pandas gives a Series of texts by label, not by place
+        texts = list(texts)  # a pandas Series is indexed by label, not by position
         if strange := [text for text in texts if not isinstance(text, str)]:
             raise TypeError(f"predict takes a list of texts. Received in it: {strange[0]!r}.")
         results = []

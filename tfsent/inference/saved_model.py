@@ -8,12 +8,19 @@ from pathlib import Path
 import numpy as np
 
 from tfsent.errors import ArtifactError, first_line
-from tfsent.inference.predictor import Advance, Predictor
+from tfsent.inference.predictor import Advance, Predictor, ignore
 from tfsent.text.spec import read_labels
 
 
 class SavedModelPredictor(Predictor):
-    """A SavedModel of ours: raw strings in, through its `serving_default` signature."""
+    """A SavedModel: raw strings in, through its `serving_default` signature.
+
+    Args:
+        folder: the SavedModel, or the folder of its versions.
+
+    Raises:
+        ArtifactError: a file is missing or damaged, or tfsent did not write it.
+    """
 
     def __init__(self, folder: Path):
         import tensorflow as tf
@@ -28,14 +35,15 @@ class SavedModelPredictor(Predictor):
         except (OSError, ValueError, KeyError, tf.errors.OpError) as error:
             raise ArtifactError(f"{folder} cannot be loaded as a SavedModel of tfsent: {first_line(error)}") from error
 
-    def predict_proba(self, texts: Sequence[str], advance: Advance = lambda count: None) -> np.ndarray:
+    def predict_proba(self, texts: Sequence[str], advance: Advance = ignore) -> np.ndarray:
         """See `Predictor`."""
         import tensorflow as tf
 
         from tfsent.text.token_store import encode
 
         result = np.zeros((len(texts), len(self.label_names)), np.float32)
-        # Texts of like length together, so that little of a batch is padding.
+        # Texts of similar length go together, so that little of a batch is padding. `isolated_process.py` repeats
+        # this on purpose: it runs without tfsent.
         order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
         for start in range(0, len(order), 32):
             rows = order[start : start + 32]
@@ -46,10 +54,11 @@ class SavedModelPredictor(Predictor):
 
 
 def newest_version(folder: Path) -> Path:
-    """The SavedModel of a folder of versions: the highest number, as TensorFlow Serving takes it; else the folder."""
-    versions = _versions(folder)
+    """Return the SavedModel with the highest version number, which TensorFlow Serving takes; else the folder itself."""
+    versions = versions_of(folder)
     return folder / str(max(versions)) if versions else folder
 
 
-def _versions(folder: Path) -> list[int]:
+def versions_of(folder: Path) -> list[int]:
+    """Return the numbers of the SavedModels in a folder of versions."""
     return [int(p.name) for p in folder.iterdir() if p.name.isdecimal() and (p / "saved_model.pb").is_file()]

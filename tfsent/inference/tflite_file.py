@@ -3,22 +3,39 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from tfsent.backend import quiet_stderr
 from tfsent.errors import ArtifactError, first_line
-from tfsent.inference.predictor import Advance, Predictor
+from tfsent.inference.predictor import Advance, Predictor, ignore
 from tfsent.text.spec import read_labels
+
+INPUTS = {"ids": "token_ids", "mask": "padding_mask", "segment_ids": "segment_ids"}
+"""The inputs of a `.tflite` file, named as MediaPipe names them → those of the Keras model. All `int32[1, length]`.
+The exporter writes files with these names. They stand here, for exporting may import inference and not the reverse."""
 
 
 class TFLitePredictor(Predictor):
-    """A `.tflite` file of ours: token ids in, tokenised here by the specification that lies beside the file.
+    """A `.tflite` file: token ids in. Texts are tokenised here by the specification that lies beside the file.
 
-    `latencies` holds the seconds that each text's inference took; with `truncation: windows` all of its windows.
+    Any number of threads may ask it. They take turns: LiteRT's interpreter is not thread-safe, and one inference uses
+    all cores.
+
+    Args:
+        path: the file, with `vocab.txt`, `text.json` and `labels.txt` beside it.
+
+    Attributes:
+        tokenizer: the text graph.
+        threads: of an inference.
+
+    Raises:
+        ArtifactError: a file is missing or damaged, or tfsent did not write it.
     """
 
     def __init__(self, path: Path):
@@ -28,38 +45,50 @@ class TFLitePredictor(Predictor):
 
         self.label_names = read_labels(path.parent)
         self.tokenizer = Tokenizer.load(path.parent)
-        self.latencies: list[float] = []
         self.threads = os.cpu_count() or 1
+        self._turn = threading.Lock()
         try:
             with quiet_stderr():  # LiteRT announces its delegates
                 self._interpreter = Interpreter(model_path=str(path), num_threads=self.threads)
                 self._interpreter.allocate_tensors()
-            details = self._interpreter.get_input_details()
-            index = {detail["name"]: detail["index"] for detail in details}
-            self._inputs = {name: index[f"serving_default_{name}:0"] for name in TFLITE_INPUTS}
+            details = {detail["name"]: detail["index"] for detail in self._interpreter.get_input_details()}
+            self._inputs = {name: details[f"serving_default_{name}:0"] for name in INPUTS}
         except (OSError, ValueError, RuntimeError, KeyError) as error:
             raise ArtifactError(f"{path} cannot be opened as a .tflite file of tfsent: {first_line(error)}") from error
         self._output = self._interpreter.get_output_details()[0]["index"]
 
-    def predict_proba(self, texts: Sequence[str], advance: Advance = lambda count: None) -> np.ndarray:
+    def predict_proba(self, texts: Sequence[str], advance: Advance = ignore) -> np.ndarray:
         """See `Predictor`."""
+        return self.timed_proba(texts, advance)[0]
+
+    def timed_proba(self, texts: Sequence[str], advance: Advance = ignore) -> tuple[np.ndarray, list[float]]:
+        """Classify texts and time each inference.
+
+        Args:
+            texts: the texts.
+            advance: see `Predictor`.
+
+        Returns:
+            Probabilities, `float32[n, classes]`, and the seconds that each text took, tokenising not included. With
+            `truncation: windows` they are the sum over its windows.
+        """
         from tfsent.text.token_store import tokenize_all
 
         tokens = tokenize_all(self.tokenizer, texts)
         of_rows = np.zeros((len(tokens), len(self.label_names)), np.float32)
         seconds = np.zeros(len(tokens))
         for i in range(len(tokens)):
-            inputs = tokens.pad(np.array([i]), self.tokenizer.spec.max_tokens, self.tokenizer.pad_id)
-            for name, key in TFLITE_INPUTS.items():
+            row = np.array([i])
+            inputs = tokens.pad(row, self.tokenizer.spec.max_tokens, self.tokenizer.pad_id)
+            of_rows[i], seconds[i] = self._invoke(inputs)
+            advance(tokens.reviews_begun(row))
+        return tokens.mean_by_review(of_rows), np.bincount(tokens.owner, seconds, len(texts)).tolist()
+
+    def _invoke(self, inputs: dict[str, Any]) -> tuple[np.ndarray, float]:
+        """Run the model on one row; return its probabilities, `float32[classes]`, and seconds."""
+        with self._turn:
+            for name, key in INPUTS.items():
                 self._interpreter.set_tensor(self._inputs[name], inputs[key].astype(np.int32))
             started = time.perf_counter()
             self._interpreter.invoke()
-            seconds[i] = time.perf_counter() - started
-            of_rows[i] = self._interpreter.get_tensor(self._output)[0]
-            advance(tokens.reviews_begun(np.array([i])))
-        self.latencies += np.bincount(tokens.owner, seconds).tolist()
-        return tokens.mean_by_review(of_rows)
-
-
-TFLITE_INPUTS = {"ids": "token_ids", "mask": "padding_mask", "segment_ids": "segment_ids"}
-"""The inputs of a `.tflite` file of ours, named as MediaPipe names them → the Keras model's. All `int32[1, length]`."""
+            return self._interpreter.get_tensor(self._output)[0], time.perf_counter() - started

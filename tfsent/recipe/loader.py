@@ -1,11 +1,13 @@
-"""Recipes: YAML plus `--set a.b=v` → a validated `Config`, and back.
+"""Recipes: YAML and overrides such as `train.epochs=3` → a validated `Config`, and back.
 
-A recipe names only the keys it changes; a run keeps the resolved copy. All faults of a recipe are reported together.
+A recipe names only the keys that it changes. A run keeps the resolved copy. All faults of a recipe are reported
+together.
 """
 
 from __future__ import annotations
 
-import re
+import copy
+import io
 import zipfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -13,56 +15,56 @@ from pathlib import Path
 from typing import Any
 
 import pydantic
-import yaml
+from ruamel.yaml import YAML
+from ruamel.yaml.constructor import SafeConstructor
+from ruamel.yaml.error import YAMLError
+from ruamel.yaml.representer import SafeRepresenter
 
 from tfsent.errors import ConfigError, did_you_mean
 from tfsent.recipe.schema import FILE_SOURCES, Config
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML 1.1 reads `6e-5` as a string and the label `no` as false; YAML 1.2 and everyone who writes them does not.
-
-    And a key that stands there twice is a mistake: PyYAML would take the second without a word.
-    """
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [key.value for key, _ in node.value]
-        if twice := [key for key in keys if keys.count(key) > 1]:
-            raise yaml.constructor.ConstructorError(
-                None, None, f"the key {twice[0]!r} stands there twice", node.start_mark
-            )
-        return super().construct_mapping(node, deep)
+class _Words(SafeConstructor):
+    """Reads a date as the word it is: a folder or a label may be called 2024-06-01."""
 
 
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith((":bool", ":timestamp"))]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:bool", re.compile(r"^(true|True|TRUE|false|False|FALSE)$"), list("tTfF")
-)
+_Words.add_constructor("tag:yaml.org,2002:timestamp", SafeConstructor.construct_yaml_str)
 
 
-class _Dumper(yaml.SafeDumper):
-    """Puts into quotes what `_Loader` would read as a number, such as the label `7E5`."""
+class _Escaped(SafeRepresenter):
+    """Escapes what a line of text cannot hold, such as U+0085, which YAML reads as a line break."""
 
 
-for _reader_or_writer in (_Loader, _Dumper):
-    _reader_or_writer.add_implicit_resolver(
-        "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
-    )
+def _represent(representer: SafeRepresenter, text: str) -> Any:
+    return representer.represent_scalar("tag:yaml.org,2002:str", text, style=None if text.isprintable() else '"')
+
+
+_Escaped.add_representer(str, _represent)
+
+
+def _yaml() -> YAML:
+    """Return a reader and writer of YAML 1.2, in which `6e-5` is a number, `no` a word, and a key twice an error."""
+    yaml = YAML(typ="safe", pure=True)
+    yaml.Constructor, yaml.Representer = _Words, _Escaped
+    yaml.default_flow_style = False
+    yaml.sort_base_mapping_type_on_output = False
+    yaml.width = 4096  # a long label stays on one line
+    return yaml
 
 
 def recipes() -> dict[str, Path]:
-    """The recipes tfsent ships, by name."""
+    """Return the recipes that tfsent ships, by name."""
     package = Path(__file__).parents[1]
-    # In an installed wheel the recipes lie in the package; in a checkout in configs/.
+    # In an installed wheel the recipes are in the package, in a checkout in configs/.
     folder = next(place for place in (package / "configs", package.parent / "configs") if place.is_dir())
     return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
 
 
 def find_recipe(name: str) -> Path:
-    """The file of a recipe given by name, or by a path to a YAML file.
+    """Return the file of a recipe.
+
+    Args:
+        name: of a recipe, or a path to a YAML file.
 
     Raises:
         ConfigError: there is none.
@@ -73,7 +75,7 @@ def find_recipe(name: str) -> Path:
     path = Path(name)
     if (kind := source_of(name)) is not None:
         raise ConfigError(
-            f"{name} is data and no recipe. To learn from it: tfsent train imdb --set data.source={kind} --set "
+            f"{name} is data, not a recipe. To train on it: tfsent train imdb --set data.source={kind} --set "
             f"data.train={name}"
         )
     if path.is_file():
@@ -84,7 +86,7 @@ def find_recipe(name: str) -> Path:
 
 
 def source_of(path: str) -> str | None:
-    """The kind of source a path to data is, by its name: None for a recipe, or what is none of ours."""
+    """Return the `data.source` of a path to data, by its name; None for a recipe and for unknown kinds."""
     if path in recipes():
         return None
     if Path(path).is_dir():
@@ -98,7 +100,7 @@ def source_of(path: str) -> str | None:
 
 
 def _kind_in_zip(path: str) -> str | None:
-    """What a zip holds most of."""
+    """Return the kind of most files in a zip."""
     try:
         with zipfile.ZipFile(path) as archive:
             found = Counter(Path(name).suffix[1:].lower() for name in archive.namelist())
@@ -109,33 +111,49 @@ def _kind_in_zip(path: str) -> str | None:
 
 
 def describe_recipe(path: Path) -> str:
-    """The first comment line of a recipe: what it is for."""
+    """Return the first comment line of a recipe, which says what it is for."""
     first = path.read_text(encoding="utf-8").splitlines()[0]
     return first.lstrip("# ")
 
 
-def load_config(recipe: str | Path, overrides: Sequence[str] = ()) -> Config:
-    """Read a recipe, lay `a.b=value` overrides over it and validate the whole.
+def load_config(recipe: str | Path | Mapping[str, Any] | Config, overrides: Sequence[str] = ()) -> Config:
+    """Read a recipe, apply overrides and validate the result.
+
+    Args:
+        recipe: a name, a path to a YAML file, a dict of sections, or a `Config`.
+        overrides: such as `train.epochs=3`; the value is YAML.
 
     Raises:
-        ConfigError: naming every fault at once.
+        ConfigError: names every fault at once.
     """
-    path = find_recipe(str(recipe))
-    try:
-        tree = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
-    except (yaml.YAMLError, ValueError) as error:
-        raise ConfigError(f"{path} is not valid YAML: {error}") from error
-    tree = {} if tree is None else tree
-    if not isinstance(tree, dict):
-        raise ConfigError(f"{path}: expected sections such as `train:`. Received: {_shown(tree)}.")
+    tree = _tree(recipe)
     for override in overrides:
         _apply(tree, override)
     try:
         return Config.model_validate(tree)
     except pydantic.ValidationError as error:
         faults = "\n".join(f"  {_fault(details)}" for details in error.errors())
+        name = recipe if isinstance(recipe, str | Path) else "The recipe"
         changed = f", with {' '.join(f'--set {override}' for override in overrides)}," if overrides else ""
-        raise ConfigError(f"{recipe}{changed} is not a valid recipe:\n{faults}") from None
+        raise ConfigError(f"{name}{changed} is not a valid recipe:\n{faults}") from None
+
+
+def _tree(recipe: str | Path | Mapping[str, Any] | Config) -> dict[str, Any]:
+    """Return a recipe as nested dicts that may be changed."""
+    if isinstance(recipe, Config):
+        return recipe.model_dump(mode="json")
+    if isinstance(recipe, Mapping):
+        return copy.deepcopy(dict(recipe))
+    path = find_recipe(str(recipe))
+    try:
+        tree = _yaml().load(path.read_text(encoding="utf-8"))
+    except (YAMLError, ValueError) as error:
+        fault = str(error).partition("\n\nTo suppress")[0]  # ruamel.yaml's advice is for programmers
+        raise ConfigError(f"{path} is not valid YAML: {fault}") from error
+    tree = {} if tree is None else tree
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{path}: expected sections such as `train:`. Received: {_shown(tree)}.")
+    return tree
 
 
 def _is_section(key: Any) -> bool:
@@ -155,9 +173,9 @@ def _apply(tree: dict[str, Any], override: str) -> None:
             raise ConfigError(f"--set {override}: {section!r} is a value and not a section.")
         tree = inner
     try:
-        # `*.csv` is a glob here; to YAML it would be an alias, and in one value there is nothing to point at.
-        tree[last] = value if value.startswith("*") else yaml.load(value, Loader=_Loader)
-    except (yaml.YAMLError, ValueError) as error:
+        # `*.csv` is a glob here. YAML takes it for an alias, and one value has nothing to refer to.
+        tree[last] = value if value.startswith("*") else _yaml().load(value)
+    except (YAMLError, ValueError) as error:
         raise ConfigError(f"--set {override}: the value is not valid YAML: {error}") from error
 
 
@@ -168,7 +186,7 @@ def _fault(details: Any) -> str:
     if details["type"] == "extra_forbidden":
         return f"{where}: unknown key.{did_you_mean(str(details['loc'][-1]), _siblings(details['loc']))}"
     if details["type"] == "value_error":
-        # A whole section is no use to read; the error names its keys.
+        # The error names the key; the whole section would not help.
         received = "" if isinstance(details["input"], dict) else f" Received: {_shown(details['input'])}."
         said = str(details["ctx"]["error"])
         return f"{where}: {said}{'' if said.endswith(('?', '.')) else '.'}{received}"
@@ -181,19 +199,19 @@ def _fault(details: Any) -> str:
 
 
 def _shown(value: Any) -> str:
-    """As much of what was received as a person reads."""
+    """Return the beginning of what was received."""
     shown = repr(value)
     return shown if len(shown) <= 100 else f"{shown[:99]}…"
 
 
 def _elsewhere(key: str) -> str | None:
-    """`train.epochs` for `epochs`: the section was forgotten."""
+    """Return `train.epochs` for `epochs`: the section was forgotten."""
     sections: dict[str, Any] = {n: field.annotation for n, field in Config.model_fields.items() if _is_section(n)}
     return next((f"{name}.{key}" for name, section in sections.items() if key in section.model_fields), None)
 
 
 def _siblings(location: tuple[int | str, ...]) -> list[str]:
-    """The keys that exist where an unknown key stands."""
+    """Return the keys that exist in the section of an unknown key."""
     section: Any = Config
     for part in location[:-1]:
         section = section.model_fields[str(part)].annotation
@@ -201,12 +219,14 @@ def _siblings(location: tuple[int | str, ...]) -> list[str]:
 
 
 def to_yaml(config: Config) -> str:
-    """The resolved recipe, every key listed."""
-    return yaml.dump(config.model_dump(mode="json"), Dumper=_Dumper, sort_keys=False)
+    """Return the resolved recipe as YAML, with every key."""
+    out = io.StringIO()
+    _yaml().dump(config.model_dump(mode="json"), out)
+    return out.getvalue()
 
 
 def with_settings(config: Config, settings: Mapping[str, Any]) -> Config:
-    """The recipe with some keys, such as `train.epochs`, replaced."""
+    """Return the recipe with some keys replaced, such as `{"train.epochs": 3}`."""
     tree = config.model_dump(mode="json")
     for name, value in settings.items():
         section, key = name.split(".")

@@ -140,6 +140,7 @@ REMOVED = {
     "ema_momentum": "a moving average of the weights gained nothing on IMDb",
     "layer_decay": "layer-wise rate decay gained nothing beyond noise",
     "schedule": "a cosine schedule gained nothing beyond noise",
+    "guards": "a training now stops only at a loss that is not a number, and a model that learnt nothing is reported",
 }
 """Keys of section `train` that recipes of earlier versions may have."""
 
@@ -168,7 +169,6 @@ class TrainConfig(_Section):
         "balanced, else accuracy",
     )
     early_stopping_patience: Count = Field(2, description="epochs without a better select_by before training stops")
-    guards: bool = Field(True, description="fail a training whose model is no better than the majority class")
     precision: Literal["auto", "float32", "mixed_bfloat16"] = Field("auto", description="auto: bfloat16 where native")
     backend: Literal["tensorflow", "jax"] = Field("tensorflow", description="jax: for TPUs and several hosts")
     devices: Annotated[str, Field(pattern=r"^(auto|cpu|tpu|gpu(:\d+(,\d+)*)?)$")] = Field(

@@ -5,192 +5,255 @@ RUN/config.yaml          the resolved recipe
     data.json            source, counts, fingerprints
     heldout/*.jsonl.gz   the reviews training never saw, so that evaluate and export need no download
     model/               model.keras, vocab.txt, text.json, labels.txt
-    checkpoints/         (while training, and after it was ended: `tfsent train --resume RUN` goes on)
+    checkpoints/         (while training, and after it was interrupted)
     history.csv, tensorboard/
-    seeds.json                        (tfsent train --seeds)
-    metrics.json, predictions.csv     (tfsent evaluate; with -validation in their names of that split)
+    metrics.json, predictions.csv     (tfsent evaluate; with -validation in their names for that split)
     export/, verify.json              (tfsent export)
+
+RUN/seed-N/…             a run for each seed (tfsent train --seeds)
+    seeds.json           their figures, and which one is best
+
+RUN.old                  the run that a training with --overwrite replaces, until the new one is finished
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from tfsent.errors import RunError
+from tfsent.errors import RunError, Stopped
 from tfsent.storage import atomic
 
 logger = logging.getLogger(__name__)
 
+RUN_FORMAT = 2
+"""Written into environment.json. A run of another format cannot be opened."""
 WRITTEN = ("config.yaml", "environment.json", "data.json", "history.csv", "model")
-"""What training writes into the folder of a run, each in one step."""
+"""What training writes into a run, each in one step."""
 
 
 def require_free(path: Path, overwrite: bool) -> None:
-    """A run directory may be made at the path.
+    """Check that a run may be made at a path.
 
     Raises:
-        RunError: there is one (and `overwrite` is false), or something that is none.
+        RunError: there is a run and `overwrite` is false, or something that is not a run.
     """
     if path.name in ("", ".."):
         raise RunError(f"{path} is a folder tfsent works in and cannot be a run. Name one of its own with --run-dir.")
     if not path.exists():
         return
     if not overwrite:
-        if has_checkpoint(path) and not has_model(path):
+        if _is_run(path) and not has_model(path) and not holds_seeds(path):
             raise RunError(
-                f"{path} holds a training that was ended. Go on with: tfsent train --resume {path}; or pass "
+                f"{path} holds a training that was interrupted. Continue with: tfsent train --resume {path}; or pass "
                 "--overwrite to begin anew."
             )
         raise RunError(f"{path} exists already. Pass --overwrite to replace it, or --run-dir for another place.")
-    if not (path / "config.yaml").is_file() and (not path.is_dir() or not all(map(_is_half, path.iterdir()))):
-        raise RunError(f"{path} is not a run of tfsent, so --overwrite leaves it alone. Choose another --run-dir.")
+    if not _is_run(path) and (not path.is_dir() or not all(map(_is_half, path.iterdir()))):
+        raise RunError(f"{path} is not a run of tfsent, so --overwrite does not touch it. Choose another --run-dir.")
 
 
 @contextlib.contextmanager
 def new_run(path: Path, *, overwrite: bool) -> Iterator[Path]:
-    """Make a run directory; take it away again, and put back what it replaced, when nothing came of it.
+    """Make a run directory for the body to train in.
 
-    What it replaces is kept until it is finished: a training that was only interrupted may have learnt next to nothing.
+    A run that is replaced is kept as `RUN.old` until the new one is finished. When the body raises an error before it
+    wrote a checkpoint or a model, the new directory is removed and the old one put back. When a signal stopped the
+    body, the new directory is kept, so that `--resume` finds its recipe.
+
+    Args:
+        path: of the run.
+        overwrite: replace a run that is there.
 
     Raises:
-        RunError: it exists (and `overwrite` is false), is not a run (and `overwrite` is true), another process trains
-            in it, or it cannot be made.
+        RunError: see `require_free`; another process trains there; or the directory cannot be made.
     """
     require_free(path, overwrite)
-    previous = replaced_by(path)
-    if path.exists():
-        with atomic.in_use(path):
-            pass  # nobody trains in what is to be replaced
+    replaced = set_aside(path)
     try:
-        if path.exists() and previous.exists() and not is_finished(path):
-            # A replacement that was ended stands before the run it was to replace: that one is kept.
-            shutil.rmtree(path)
-        elif path.exists():
-            shutil.rmtree(previous, ignore_errors=True)
-            path.rename(previous)
         path.mkdir(parents=True)
     except OSError as error:
         raise RunError(f"Cannot make the run directory {path}: {error.strerror or error}.") from error
     try:
         with atomic.in_use(path):
             yield path
-    finally:
-        if is_finished(path):
-            shutil.rmtree(previous, ignore_errors=True)
-        elif not has_model(path) and not has_checkpoint(path):
+    except (Stopped, KeyboardInterrupt):
+        raise
+    except BaseException:
+        if not has_model(path) and not has_checkpoint(path):
             shutil.rmtree(path, ignore_errors=True)
-            if previous.exists():
-                previous.rename(path)
+            if replaced:
+                old_run(path).rename(path)
+        raise
+    _remove_old_if_finished(path)
+
+
+def set_aside(path: Path) -> bool:
+    """Rename a run to `RUN.old`, and return whether there is a `RUN.old` now.
+
+    An unfinished run that was itself to replace `RUN.old` is removed instead.
+
+    Raises:
+        RunError: another process trains in it, or it cannot be renamed.
+    """
+    old = old_run(path)
+    if not path.exists():
+        return False
+    with atomic.in_use(path):
+        pass  # nobody trains in what is to be replaced
+    try:
+        if old.exists() and not is_finished(path):
+            shutil.rmtree(path)
+        else:
+            shutil.rmtree(old, ignore_errors=True)
+            path.rename(old)
+    except OSError as error:
+        raise RunError(f"Cannot replace the run {path}: {error.strerror or error}.") from error
+    return True
+
+
+def old_run(path: Path) -> Path:
+    """Return the place of the run that a run replaces."""
+    path = path.absolute()  # `.` has no name
+    return path.with_name(f"{path.name}.old")
+
+
+def _remove_old_if_finished(path: Path) -> None:
+    if is_finished(path):
+        shutil.rmtree(old_run(path), ignore_errors=True)
 
 
 def require_unfinished(path: Path) -> Path:
-    """The path, when it is a run with something to go on from.
+    """Return the path when it is a run that `--resume` can take.
 
     Raises:
-        RunError: it is not.
+        RunError: it is not a run, it holds several trainings, or an earlier version of tfsent made it.
     """
-    if path.name.endswith((".seeds", ".tune")):
-        raise RunError(f"{path} holds several trainings: give the command that began it again, and it goes on.")
+    if holds_seeds(path) or (path / "recipe.yaml").is_file():
+        raise RunError(f"{path} holds several trainings: give the command that began it again, and it continues.")
     if not (path / "config.yaml").is_file():
         raise RunError(f"{path} is not a run of tfsent: it has no config.yaml. Expected --resume RUN.")
-    if not has_checkpoint(path):
-        state = "is finished" if has_model(path) else "was ended before its first checkpoint"
-        raise RunError(
-            f"{path} {state}: there is nothing to go on from. To train anew: tfsent train RECIPE "
-            f"--run-dir {path} --overwrite"
-        )
+    _require_format(path)
     return path
 
 
 @contextlib.contextmanager
 def unfinished_run(path: Path) -> Iterator[Path]:
-    """A run directory to go on in; what it was to replace goes when it is finished.
+    """Keep a run to this process while the body trains in it.
 
     Raises:
-        RunError: it is no run, has nothing to go on from, or another process trains in it.
+        RunError: see `require_unfinished`; or another process trains in it.
     """
     require_unfinished(path)
-    try:
-        with atomic.in_use(path):
-            for half in filter(_is_half, path.iterdir()):
-                shutil.rmtree(half)
-            yield path
-    finally:
-        if is_finished(path):
-            shutil.rmtree(replaced_by(path), ignore_errors=True)
+    with atomic.in_use(path):
+        for half in filter(_is_half, path.iterdir()):
+            shutil.rmtree(half)
+        yield path
+    _remove_old_if_finished(path)
+
+
+def _is_run(path: Path) -> bool:
+    return (path / "config.yaml").is_file() or holds_seeds(path)
+
+
+def holds_seeds(path: Path) -> bool:
+    """Return whether a directory holds a run for each of several seeds."""
+    return (path / "seeds.json").is_file()
 
 
 def _is_half(path: Path) -> bool:
-    """Whether a process was killed while it wrote this: `staging` puts what it writes into such a folder at first."""
+    """Return whether a killed process was writing this: `atomic` writes into such a folder first."""
     return path.is_dir() and path.name.startswith(tuple(f".{name}." for name in WRITTEN))
 
 
-def replaced_by(path: Path) -> Path:
-    """Where the run lies that this one replaces, until it is finished."""
-    path = path.absolute()  # the name of `.` is none
-    return path.with_name(f".{path.name}.previous")
-
-
 def mark_finished(path: Path) -> None:
-    """There is a model, and nothing is left to go on with.
-
-    The checkpoints lose their name first: killed while they go, the run is finished all the same.
-    """
+    """Delete the checkpoints. They are renamed first: a run that is killed meanwhile is finished all the same."""
     gone = path / ".checkpoints"
     (path / "checkpoints").rename(gone)
     shutil.rmtree(gone, ignore_errors=True)
 
 
 def is_finished(path: Path) -> bool:
-    """Whether training came to its end."""
+    """Return whether training was completed."""
     return has_model(path) and not has_checkpoint(path)
 
 
 def has_checkpoint(path: Path) -> bool:
-    """Whether a training that was ended can go on."""
+    """Return whether there is a checkpoint, valid or not."""
     return any((path / "checkpoints").glob("step-*[0-9]"))
 
 
 def has_model(path: Path) -> bool:
-    """Whether a model lies in the run directory; one whose training was interrupted may be there too."""
+    """Return whether there is a model; an interrupted training saves one, too."""
     return (path / "model" / "model.keras").is_file()
 
 
 def forget_reports(path: Path) -> None:
-    """Take away what was measured and exported of a model that was interrupted, before another takes its place."""
+    """Delete what was measured and exported of an interrupted model, before another one takes its place."""
     if not has_model(path):
         return
     names = ("metrics*.json", "predictions*.csv", "verify.json", "export")
     if found := sorted(file for name in names for file in path.glob(name)):
-        logger.info(f"{', '.join(file.name for file in found)}: of the model as it was when interrupted, and removed.")
+        logger.info(f"Removing {', '.join(file.name for file in found)}: they describe the interrupted model.")
     for file in found:
         shutil.rmtree(file) if file.is_dir() else file.unlink()
 
 
 def require_run(path: str | Path) -> Path:
-    """The path, when it is a run with a finished model.
+    """Return the directory of a finished model: the path itself, or the best of its seeds.
 
     Raises:
-        RunError: it is not.
+        RunError: there is none.
     """
     path = Path(path)
     if not path.exists():
         raise RunError(f"No run at {path}. `tfsent train RECIPE --run-dir {path}` makes one.")
+    if holds_seeds(path):
+        return require_run(_best_seed(path))
     if not (path / "config.yaml").is_file():
         raise RunError(f"{path} is not a run of tfsent: it has no config.yaml. Expected what `tfsent train` wrote.")
+    _require_format(path)
     if not has_model(path):
-        way = f"Go on with: tfsent train --resume {path}" if has_checkpoint(path) else "Train again with --overwrite."
-        old = replaced_by(path)
-        kept = f" The run it was to replace is kept in {old}." if old.exists() else ""
-        raise RunError(f"{path} holds no model: its training did not finish. {way}{kept}")
+        old = old_run(path)
+        kept = f" The run it replaces is kept in {old}." if old.exists() else ""
+        raise RunError(
+            f"{path} holds no model: its training is not finished. Continue with: tfsent train --resume {path}{kept}"
+        )
     return path
 
 
+def _best_seed(path: Path) -> Path:
+    try:
+        return path / json.loads((path / "seeds.json").read_text(encoding="utf-8"))["best_run"]  # None until the end
+    except (OSError, ValueError, KeyError, TypeError):
+        raise RunError(
+            f"{path} holds a training with several seeds that is not finished. Give the same command again to "
+            f"continue, or name one of its runs, such as {path}/seed-1."
+        ) from None
+
+
+def _require_format(path: Path) -> None:
+    """Refuse a run of another format. A run that was killed early may have no environment.json yet."""
+    try:
+        found = json.loads((path / "environment.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path / 'environment.json'} cannot be read: {error}.") from error
+    if found.get("run_format") != RUN_FORMAT:
+        raise RunError(
+            f"{path} was made by tfsent {found.get('tfsent')}, and this version cannot open it. Train again, or "
+            "install that version."
+        )
+
+
 def warn_if_interrupted(path: Path) -> None:
-    """A model that was saved when training was interrupted looks like any other."""
+    """Warn that a model is one of an interrupted training: it looks like any other."""
     if has_checkpoint(path):
-        logger.info(f"{path} was interrupted; this is its model as it was then. To go on: tfsent train --resume {path}")
+        logger.warning(
+            f"{path} was interrupted; this is its model as it was then. To continue: tfsent train --resume {path}"
+        )

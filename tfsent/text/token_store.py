@@ -3,7 +3,8 @@
     ids.bin      the rows, int32, one behind the other
     table.npz    lengths, owners, lengths of the reviews
 
-The key is made of the reviews' fingerprint, the text specification, the vocabulary and `TOKENIZER_VERSION`. Nothing here loads TensorFlow unless there are texts to tokenise, so that a
+The key is made of the reviews' fingerprint, the text specification, the vocabulary
+and `TOKENIZER_VERSION`. Nothing here loads TensorFlow unless there are texts to tokenise, so that a
 machine without it can train on tokens that were made elsewhere.
 """
 
@@ -114,17 +115,6 @@ def load_tokens(reviews: Reviews, spec: TextSpec, vocabulary: Sequence[str]) -> 
 
     cache.put(key, 4 * int(tokens.lengths.sum()), write)
     return tokens
-
-
-def truncation_loss(review_lengths: np.ndarray, max_tokens: int) -> tuple[float, float]:
-    """Shares of the reviews and of their tokens that `max_tokens`, [CLS] and [SEP] among them, has no room for.
-
-    Args:
-        review_lengths: the reviews' own tokens, `int32[reviews]`.
-        max_tokens: of a row.
-    """
-    over = np.maximum(review_lengths - (max_tokens - 2), 0)
-    return float(np.mean(over > 0)), float(over.sum() / max(review_lengths.sum(), 1))
 
 
 def tokenize_all(tokenizer: Tokenizer, texts: Sequence[str], batch: int = 1024) -> Tokens:

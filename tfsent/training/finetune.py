@@ -1,38 +1,39 @@
-"""Fine-tuning: a recipe → a run directory with a trained model in it."""
+"""Fine-tuning: a recipe → a run directory with a trained model."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
 
-from tfsent.data.reviews import save_reviews
+from tfsent.data.reviews import Reviews, save_reviews
 from tfsent.errors import Interrupted, RunError
 from tfsent.model.classifier import as_float32
 from tfsent.recipe.loader import load_config, to_yaml, with_settings
-from tfsent.recipe.schema import Config, TrainConfig
-from tfsent.storage import atomic, environment, run_directory
-from tfsent.text.batch_plan import BatchPlan
-from tfsent.text.feed import BatchLoader
+from tfsent.recipe.schema import Config
+from tfsent.storage import atomic, run_directory
+from tfsent.storage.environment import environment
 from tfsent.text.spec import write_labels, write_text_files
 from tfsent.training.engine import checkpoints
-from tfsent.training.engine.callbacks import CheckpointCallback, ProgressCallback
-from tfsent.training.engine.checkpoints import Progress
+from tfsent.training.engine.callbacks import CheckpointCallback, Report
 from tfsent.training.engine.devices import Devices, find_devices, require_possible
-from tfsent.training.engine.head_only import freeze
+from tfsent.training.engine.head_only import trainable_part
 from tfsent.training.engine.interrupts import StopRequest, stop_immediately
 from tfsent.training.engine.loop import fit
-from tfsent.training.engine.setup import TrainingSetup, describe, set_up
+from tfsent.training.engine.setup import TrainingSetup, log_summary, set_up
 
 logger = logging.getLogger(__name__)
 
 SPARE_BYTES = 20_000_000
-"""Room for what a run writes beside its model."""
+"""For what a run writes beside its model."""
+
+Parts = Mapping[str, Reviews]
+Callbacks = Sequence[keras.callbacks.Callback]
 
 
 def train(
@@ -40,8 +41,10 @@ def train(
     run: Path,
     *,
     overwrite: bool = False,
-    report: Callable[[int, float], None] | None = None,
-    asked: StopRequest | None = None,
+    parts: Parts | None = None,
+    callbacks: Callbacks = (),
+    report: Report | None = None,
+    stop_request: StopRequest | None = None,
 ) -> None:
     """Fine-tune by a recipe.
 
@@ -49,170 +52,171 @@ def train(
         config: the recipe.
         run: the directory to make.
         overwrite: replace a run that is there.
-        report: told epoch and validation accuracy after every epoch; what it raises ends the training.
-        asked: remembers signals, where more is to follow.
+        parts: reviews in memory, by split; None reads the recipe's source.
+        callbacks: called by Keras after tfsent's own.
+        report: told epoch, from 0, and selection metric after every epoch; what it raises ends training.
+        stop_request: an existing one to reuse, where several trainings follow each other.
 
     Raises:
-        Interrupted: the user pressed Ctrl-C; what was learnt until then is saved as a model, and `resume` goes on.
-        Preempted: SIGTERM came; `resume` goes on.
-        TfsentError: see `tfsent.errors`. If no checkpoint was written yet, no run directory is left, and one to be
-            replaced is back in its place.
+        Interrupted: the user pressed Ctrl-C. The model is saved as it is, and `resume` continues.
+        Preempted: SIGTERM came. `resume` continues.
+        TfsentError: see `tfsent.errors`. Where no checkpoint was written, the run directory is removed, and one that
+            was to be replaced is put back.
     """
     devices = find_devices(config.train)
     own = run_directory.new_run(run, overwrite=overwrite) if devices.is_chief else contextlib.nullcontext()
-    with own, stop_immediately(lambda: _resume_hint(run), asked) as asked:
-        _train(config, run, devices, asked, report=report)
+    with own, stop_immediately(lambda: _resume_hint(run), stop_request) as stop_request:
+        _train(config, run, devices, stop_request, None, parts, callbacks, report)
 
 
-def resume(run: Path, config: Config | None = None, *, asked: StopRequest | None = None) -> None:
-    """Go on with a training that was ended, from its newest sound checkpoint, as if it had never been.
+def resume(
+    run: Path,
+    config: Config | None = None,
+    *,
+    parts: Parts | None = None,
+    callbacks: Callbacks = (),
+    stop_request: StopRequest | None = None,
+) -> None:
+    """Resume a training from its newest valid checkpoint. The result equals an uninterrupted training.
 
-    On a CPU with one thread, the weights are bit for bit those of an uninterrupted training.
+    On a CPU with one thread, the weights are equal bit for bit. A run without a checkpoint begins from its recipe. A
+    finished run is left as it is.
 
     Args:
         run: the run directory.
-        config: the recipe, if it is to be compared with the one training began with.
-        asked: as `train`.
+        config: the recipe, to be compared with that of the run.
+        parts: the reviews that were passed to `train`.
+        callbacks: see `train`.
+        stop_request: see `train`.
 
     Raises:
-        Interrupted, Preempted: as `train`.
-        RunError: nothing to go on with, or recipe or data are not what they were.
+        Interrupted, Preempted: see `train`.
+        RunError: there is no run, or recipe, data or encoder changed.
     """
-    began_with = load_config(run_directory.require_unfinished(run) / "config.yaml")
-    devices = find_devices(began_with.train)
+    own_config = load_config(run_directory.require_unfinished(run) / "config.yaml")
+    if config is not None:
+        checkpoints.require_same(own_config.model_dump(mode="json"), config.model_dump(mode="json"), "The recipe")
+    if run_directory.is_finished(run):
+        logger.info(f"{run} is finished.")
+        return
+    devices = find_devices(own_config.train)
     own = run_directory.unfinished_run(run) if devices.is_chief else contextlib.nullcontext()
-    with own, stop_immediately(lambda: _resume_hint(run), asked) as asked:
-        found = checkpoints.newest(run / "checkpoints", remove=devices.is_chief)
-        recipe = found.state["identity"]["recipe"]
-        for other in (began_with, config or began_with):
-            checkpoints.require_same(recipe, other.model_dump(mode="json"), "The recipe")
-        _train(began_with, run, devices, asked, found)
-
-
-def _resume_hint(run: Path) -> str:
-    return (
-        f"Go on with: tfsent train --resume {run}" if run_directory.has_checkpoint(run) else "Nothing was learnt yet."
-    )
-
-
-@contextlib.contextmanager
-def _with_resume_hint(run: Path) -> Iterator[None]:
-    """Training is done, and only its model cannot be written: nothing is lost."""
-    try:
-        yield
-    except RunError as error:
-        raise RunError(f"{error} What was learnt is in a checkpoint. {_resume_hint(run)}") from error
+    with own, stop_immediately(lambda: _resume_hint(run), stop_request) as stop_request:
+        checkpoint = None
+        if run_directory.has_checkpoint(run):
+            checkpoint = checkpoints.newest(run / "checkpoints", remove=devices.is_chief)
+            recipe = checkpoint.state["identity"]["recipe"]
+            checkpoints.require_same(recipe, own_config.model_dump(mode="json"), "The recipe")
+        _train(own_config, run, devices, stop_request, checkpoint, parts, callbacks)
 
 
 def _train(
     config: Config,
     run: Path,
     devices: Devices,
-    asked: StopRequest,
-    resumed: checkpoints.Checkpoint | None = None,
-    report: Callable[[int, float], None] | None = None,
+    stop_request: StopRequest,
+    checkpoint: checkpoints.Checkpoint | None,
+    parts: Parts | None,
+    callbacks: Callbacks,
+    report: Report | None = None,
 ) -> None:
-    # What `auto` was found to mean decides batches and bits: it stays, whatever would be found now.
-    resolved_auto = resumed.state["identity"]["resolved_auto"] if resumed else {}
-    now = with_settings(config, {f"train.{key}": value for key, value in resolved_auto.items()})
-    require_possible(now.train, devices)
-    setup = set_up(now, devices)
-    plan = setup.plan()
-    identity = _identity(config, setup, plan)
-    if resumed is not None:
-        checkpoints.require_same_origin(resumed.state["identity"], identity)
-        logger.info(f"Going on from {run}/checkpoints/step-{resumed.step:08d}.")
-    describe(setup, plan)
-    if resumed is None and devices.is_chief:
+    # What `auto` was resolved to decides batches and bits: a checkpoint keeps it.
+    resolved = checkpoint.state["identity"]["resolved_auto"] if checkpoint else {}
+    resolved_config = with_settings(config, {f"train.{key}": value for key, value in resolved.items()})
+    require_possible(resolved_config.train, devices)
+    setup = set_up(resolved_config, devices, parts)
+    identity = _identity(config, setup)
+    if checkpoint is not None:
+        checkpoints.require_same_origin(checkpoint.state["identity"], identity)
+        logger.info(f"Resuming from {run}/checkpoints/step-{checkpoint.step:08d}.")
+    elif devices.is_chief:
         _write_origin(run, config, setup)
-    progress = Progress(**resumed.state["progress"]) if resumed else Progress()
-    # Here, so that nothing above, such as an encoder that is new, can change what is drawn.
-    keras.utils.set_random_seed(config.train.seed)
+    log_summary(setup)
+    checkpointing = CheckpointCallback(run, config.train, setup.plan, devices, stop_request, identity)
+    checkpointing.report = report
+    if checkpoint is not None:
+        checkpointing.resume_from(checkpoint)
+    keras.utils.set_random_seed(config.train.seed)  # here: nothing above may change what is drawn
     with devices.scope():
-        model = setup.model()
-        learner, feed, validation = trainable_part(setup, model, plan, lambda: (progress.epoch, progress.step))
-        setup.compile(learner, plan.steps * plan.epochs)
+        classifier = setup.build_model()
+        model, loader, validation_loader = trainable_part(setup, classifier, checkpointing.position)
+        setup.compile(model, setup.plan.steps * setup.plan.epochs)
         if devices.is_chief:
-            _require_space(run, model, learner, config.train)
-        keeper = CheckpointCallback(
-            run,
-            config.train,
-            plan,
-            progress,
-            asked,
-            resumed,
-            identity,
-            devices=devices,
-            report=report,
-        )
-        watch = ProgressCallback(plan, progress, config.train, *setup.majority_baseline())
-        interrupted = fit(learner, feed, validation, keeper, watch)
+            _require_space(run, classifier, model, config.train.accumulation_steps)
+        interrupted = fit(model, loader, validation_loader, checkpointing, majority=setup.majority, callbacks=callbacks)
     if devices.is_chief:
         run_directory.forget_reports(run)
         with _with_resume_hint(run):
-            save_model(run, model, setup)
+            save_model(run, classifier, setup)
         if not interrupted:
             run_directory.mark_finished(run)
     if interrupted:
         raise Interrupted(
-            f"Training was interrupted. The model as it was then is in {run}. To go on: tfsent train --resume {run}"
-            + _what_it_replaces(run)
+            f"Training was interrupted. {run} holds the model as it was then. To continue: tfsent train --resume {run}"
         )
 
 
-def _identity(config: Config, setup: TrainingSetup, plan: BatchPlan) -> dict[str, Any]:
-    """What every checkpoint keeps, to tell whether a training may go on from it."""
+def _resume_hint(run: Path) -> str:
+    return f"To continue: tfsent train --resume {run}"
+
+
+@contextlib.contextmanager
+def _with_resume_hint(run: Path) -> Iterator[None]:
+    """Add to an error that only the model could not be written: training is done, and its checkpoint is there."""
+    try:
+        yield
+    except RunError as error:
+        raise RunError(f"{error} Training is complete, and its checkpoint is kept. {_resume_hint(run)}") from error
+
+
+def _identity(config: Config, setup: TrainingSetup) -> dict[str, Any]:
+    """Return what every checkpoint keeps, to tell whether a later training may resume from it."""
+    plan = setup.plan
     return {
         "recipe": config.model_dump(mode="json"),
         **setup.origin,
         "plan": {"epochs": plan.epochs, "steps": plan.steps, "fingerprint": plan.fingerprint()},
         "resolved_auto": {"jit_compile": setup.jit, "precision": setup.precision},
-        "environment": {**environment.environment(), "devices": str(setup.devices)},
+        "environment": {**environment(), "devices": str(setup.devices)},
     }
 
 
-def _what_it_replaces(run: Path) -> str:
-    if not (previous := run_directory.replaced_by(run)).exists():
-        return ""
-    return f"\nThe run it is to replace is kept until it is finished: {previous}"
-
-
-def trainable_part(
-    setup: TrainingSetup, model: keras.Model, plan: BatchPlan, position: Callable[[], tuple[int, int]]
-) -> tuple[keras.Model, BatchLoader, BatchLoader]:
-    """The whole classifier, or its head alone; what it reads to learn, and to choose by."""
-    if setup.config.train.freeze_encoder:
-        return freeze(setup, model, plan, position)
-    return model, setup.feed(plan, position), setup.validation_feed()
-
-
 def _write_origin(run: Path, config: Config, setup: TrainingSetup) -> None:
-    """What a run is made of, before it is made."""
+    """Write what the run is made of, before training."""
     atomic.write_text(run / "config.yaml", to_yaml(config))
-    atomic.write_json(run / "environment.json", environment.environment())
+    atomic.write_json(run / "environment.json", environment())
     atomic.write_json(run / "data.json", setup.origin)
     save_reviews(setup.splits.validation, run / "heldout" / "validation.jsonl.gz")
     save_reviews(setup.splits.test, run / "heldout" / "test.jsonl.gz")
 
 
-def save_model(run: Path, model: keras.Model, setup: TrainingSetup) -> None:
-    """Write `model/` in one step: `model.keras` in float32, `vocab.txt`, `text.json`, `labels.txt`."""
+def save_model(run: Path, classifier: keras.Model, setup: TrainingSetup) -> None:
+    """Write `model/` in one step: `model.keras` in float32, `vocab.txt`, `text.json`, `labels.txt`.
+
+    Args:
+        run: the run directory.
+        classifier: the whole model.
+        setup: of its training.
+
+    Raises:
+        RunError: the place cannot be written to.
+    """
     with atomic.replacing(run / "model") as folder:
         folder.mkdir()
-        as_float32(model).save(folder / "model.keras")
+        as_float32(classifier).save(folder / "model.keras")
         write_text_files(folder, setup.spec, setup.encoder.vocabulary)
         write_labels(folder, setup.splits.train.label_names)
 
 
-def _require_space(run: Path, model: keras.Model, learner: keras.Model, config: TrainConfig) -> None:
-    """Better to learn before an hour of training than after it that the model does not fit on the disk."""
-    # Two checkpoints, each with the weights, the best weights, AdamW's two moments and more; and the model.
-    copies = 4 + (config.ema_momentum > 0) + (config.accumulation_steps > 1)
-    needed = 4 * (2 * copies * learner.count_params() + model.count_params()) + SPARE_BYTES
+def _require_space(run: Path, classifier: keras.Model, model: keras.Model, accumulation_steps: int) -> None:
+    """Refuse to begin a training whose checkpoints and model do not fit on the disk."""
+    # Two checkpoints, each with the weights, the best weights, AdamW's two moments (and gradients that add up).
+    copies = 4 + (accumulation_steps > 1)
+    needed = 4 * (2 * copies * model.count_params() + classifier.count_params()) + SPARE_BYTES
     there = sum(path.stat().st_size for path in (run / "checkpoints").rglob("*") if path.is_file())
     free = shutil.disk_usage(run).free
-    if free + there < needed:  # new checkpoints take the place of those that are there
+    if free + there < needed:  # new checkpoints replace those that are there
         raise RunError(
             f"The disk of {run} has {free / 1e6:,.0f} MB free, and the run needs about {(needed - there) / 1e6:,.0f} "
-            f"MB. Free some{', and go on with --resume' if there else ', or choose another --run-dir'}."
+            f"MB. Free some{', then --resume' if there else ', or choose another --run-dir'}."
         )

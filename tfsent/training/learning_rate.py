@@ -18,9 +18,10 @@ from tfsent.console import progress_bar
 from tfsent.errors import TrainingError
 from tfsent.recipe.schema import Config
 from tfsent.storage import atomic
-from tfsent.training.engine.devices import find_devices, memory_explained
+from tfsent.training.engine.devices import find_devices
+from tfsent.training.engine.faults import explained
+from tfsent.training.engine.head_only import trainable_part
 from tfsent.training.engine.setup import TrainingSetup, set_up
-from tfsent.training.finetune import trainable_part
 
 LOWEST, HIGHEST = 1e-6, 1e-2
 SMOOTHING = 0.9
@@ -51,7 +52,7 @@ def find_rate(config: Config, steps: int, png: Path) -> dict[str, Any]:
     keras.utils.set_random_seed(config.train.seed)
     devices = find_devices(config.train)
     setup = set_up(config, replace(devices, names=devices.names[:1]))
-    with setup.devices.scope(), memory_explained(config.train):
+    with setup.devices.scope(), explained(config.train.batch_tokens):
         rates, losses = _sweep(setup, steps)
     smoothed = smooth(losses)
     result: dict[str, Any] = {"rates": rates, "losses": losses, "smoothed": smoothed.tolist()}
@@ -67,14 +68,14 @@ def find_rate(config: Config, steps: int, png: Path) -> dict[str, Any]:
 
 def _sweep(setup: TrainingSetup, steps: int) -> tuple[list[float], list[float]]:
     """Rate and loss of each batch, until the loss breaks."""
-    plan, epoch = setup.plan(), 0
+    plan, epoch = setup.plan, 0
     steps = min(steps, plan.steps * plan.epochs)
     if steps < FEWEST:
         raise TrainingError(
             f"The recipe trains on only {steps} batches; a sweep wants {FEWEST} at least. Use more reviews "
             "(data.train_examples), more epochs or smaller batches (train.batch_tokens)."
         )
-    model, feed, _ = trainable_part(setup, setup.model(), plan, lambda: (epoch, 0))
+    model, feed, _ = trainable_part(setup, setup.build_model(), lambda: (epoch, 0))
     setup.compile(model, steps)
     model.optimizer.learning_rate = ExponentialDecay(LOWEST, max(steps - 1, 1), HIGHEST / LOWEST)
     rates = np.geomspace(LOWEST, HIGHEST, steps).tolist()

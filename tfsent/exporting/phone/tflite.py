@@ -1,7 +1,7 @@
-"""A run → `.tflite` files: fixed length, built-in ops only. Nothing else touches the converter.
+"""A run → `.tflite` files of a fixed length, of built-in ops only; and their proof.
 
-`python -m tfsent.tflite SAVEDMODEL OUT float32|int8` is the child process that converts: the converter leaks memory,
-and writes to standard error whatever it likes.
+`python -m tfsent.exporting.phone.tflite SAVEDMODEL OUT float32|int8` is the child process that converts: TensorFlow's
+converter leaks memory and writes to standard error.
 """
 
 from __future__ import annotations
@@ -11,27 +11,28 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from tfsent.errors import ExportError, last_line
-from tfsent.text.spec import write_labels
-
-if TYPE_CHECKING:
-    from tfsent.inference.keras_run import KerasPredictor
 from tfsent.console import progress_bar
-from tfsent.exporting.parity import Parity, ReferenceAnswers, compare
-from tfsent.inference.tflite_file import TFLitePredictor
-from tfsent.recipe.schema import BudgetConfig
+from tfsent.errors import ExportError, last_line
+from tfsent.exporting.parity import Budget, Parity, ReferenceAnswers, compare
+from tfsent.inference.keras_run import KerasPredictor
+from tfsent.inference.tflite_file import INPUTS, TFLitePredictor
+from tfsent.text.spec import write_labels
 
 PRECISIONS = ("float32", "int8")
 
 
-def write_tflite(predictor: KerasPredictor, folder: Path) -> None:
-    """Write `model-float32.tflite` and `model-int8.tflite`, with vocabulary, text specification and labels beside them.
+def write_tflite(predictor: KerasPredictor, folder: Path, precisions: tuple[str, ...] = PRECISIONS) -> None:
+    """Write `model-PRECISION.tflite` files, with vocabulary, text specification and labels beside them.
 
-    Each takes `ids`, `mask` and `segment_ids`, `int32[1, max_tokens]`, and gives probabilities `float32[1, classes]`.
+    Each takes `ids`, `mask` and `segment_ids`, `int32[1, max_tokens]`, and gives probabilities, `float32[1, classes]`.
     int8 is dynamic-range quantisation: the weights of matrix products and embeddings are int8, activations are
-    quantised on the fly, the rest is float32.
+    quantised during inference, everything else is float32.
+
+    Args:
+        predictor: the run's model.
+        folder: where to write; must not exist.
+        precisions: `float32`, `int8`, or both.
 
     Raises:
         ExportError: the conversion failed.
@@ -42,7 +43,7 @@ def write_tflite(predictor: KerasPredictor, folder: Path) -> None:
     with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
         source = Path(scratch) / "fixed"
         _write_fixed_length(predictor, source)
-        for precision in PRECISIONS:
+        for precision in precisions:
             target = folder / f"model-{precision}.tflite"
             command = [sys.executable, "-P", "-m", "tfsent.exporting.phone.tflite", str(source), str(target), precision]
             done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
@@ -54,6 +55,7 @@ def write_tflite(predictor: KerasPredictor, folder: Path) -> None:
 
 
 def _write_fixed_length(predictor: KerasPredictor, folder: Path) -> None:
+    """Write the SavedModel that the converter reads: token ids of one fixed length in, probabilities out."""
     import keras
     import tensorflow as tf
 
@@ -64,10 +66,24 @@ def _write_fixed_length(predictor: KerasPredictor, folder: Path) -> None:
         return {"probabilities": tf.nn.softmax(model(inputs, training=False))}
 
     archive = keras.export.ExportArchive()
-    names = ("ids", "mask", "segment_ids")
-    signature = [tf.TensorSpec([1, length], tf.int32, name=name) for name in names]
+    signature = [tf.TensorSpec([1, length], tf.int32, name=name) for name in INPUTS]
     archive.add_endpoint("serving_default", classify, input_signature=signature)
     archive.write_out(str(folder), verbose=False)
+
+
+def verify_tflite(path: Path, artifact: str, reference: ReferenceAnswers, budget: Budget) -> Parity:
+    """Run a `.tflite` file in LiteRT, and compare its answers.
+
+    Args:
+        path: the file.
+        artifact: its precision.
+        reference: the trained model's answers.
+        budget: of this precision.
+    """
+    predictor = TFLitePredictor(path)
+    with progress_bar(f"running the {artifact} file", len(reference.reviews)) as bar:
+        probabilities, seconds = predictor.timed_proba(reference.reviews.texts, bar.update)
+    return compare(artifact, path, (probabilities, seconds), reference, budget)
 
 
 def _convert(source: str, target: str, precision: str) -> None:
@@ -75,7 +91,7 @@ def _convert(source: str, target: str, precision: str) -> None:
     import tensorflow as tf
 
     converter = tf.lite.TFLiteConverter.from_saved_model(source)
-    # The default allows nothing else either; said here because Flex ops would add 70 MB and more to an app.
+    # Built-in ops are the default. Flex ops would add 70 MB and more to an app.
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
     if precision == "int8":
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
@@ -84,11 +100,3 @@ def _convert(source: str, target: str, precision: str) -> None:
 
 if __name__ == "__main__":
     _convert(*sys.argv[1:])
-
-
-def verify_tflite(path: Path, artifact: str, reference: ReferenceAnswers, budget: BudgetConfig) -> Parity:
-    """Run a `.tflite` file in LiteRT, and compare."""
-    predictor = TFLitePredictor(path)
-    with progress_bar(f"running the {artifact} file", len(reference.reviews)) as bar:
-        probabilities = predictor.predict_proba(reference.reviews.texts, bar.update)
-    return compare(artifact, path, probabilities, predictor.latencies, reference, budget)

@@ -1,4 +1,4 @@
-"""A run → a SavedModel for TensorFlow Serving: raw strings in, the text graph inside."""
+"""A run → a SavedModel for TensorFlow Serving: raw strings in, the text graph inside; and its proof."""
 
 from __future__ import annotations
 
@@ -14,9 +14,8 @@ import numpy as np
 import tensorflow as tf
 
 from tfsent.errors import ExportError, last_line
-from tfsent.exporting.parity import Parity, ReferenceAnswers, compare
+from tfsent.exporting.parity import Budget, Parity, ReferenceAnswers, compare
 from tfsent.inference.keras_run import KerasPredictor
-from tfsent.recipe.schema import BudgetConfig
 from tfsent.text.spec import write_labels
 
 
@@ -35,13 +34,12 @@ def write_savedmodel(predictor: KerasPredictor, folder: Path) -> None:
 
     def serve(text: tf.Tensor) -> dict[str, tf.Tensor]:
         rows = tokenizer(text)
-        of_rows = tf.nn.softmax(model(tokenizer.inputs(rows.ids), training=False))
-        # One row a text, unless the policy is windows: then the mean over a text's windows.
-        probabilities = tf.math.segment_mean(of_rows, rows.owner)
+        of_rows = tf.nn.softmax(model(tokenizer.inputs(rows.ids), training=False))  # [rows, classes]
+        probabilities = tf.math.segment_mean(of_rows, rows.owner)  # [b, classes]: a text may be several windows
         return {"probabilities": probabilities, "label": tf.gather(label_names, tf.argmax(probabilities, axis=1))}
 
-    # Not tf.saved_model.save on a tf.Module around the model: that loses a Keras 3 model's variables without a word.
-    # And no archive.track(model): the endpoint tracks what it uses, and both together write every variable twice.
+    # `tf.saved_model.save` on a tf.Module around the model loses a Keras 3 model's variables silently. The endpoint
+    # tracks what it uses; with `archive.track(model)` as well, every variable would be written twice.
     archive = keras.export.ExportArchive()
     archive.add_endpoint("serving_default", serve, input_signature=[tf.TensorSpec([None], tf.string, name="text")])
     archive.write_out(str(folder), verbose=False)
@@ -50,8 +48,13 @@ def write_savedmodel(predictor: KerasPredictor, folder: Path) -> None:
     write_labels(extra, predictor.label_names)
 
 
-def verify_savedmodel(folder: Path, reference: ReferenceAnswers, budget: BudgetConfig) -> Parity:
-    """Run a SavedModel as a server would, and compare.
+def verify_savedmodel(folder: Path, reference: ReferenceAnswers, budget: Budget) -> Parity:
+    """Run a SavedModel as a server would, in a process without Keras and tfsent, and compare its answers.
+
+    Args:
+        folder: the SavedModel.
+        reference: the trained model's answers.
+        budget: of a SavedModel.
 
     Raises:
         ExportError: it could not be run.
@@ -60,7 +63,7 @@ def verify_savedmodel(folder: Path, reference: ReferenceAnswers, budget: BudgetC
     with tempfile.TemporaryDirectory() as scratch:
         texts, out = Path(scratch) / "texts.json", Path(scratch) / "out.npz"
         texts.write_text(json.dumps(list(reference.reviews.texts)), encoding="utf-8")
-        # -P: no module beside the script, or in the folder this was started in, takes the place of another.
+        # -P: no module beside the script, or in the current folder, may shadow an installed one.
         command = [sys.executable, "-P", str(runner), str(folder.resolve()), str(texts), str(out)]
         environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
         done = subprocess.run(
@@ -72,5 +75,5 @@ def verify_savedmodel(folder: Path, reference: ReferenceAnswers, budget: BudgetC
                 f"{last_line(done.stderr)}"
             )
         with np.load(out) as result:
-            probabilities, seconds = result["probabilities"], result["seconds"].tolist()
-    return compare("savedmodel", folder, probabilities, seconds, reference, budget)
+            answers = result["probabilities"], result["seconds"].tolist()
+    return compare("savedmodel", folder, answers, reference, budget)

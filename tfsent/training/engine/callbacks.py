@@ -1,16 +1,17 @@
-"""What is kept of a training: the best weights, the history, and checkpoints to go on from."""
+"""What runs beside a training: checkpoints, the best weights and the history; progress for a person.
+
+The two callbacks do not depend on each other's order: each counts its own steps.
+"""
 
 from __future__ import annotations
 
 import csv
-import itertools
 import logging
-import math
 import shutil
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,31 +23,89 @@ from tfsent.recipe.schema import TrainConfig
 from tfsent.storage import atomic
 from tfsent.text.batch_plan import BatchPlan
 from tfsent.training.engine import checkpoints
-from tfsent.training.engine.checkpoints import Progress, _averages, restore, snapshot
 from tfsent.training.engine.devices import Devices
-from tfsent.training.engine.guards import Guard
+from tfsent.training.engine.guards import require_finite
 from tfsent.training.engine.interrupts import StopRequest
+from tfsent.training.engine.model_state import restore, snapshot, weights_of
 
 logger = logging.getLogger(__name__)
 
+Report = Callable[[int, float], None]
+
+
+@dataclass
+class Position:
+    """Where training stands."""
+
+    epoch: int = 0
+    step: int = 0
+    """Steps done in this epoch."""
+
+    def __call__(self) -> tuple[int, int]:
+        """Return epoch and step, as a `BatchLoader` asks for them."""
+        return self.epoch, self.step
+
+
+@dataclass
+class BestEpoch:
+    """The best epoch so far, by the selection metric; ties are decided by the lower validation loss.
+
+    Args:
+        metric: `accuracy`, `balanced_accuracy`, `macro_f1` (higher is better) or `loss` (lower is better).
+    """
+
+    metric: str
+    history: list[dict[str, float]] = field(default_factory=list)
+    """The logs of each epoch."""
+    waited: int = 0
+    """Epochs since the best one."""
+    weights: list[np.ndarray] = field(default_factory=list)
+
+    def add(self, epoch: int, logs: dict[str, float]) -> bool:
+        """Append the logs of an epoch, counted from 0; return whether it is the best so far."""
+        before = self._score(self.logs) if self.history else None
+        self.history.append({"epoch": epoch + 1, **{name: float(value) for name, value in logs.items()}})
+        is_best = before is None or self._score(self.history[-1]) > before
+        self.waited = 0 if is_best else self.waited + 1
+        return is_best
+
+    @property
+    def logs(self) -> dict[str, float]:
+        """The logs of the best epoch."""
+        return self.history[-1 - self.waited]
+
+    @property
+    def value(self) -> float:
+        """The selection metric of the best epoch."""
+        return self.logs[f"val_{self.metric}"]
+
+    def _score(self, logs: dict[str, float]) -> tuple[float, float]:
+        value = logs[f"val_{self.metric}"]
+        return (-value if self.metric == "loss" else value), -logs["val_loss"]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all but the weights, ready for JSON."""
+        return {"history": self.history, "waited": self.waited}
+
+    def load_state_dict(self, state: dict[str, Any], weights: list[np.ndarray]) -> None:
+        """Take over what `state_dict` returned, and the weights."""
+        self.history, self.waited, self.weights = state["history"], state["waited"], weights
+
 
 class StoppedError(Exception):
-    """Leaves `fit` between two steps."""
+    """Leaves Keras's `fit` between two steps."""
 
 
 class CheckpointCallback(keras.callbacks.Callback):
-    """Keeps the best weights, the history and checkpoints; stops when it should.
+    """Counts steps, keeps the best weights, writes history.csv and checkpoints, and stops when a signal came.
 
     Args:
         run: where checkpoints and history.csv go.
-        config: early stopping, and how often to save.
-        plan: gives the steps an epoch.
-        progress: changed as training goes on.
-        asked: whether a signal asked training to stop.
-        resumed: the checkpoint to go on from; `progress` is its.
-        identity: kept in every checkpoint, to tell whether a later one may go on from it.
+        config: section `train` of the recipe.
+        plan: gives the steps of an epoch.
         devices: only the chief writes, and all processes agree at which step to stop.
-        report: told epoch and validation accuracy after every epoch; what it raises ends the training.
+        stop_request: whether a signal asked training to stop.
+        identity: kept in every checkpoint, to tell whether a later training may resume from it.
     """
 
     def __init__(
@@ -54,142 +113,131 @@ class CheckpointCallback(keras.callbacks.Callback):
         run: Path,
         config: TrainConfig,
         plan: BatchPlan,
-        progress: Progress,
-        asked: StopRequest,
-        resumed: checkpoints.Checkpoint | None = None,
-        identity: dict[str, Any] | None = None,
-        *,
         devices: Devices,
-        report: Callable[[int, float], None] | None = None,
+        stop_request: StopRequest,
+        identity: dict[str, Any],
     ):
         super().__init__()
-        self.run, self.config, self.plan, self.progress = run, config, plan, progress
-        self.asked, self.resumed, self.identity = asked, resumed, identity or {}
-        self.devices, self.report = devices, report
-        self.best_weights = (
-            [resumed.arrays[key] for key in sorted(resumed.arrays) if key.startswith("best/")] if resumed else []
-        )
-        self.saved = time.monotonic()
-        self.raw: list[np.ndarray] = []
+        self.run, self.config, self.plan, self.devices = run, config, plan, devices
+        self.stop_request, self.identity = stop_request, identity
+        self.position = Position()
+        self.best = BestEpoch(config.selection_metric)
+        self.report: Report | None = None
+        """Told epoch, from 0, and selection metric after every epoch; what it raises ends training."""
+        self._to_restore: dict[str, np.ndarray] = {}
+        self._epoch_logs: dict[str, float] = {}  # of an epoch whose steps are done and whose validation is not
+        self._saved = time.monotonic()
+
+    def resume_from(self, checkpoint: checkpoints.Checkpoint) -> None:
+        """Take over the state of a checkpoint. Variables are restored when the next epoch begins."""
+        state, arrays = checkpoint.state, dict(checkpoint.arrays)
+        best = [arrays.pop(name) for name in sorted(arrays) if name.startswith("best/")]
+        self.position.epoch, self.position.step = state["epoch"], state["step"]
+        self._epoch_logs = state["epoch_logs"]
+        self.best.load_state_dict(state["best"], best)
+        self._to_restore = arrays
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        """Put back what a checkpoint held. Not earlier: the optimiser and the metrics are built by now, and reset."""
-        if self.resumed is not None:
-            restore(self.model, self.resumed.arrays)
-            self.resumed = None
-            if self.progress.step == 0:  # the metrics are those of the validation before it
+        """Restore the variables of a checkpoint. Not earlier: Keras resets the metrics just before."""
+        if self._to_restore:
+            restore(self.model, self._to_restore)
+            self._to_restore = {}
+            if self.position.step == 0:  # the metrics in it are of the validation before
                 self.model.reset_metrics()
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        """Count the step; save when it is time; stop when that was asked for."""
-        self.progress.step += 1
-        if self.progress.step == self.plan.steps:  # and after the validation it is saved
-            self.progress.logs = {name: float(value) for name, value in (logs or {}).items()}
-        elif time.monotonic() - self.saved >= 60 * self.config.checkpoint_minutes:
+        """Count the step; save when it is time; stop when a signal came."""
+        self.position.step += 1
+        logs = {name: float(value) for name, value in (logs or {}).items()}
+        require_finite(logs["loss"], self.position.epoch * self.plan.steps + self.position.step)
+        if self.position.step == self.plan.steps:
+            self._epoch_logs = logs  # saved after the validation
+        elif time.monotonic() - self._saved >= 60 * self.config.checkpoint_minutes:
             self.save()
         self.stop_if_asked()
-
-    def on_test_begin(self, logs: Any = None) -> None:
-        """Evaluate the average of the weights, where the recipe wants it."""
-        self.raw = [keras.ops.convert_to_numpy(variable) for variable, _ in _averages(self.model)]
-        self.average(self.model)
-
-    def on_test_end(self, logs: Any = None) -> None:
-        """Go on with the weights themselves."""
-        for (variable, _), value in zip(_averages(self.model), self.raw, strict=bool(self.raw)):
-            variable.assign(value)
-        self.raw = []
-
-    def average(self, model: keras.Model) -> None:
-        """Put the moving averages in the place of the weights, where the recipe wants them."""
-        for variable, mean in _averages(model):
-            # A copy: on JAX both would be one array, and the next step gives away that of the weights.
-            variable.assign(keras.ops.copy(mean))
 
     def on_test_batch_end(self, batch: int, logs: Any = None) -> None:
-        """Who is asked to stop cannot wait for the end of a validation."""
+        """Stop during a validation, too."""
         self.stop_if_asked()
 
-    def stop_if_asked(self) -> None:
-        """Between two steps: write a checkpoint and leave."""
-        # A signal may come while the processes agree: what it sets must not be overwritten by what they agreed on.
-        if by := self.devices.agree(self.asked.by):
-            self.asked.by = by
-            self.save()
-            raise StoppedError
-
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Compare with the best, write the history, save."""
-        progress = self.progress
-        progress.history.append({"epoch": epoch + 1, **{name: float(value) for name, value in (logs or {}).items()}})
-        accuracy, loss = (progress.history[-1][name] for name in ("val_accuracy", "val_loss"))
-        progress.waited += 1
-        # Few reviews often give one accuracy twice: the loss tells then which is the better one.
-        if progress.best is None or (accuracy, -loss) > (progress.best, -progress.best_loss):
-            progress.best, progress.best_loss, progress.waited = accuracy, loss, 0
-            means = {id(variable): mean for variable, mean in _averages(self.model)}
-            kept = [means.get(id(weight), weight) for weight in self.model.weights]
-            self.best_weights = [keras.ops.convert_to_numpy(weight) for weight in kept]
-        progress.epoch, progress.step, progress.logs = epoch + 1, 0, {}
+        """Compare with the best epoch, write the history, save."""
+        if self.best.add(epoch, logs or {}):
+            self.best.weights = weights_of(self.model)
+        self.position.epoch, self.position.step, self._epoch_logs = epoch + 1, 0, {}
         if self.report is not None:
-            self.report(epoch, accuracy)
+            self.report(epoch, self.best.history[-1][f"val_{self.best.metric}"])
         if self.devices.is_chief:
-            _write_history(self.run / "history.csv", progress.history)
-        # After the last epoch, too: the model is still to be written, and whatever ends that must not end the training.
-        self.save()
+            _write_history(self.run / "history.csv", self.best.history)
+        self.save()  # after the last epoch, too: writing the model may still fail
         if not self.is_done():
             self.stop_if_asked()
 
+    def finish_epoch(self, validate: Callable[[], dict[str, float]]) -> None:
+        """Validate an epoch whose steps were all done when its checkpoint was written.
+
+        Args:
+            validate: evaluates the model, and returns the metrics by name.
+        """
+        self.on_epoch_begin(self.position.epoch)
+        logs = dict(self._epoch_logs)
+        found = validate()
+        self.on_epoch_end(self.position.epoch, {**logs, **{f"val_{name}": value for name, value in found.items()}})
+
+    def stop_if_asked(self) -> None:
+        """Write a checkpoint and leave `fit` when a signal came to any process.
+
+        Raises:
+            StoppedError: a signal came.
+        """
+        if number := self.devices.agree(self.stop_request.signal):
+            self.stop_request.signal = number
+            self.save()
+            raise StoppedError
+
     def is_done(self) -> bool:
-        """Whether all epochs are done, or validation has not got better for as many as the recipe waits."""
-        return self.progress.epoch >= self.plan.epochs or self._has_waited()
+        """Return whether all epochs are done, or validation has not improved for the epochs that the recipe waits."""
+        return self.position.epoch >= self.plan.epochs or self._has_waited()
 
     def _has_waited(self) -> bool:
-        return self.progress.waited >= self.config.early_stopping_patience
+        return self.best.waited >= self.config.early_stopping_patience
 
-    @property
-    def best_epoch(self) -> dict[str, float]:
-        """What was measured in the epoch whose weights are kept."""
-        return self.progress.history[-1 - self.progress.waited]
-
-    def verdict(self) -> str:
-        """Which weights are kept, and why no more epochs followed."""
-        kept = f"The weights of epoch {self.best_epoch['epoch']:.0f} of {self.plan.epochs} are kept."
-        if self.progress.epoch >= self.plan.epochs or not self._has_waited():
+    def summary(self) -> str:
+        """Return a sentence that names the epoch whose weights are kept, and why training ended."""
+        name = self.best.metric.replace("_", " ")
+        shown = f"{self.best.value:.4f}" if self.best.metric == "loss" else f"{self.best.value:.2%}"
+        kept = f"Keeping the weights of epoch {self.best.logs['epoch']:.0f} of {self.plan.epochs}"
+        kept = f"{kept} (validation {name} {shown})."
+        if self.position.epoch >= self.plan.epochs or not self._has_waited():
             return kept
         return (
-            f"Validation got no better for {self.progress.waited} epochs (train.early_stopping_patience), so training "
-            f"ends after epoch {self.progress.epoch}. {kept}"
+            f"Validation {name} did not improve for {self.best.waited} epochs (train.early_stopping_patience): "
+            f"training ends after epoch {self.position.epoch}. {kept}"
         )
-
-    def has_learnt(self, majority: float) -> bool:
-        """Whether there are weights that are better than naming the largest class, whose share is `majority`."""
-        return bool(self.best_weights) and (self.progress.best or 0.0) > majority + 1e-6
-
-    def delete_checkpoints(self) -> None:
-        """Take the checkpoints away."""
-        if self.devices.is_chief:
-            shutil.rmtree(self.run / "checkpoints", ignore_errors=True)
 
     def save(self) -> None:
         """Write a checkpoint."""
         if not self.devices.is_chief:
             return
-        if hasattr(self.model, "jax_state_sync"):
-            self.model.jax_state_sync()  # within `fit`, Keras on JAX keeps the values to itself
-        self.on_test_end()  # should this be in the middle of one
-        progress, arrays = self.progress, snapshot(self.model)
-        arrays |= {f"best/{i:04d}": weight for i, weight in enumerate(self.best_weights)}
-        # A validation counts as a step: what is known after it must not find the place of what was known before.
-        step = progress.epoch * (self.plan.steps + 1) + progress.step
-        state = {"progress": asdict(progress), "identity": self.identity}
-        checkpoints.save(self.run / "checkpoints", step, arrays, state)
-        self.saved = time.monotonic()
+        arrays = snapshot(self.model)
+        arrays |= {f"best/{i:04d}": weight for i, weight in enumerate(self.best.weights)}
+        epoch, step = self.position()
+        # A validation counts as a step: the checkpoint after it must not share its name with the one before.
+        number = epoch * (self.plan.steps + 1) + step
+        state = {
+            "epoch": epoch,
+            "step": step,
+            "epoch_logs": self._epoch_logs,
+            "best": self.best.state_dict(),
+            "identity": self.identity,
+        }
+        checkpoints.save(self.run / "checkpoints", number, arrays, state)
+        self._saved = time.monotonic()
 
-    def restore_best(self, model: keras.Model) -> None:
-        """The weights of the best epoch."""
-        for weight, best in zip(model.weights, self.best_weights, strict=bool(self.best_weights)):
-            weight.assign(best)
+    def delete_checkpoints(self) -> None:
+        """Delete all checkpoints of the run."""
+        if self.devices.is_chief:
+            shutil.rmtree(self.run / "checkpoints", ignore_errors=True)
 
 
 def _write_history(path: Path, history: list[dict[str, float]]) -> None:
@@ -200,77 +248,58 @@ def _write_history(path: Path, history: list[dict[str, float]]) -> None:
 
 
 class ProgressCallback(keras.callbacks.Callback):
-    """Shows loss, accuracy, tokens a second and the time left; asks the guard after every step.
+    """Shows loss, accuracy, tokens a second and the time left; logs a line after every epoch.
 
     Args:
-        plan: what is trained on.
-        progress: where training stands.
-        config: the recipe's.
-        chance: `chance_loss` of what is learnt from.
-        majority: the share of the largest class among the validation reviews.
+        plan: the batches of the training.
+        position: where training stands when an epoch begins.
+        metric: the selection metric, which the line shows.
     """
 
-    def __init__(self, plan: BatchPlan, progress: Progress, config: TrainConfig, chance: float, majority: float):
+    def __init__(self, plan: BatchPlan, position: Position, metric: str):
         super().__init__()
-        self.plan, self.progress, self.config = plan, progress, config
-        self.guard = Guard(chance, majority, round(plan.steps * plan.epochs * config.warmup_fraction), progress)
-        self.real_tokens: list[int] = []
+        self.plan, self.position, self.metric = plan, position, metric
         self.open = ExitStack()
-        self.clock: float | None = None
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        """Start a bar."""
-        batches = self.plan.epoch(epoch)
-        self.real_tokens = [int(self.plan.lengths[rows].sum()) for rows, _ in batches]
-        rows = (self.plan.shapes.rows(len(rows), length, self.plan.max_tokens) for rows, length in batches)
-        self.rows_so_far = [0, *itertools.accumulate(rows)]
-        if self.progress.step == 0:
-            self.progress.loss_sum = 0.0
-        self.started, self.seen = time.monotonic(), 0
-        self.bar = progress_bar(f"epoch {epoch + 1}/{self.plan.epochs}", self.plan.steps, self.progress.step)
+        """Open a bar."""
+        self.tokens = [int(self.plan.lengths[rows].sum()) for rows, _ in self.plan.epoch(epoch)]
+        self.step, self.seen = self.position.step, 0
+        self.started = self.clock = time.monotonic()
+        self.bar = progress_bar(f"epoch {epoch + 1}/{self.plan.epochs}", self.plan.steps, self.step)
         self.open.enter_context(self.bar)
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Advance the bar."""
-        loss, step = float(logs["loss"]), self.progress.step
-        self._ask_guard(loss, step)
+        logs = logs or {}
+        shown = f"loss {float(logs['loss']):.4f} · accuracy {float(logs['accuracy']):.2%}"
         if batch == 0:
-            # The first step of an epoch may trace the graph: its time says nothing of the speed.
-            self.clock = time.monotonic()
+            self.clock = time.monotonic()  # the first step may trace the graph: its time says nothing about the speed
         else:
-            self.seen += self.real_tokens[step]
-        speed = self.seen / max(time.monotonic() - (self.clock or 0.0), 1e-9)
-        shown = [f"loss {loss:.4f}", f"accuracy {float(logs['accuracy']):.2%}"]
-        self.bar.set_postfix_str(" · ".join([*shown, f"{speed:,.0f} tokens/s"] if self.seen else shown), refresh=False)
+            self.seen += self.tokens[self.step]
+            shown += f" · {self.seen / max(time.monotonic() - self.clock, 1e-9):,.0f} tokens/s"
+        self.step += 1
+        self.bar.set_postfix_str(shown, refresh=False)
         self.bar.update(1)
 
-    def _ask_guard(self, loss: float, step: int) -> None:
-        """Keras gives the mean over the epoch's rows so far; the batch's own is what it adds to the sum."""
-        before, so_far = self.progress.loss_sum, loss * self.rows_so_far[step + 1]
-        self.progress.loss_sum = so_far
-        overall = self.progress.epoch * self.plan.steps + step + 1
-        if not math.isfinite(loss):
-            self.guard.see(overall, loss)
-        if self.config.guards:
-            self.guard.see(overall, (so_far - before) / (self.rows_so_far[step + 1] - self.rows_so_far[step]))
-
     def on_test_begin(self, logs: Any = None) -> None:
-        """The steps of the epoch are done; validation begins."""
+        """Close the bar when validation begins."""
         self.close()
 
     def close(self) -> None:
-        """Take the bar down, or the terminal would keep its hidden cursor after an interrupted epoch."""
+        """Close the bar, also after an interrupted epoch."""
         self.open.close()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """One line that stays, and a look at the validation."""
-        logger.info(
+        """Log a line that stays."""
+        logs = logs or {}
+        line = (
             f"epoch {epoch + 1}/{self.plan.epochs}: loss {logs['loss']:.4f}, accuracy {logs['accuracy']:.2%}, "
-            f"validation loss {logs['val_loss']:.4f}, validation accuracy {logs['val_accuracy']:.2%} "
-            f"({_duration(time.monotonic() - self.started)})"
+            f"validation loss {logs['val_loss']:.4f}, validation accuracy {logs['val_accuracy']:.2%}"
         )
-        if self.config.guards:
-            self.guard.see_epoch((epoch + 1) * self.plan.steps, logs["val_loss"], logs["val_largest_share"])
+        if self.metric not in ("accuracy", "loss"):
+            line += f", validation {self.metric.replace('_', ' ')} {logs[f'val_{self.metric}']:.2%}"
+        logger.info(f"{line} ({_duration(time.monotonic() - self.started)})")
 
 
 def _duration(seconds: float) -> str:

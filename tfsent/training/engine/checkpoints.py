@@ -16,11 +16,10 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
@@ -185,60 +184,3 @@ def _differences(old: Any, new: Any, where: str) -> Iterator[str]:
             yield from _differences(old.get(key), new.get(key), f"{where}.{key}" if where else str(key))
     elif old != new:
         yield f"{where} was {old!r} and is {new!r}"
-
-
-@dataclass
-class Progress:
-    """Where training stands, beside the model's variables."""
-
-    epoch: int = 0
-    step: int = 0
-    """Steps done in this epoch."""
-    best: float | None = None
-    """The best validation accuracy so far."""
-    best_loss: float = 0.0
-    """The validation loss of the same epoch."""
-    waited: int = 0
-    """Epochs since."""
-    logs: dict[str, float] = field(default_factory=dict)
-    """Loss and accuracy of an epoch whose steps are done and whose validation is not."""
-    history: list[dict[str, float]] = field(default_factory=list)
-    """One entry an epoch."""
-    losses: list[float] = field(default_factory=list)
-    """Of the last batches, as `watch.Guard` looks back on them."""
-    lowest: float | None = None
-    """The lowest mean of them so far."""
-    loss_sum: float = 0.0
-    """Loss times rows of this epoch's batches so far."""
-
-
-def snapshot(model: keras.Model) -> dict[str, np.ndarray]:
-    """Every variable that decides what comes next: weights, random states, optimiser, schedule, metrics."""
-    values = {name: keras.ops.convert_to_numpy(variable) for name, variable in _variables(model).items()}
-    return {name: np.array(value, order="C") for name, value in values.items()}
-
-
-def restore(model: keras.Model, arrays: dict[str, np.ndarray]) -> None:
-    """Put back a snapshot.
-
-    Raises:
-        RunError: it is of another model.
-    """
-    variables = _variables(model)
-    if strange := set(variables) ^ {name for name in arrays if not name.startswith("best/")}:
-        raise RunError(f"The checkpoint is of another model: {sorted(strange)[0]} is in one of them only.")
-    for name, variable in variables.items():
-        variable.assign(arrays[name])
-
-
-def _variables(model: keras.Model) -> dict[str, Any]:
-    groups = {"model": model.variables, "optimizer": model.optimizer.variables, "metrics": model.metrics_variables}
-    return {f"{name}/{i:04d}": v for name, variables in groups.items() for i, v in enumerate(variables)}
-
-
-def _averages(model: keras.Model) -> list[tuple[Any, Any]]:
-    """Each trained variable with its moving average; none where the recipe wants none."""
-    optimizer = model.optimizer
-    if not optimizer.use_ema or not optimizer.built:
-        return []
-    return list(zip(optimizer._trainable_variables, optimizer._model_variables_moving_average, strict=True))

@@ -12,12 +12,11 @@ coordinator's), KERAS_DISTRIBUTION_NUM_PROCESSES, KERAS_DISTRIBUTION_PROCESS_ID.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tfsent.errors import ConfigError, TrainingError
+from tfsent.errors import ConfigError
 from tfsent.recipe.schema import TrainConfig
 
 
@@ -154,25 +153,6 @@ def _tensorflow_devices() -> dict[str, tuple[str, ...]]:
     return {
         kind: tuple(device.name for device in tf.config.list_logical_devices(kind.upper())) for kind in ("gpu", "cpu")
     }
-
-
-@contextlib.contextmanager
-def memory_explained(config: TrainConfig) -> Iterator[None]:
-    """Around whatever computes batches.
-
-    Raises:
-        TrainingError: the device has too little memory for them.
-    """
-    try:
-        yield
-    except Exception as error:
-        full = "RESOURCE_EXHAUSTED" in str(error) or type(error).__name__ == "ResourceExhaustedError"
-        if not full or "No space left" in str(error):  # a full disk, as TensorFlow calls it
-            raise
-        raise TrainingError(
-            f"The device ran out of memory. Lower train.batch_tokens (now {config.batch_tokens}); "
-            "train.accumulation_steps makes up for it."
-        ) from error
 
 
 def choose_precision(precision: str, devices: Devices) -> str:

@@ -1,4 +1,4 @@
-"""Training the head alone: what the encoder makes of each text is computed once and kept; an epoch takes seconds."""
+"""Training the head alone: the features of each text are computed once and cached, and an epoch takes seconds."""
 
 from __future__ import annotations
 
@@ -10,66 +10,72 @@ import numpy as np
 
 from tfsent.console import progress_bar
 from tfsent.data.reviews import Reviews
+from tfsent.model.classifier import split_head
 from tfsent.storage import cache
+from tfsent.storage.environment import version_of
 from tfsent.text.batch_plan import BatchPlan
 from tfsent.text.feed import BatchLoader
 from tfsent.text.token_store import Tokens, key_of_tokens
-from tfsent.training.engine.devices import memory_explained
+from tfsent.training.engine.faults import explained
 from tfsent.training.engine.setup import TrainingSetup
 
+Position = Callable[[], tuple[int, int]]
 
-def freeze(
-    setup: TrainingSetup, classifier: keras.Model, plan: BatchPlan, position: Callable[[], tuple[int, int]]
+
+def trainable_part(
+    setup: TrainingSetup, classifier: keras.Model, position: Position
 ) -> tuple[keras.Model, BatchLoader, BatchLoader]:
-    """The head of a classifier, and what it reads.
+    """Return what the recipe trains, the whole classifier or its head, with its training and validation batches.
 
     Args:
         setup: of the recipe.
-        classifier: of `material.model`.
-        plan: the batches to learn from.
-        position: see `Feed`.
-
-    Returns:
-        A model from `features float32[b, hidden]` to logits that shares its layers with the classifier: what it learns,
-        the classifier has learnt. The feeds to learn from and to choose by.
+        classifier: of `setup.build_model`. The head shares its layers with it.
+        position: see `BatchLoader`.
     """
-    first = next(layer for layer in classifier.layers if layer.name.endswith("_dropout"))
-    head = _head(classifier, first)
-    encoder = keras.Model(classifier.inputs, first.input)
-    splits, validation_plan = setup.splits, setup.validation_feed().plan
-    features = [
-        _features(setup, encoder, reviews, tokens)
-        for reviews, tokens in ((splits.train, setup.tokens), (splits.validation, setup.validation_tokens))
-    ]
-    train = _feed(features[0], splits.train.labels[setup.tokens.owner], plan, position)
-    validation = _feed(features[1], splits.validation.labels[setup.validation_tokens.owner], validation_plan, None)
-    return head, train, validation
+    if not setup.config.train.freeze_encoder:
+        return classifier, setup.train_loader(position), setup.validation_loader()
+    encoder, head = split_head(classifier)
+    splits = setup.splits
+    return (
+        head,
+        _loader(setup, encoder, splits.train, setup.tokens, setup.plan, position),
+        _loader(setup, encoder, splits.validation, setup.validation_tokens, setup.validation_plan, None),
+    )
 
 
-def _head(classifier: keras.Model, first: keras.layers.Layer) -> keras.Model:
-    """The layers from the first dropout to the logits, which follow one another."""
-    features = keras.Input(first.input.shape[1:], name="features")
-    x = features
-    for layer in classifier.layers[classifier.layers.index(first) :]:
-        x = layer(x)
-    return keras.Model({"features": features}, x, name="head")
+def _loader(
+    setup: TrainingSetup,
+    encoder: keras.Model,
+    reviews: Reviews,
+    tokens: Tokens,
+    plan: BatchPlan,
+    position: Position | None,
+) -> BatchLoader:
+    features = _features(setup, encoder, reviews, tokens)
+
+    def inputs(rows: np.ndarray, length: int, total: int) -> dict[str, np.ndarray]:
+        return {"features": np.pad(features[rows], ((0, total - len(rows)), (0, 0)))}
+
+    return BatchLoader(inputs, reviews.labels[tokens.owner], plan, position=position)
 
 
 def _features(setup: TrainingSetup, encoder: keras.Model, reviews: Reviews, tokens: Tokens) -> np.ndarray:
-    """What the encoder and the pooling make of each row, `float32[rows, hidden]`."""
+    """Return the pooled encoder output of each row, `float32[rows, hidden]`, from the cache where it is there."""
     parts = {
         "tokens": key_of_tokens(reviews, setup.spec, setup.encoder.vocabulary),
         "encoder": setup.encoder.provenance["files"],
         "pooling": setup.config.model.pooling,
         "policy": setup.precision,
         "backend": setup.devices.backend,
+        "versions": [version_of("tfsent"), version_of("keras")],  # other code may compute other features
     }
     folder = cache.get(key := cache.key_of(parts))
     if folder is not None:
         return np.load(folder / "features.npy")
-    plan = BatchPlan(tokens.lengths, setup.config.train.batch_tokens, shapes=setup.shapes)
+    batch_tokens = setup.config.train.batch_tokens
+    plan = BatchPlan(tokens.lengths, batch_tokens, shapes=setup.plan.shapes)
     features = np.zeros((len(tokens), encoder.output_shape[-1]), np.float32)
-    with progress_bar("encoding", len(tokens)) as bar, memory_explained(setup.config.train):
+    with progress_bar("encoding", len(tokens)) as bar, explained(batch_tokens):
         for rows, length in plan.epoch(0):
             total = plan.shapes.rows(len(rows), length, plan.max_tokens)
             inputs = tokens.pad(rows, length, setup.pad_id, total)
@@ -81,12 +87,3 @@ def _features(setup: TrainingSetup, encoder: keras.Model, reviews: Reviews, toke
 
     cache.put(key, features.nbytes, write)
     return features
-
-
-def _feed(
-    features: np.ndarray, labels: np.ndarray, plan: BatchPlan, position: Callable[[], tuple[int, int]] | None
-) -> BatchLoader:
-    def inputs(rows: np.ndarray, length: int, total: int) -> dict[str, np.ndarray]:
-        return {"features": np.pad(features[rows], ((0, total - len(rows)), (0, 0)))}
-
-    return BatchLoader(inputs, labels, plan, position=position)

@@ -52,7 +52,7 @@ def stop_immediately(hint: Callable[[], str], stop_request: StopRequest | None =
 
     Args:
         hint: gives a sentence that says how to continue.
-        stop_request: an existing one to reuse, so that a signal received at the end of one training also stops the next.
+        stop_request: an existing one to reuse: a signal at the end of one training then also stops the next.
 
     Raises:
         Preempted: SIGTERM came.
