@@ -1,7 +1,7 @@
 """Kills a writer of files at every point: `python kill_points.py SCENARIO`.
 
 The action runs in a forked child. An audit hook counts the child's file-system events (open for writing, mkdir, rename,
-rmdir, remove) and kills it, as by `kill -9`, at the first, then at the second, and so on, until the action is completed.
+rmdir, remove) and kills it, as by `kill -9`, at the first, then at the second, and so on, until the action completes.
 After each kill the check must hold, and the action must succeed when it is repeated. No scenario loads TensorFlow.
 """
 

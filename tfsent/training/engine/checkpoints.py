@@ -1,11 +1,11 @@
-"""State ↔ disk: checkpoints from which training goes on exactly where it stopped.
+"""State ↔ disk: checkpoints from which training resumes exactly where it stopped.
 
     checkpoints/step-00001200/arrays.safetensors    every variable
-                              state.json            epoch, step, best value, history, what it belongs to
+                              state.json            epoch, step, history, identity of the training
                               manifest.json         SHA-256 of both
 
-A checkpoint is written as `step-….tmp`, flushed to the disk and renamed: one that has its name is whole, unless the
-disk damaged it, which the manifest shows. There is always a whole one once the first is written.
+A checkpoint is written as `step-….tmp`, flushed to the disk and renamed. One that has its name is whole, unless the
+disk damaged it, which the manifest shows. Once the first is written, there is always a valid one.
 """
 
 from __future__ import annotations
@@ -34,16 +34,22 @@ _FILES = ("arrays.safetensors", "state.json")
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What was read back."""
+    """A checkpoint in memory."""
 
     step: int
-    """Steps done since training began, each validation counted as one."""
+    """Steps since training began; each validation counts as one."""
     arrays: dict[str, np.ndarray]
     state: dict[str, Any]
 
 
 def save(folder: Path, step: int, arrays: dict[str, np.ndarray], state: dict[str, Any]) -> None:
-    """Write a checkpoint beside the newest one; older ones go, before the disk has to hold a third.
+    """Write a checkpoint beside the newest one. Older ones are deleted first: the disk never holds a third.
+
+    Args:
+        folder: of the checkpoints.
+        step: see `Checkpoint`.
+        arrays: every variable, by name.
+        state: everything else, ready for JSON.
 
     Raises:
         RunError: the disk is full or refuses. The newest checkpoint is as it was.
@@ -55,7 +61,7 @@ def save(folder: Path, step: int, arrays: dict[str, np.ndarray], state: dict[str
         for path in (*folder.glob("*.tmp"), *_named(folder)[:-1]):
             shutil.rmtree(path)
         if target.is_dir():
-            return  # nothing was learnt since
+            return  # no step was done since
         staged.mkdir()
         save_file(arrays, staged / "arrays.safetensors")
         (staged / "state.json").write_text(json.dumps(state), encoding="utf-8")
@@ -70,17 +76,16 @@ def save(folder: Path, step: int, arrays: dict[str, np.ndarray], state: dict[str
         kept = _named(folder)
         raise RunError(
             f"No checkpoint could be written to {folder}: {getattr(error, 'strerror', None) or error}. "
-            + (f"{kept[-1].name} is there; free some space, and go on with --resume." if kept else "")
+            + (f"{kept[-1].name} is there; free some space, then --resume." if kept else "")
         ) from error
 
 
 def newest(folder: Path, *, remove: bool = True) -> Checkpoint:
-    """The newest checkpoint that is sound. What is wrong with newer ones is said, and they go: the next checkpoint of
-    their step must not find its place taken, nor the sound one be taken for an old one.
+    """Read the newest valid checkpoint, and delete newer, damaged ones: the next checkpoint may need their names.
 
     Args:
         folder: of the checkpoints.
-        remove: false in all processes but one, which alone takes the damaged ones away.
+        remove: delete damaged ones; true in one process only.
 
     Raises:
         RunError: there is none.
@@ -96,20 +101,20 @@ def newest(folder: Path, *, remove: bool = True) -> Checkpoint:
         damaged.append(path)
         logger.info(f"Checkpoint {path.name} is damaged ({fault}): looking for an older one.")
     raise RunError(
-        f"{folder.parent} has no sound checkpoint to go on from. Train again: tfsent train RECIPE --run-dir "
+        f"{folder.parent} has no valid checkpoint. Train again: tfsent train RECIPE --run-dir "
         f"{folder.parent} --overwrite"
     )
 
 
 def _named(folder: Path) -> list[Path]:
-    """The checkpoints, oldest first."""
+    """Return the checkpoints, oldest first."""
     if not folder.is_dir():
         return []
     return sorted(path for path in folder.iterdir() if re.fullmatch(r"step-\d{8,}", path.name))
 
 
 def _fault(path: Path) -> str | None:
-    """What is wrong with a checkpoint."""
+    """Return what is wrong with a checkpoint, None where it is valid."""
     try:
         manifest = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
         for name in _FILES:
@@ -121,7 +126,7 @@ def _fault(path: Path) -> str | None:
 
 
 def _flush(path: Path) -> None:
-    """What the system still holds in memory goes to the disk."""
+    """Write to the disk what the system still holds in memory."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -130,7 +135,11 @@ def _flush(path: Path) -> None:
 
 
 def require_same_origin(old: dict[str, Any], new: dict[str, Any]) -> None:
-    """A checkpoint goes on only with its own data, encoder and batches; other software or devices are mentioned.
+    """Refuse to resume with other data, another encoder or other batches; warn of other software or devices.
+
+    Args:
+        old: the identity in the checkpoint.
+        new: the identity of the training that is to resume.
 
     Raises:
         RunError: naming what differs.
@@ -140,25 +149,25 @@ def require_same_origin(old: dict[str, Any], new: dict[str, Any]) -> None:
     if old["plan"] != new["plan"]:
         raise RunError(
             "Recipe and data are the same, and the batches made of them are not: another version of tfsent or NumPy "
-            "made those training began with (environment.json names it). Go on with that one; or begin anew, with "
+            "made those of the checkpoint (environment.json names it). Resume with that one; or begin anew, with "
             "--overwrite or in another place."
         )
     if differences := list(_differences(old["environment"], json.loads(json.dumps(new["environment"])), "")):
-        logger.info(f"Other software or machine than before, so the last bits may differ: {'; '.join(differences)}.")
+        logger.warning(f"Other software or machine than before, so the last bits may differ: {'; '.join(differences)}.")
 
 
 def _require_same_data(old: dict[str, Any], new: dict[str, Any]) -> None:
-    """As `require_same`, in numbers of reviews: fingerprints say nothing to a person."""
+    """Like `require_same`, in numbers of reviews: fingerprints mean nothing to a person."""
     changes = [
         f"{name} has {new[name]['reviews']:,} reviews and had {part['reviews']:,}"
         if new[name]["reviews"] != part["reviews"]
-        else f"{name} has as many reviews as before, {part['reviews']:,}, and not the same ones"
+        else f"{name} has {part['reviews']:,} reviews as before, but different ones"
         for name, part in old.items()
         if new[name]["fingerprint"] != part["fingerprint"]
     ]
     if changes:
         raise RunError(
-            f"The data changed since training began, so it cannot go on exactly: {'; '.join(changes)}. Expected the "
+            f"The data changed since training began, so it cannot resume exactly: {'; '.join(changes)}. Expected the "
             "same again; or begin anew, with --overwrite or in another place."
         )
 
@@ -166,14 +175,20 @@ def _require_same_data(old: dict[str, Any], new: dict[str, Any]) -> None:
 def require_same(
     expected: Any, received: Any, what: str, else_do: str = "begin anew, with --overwrite or in another place"
 ) -> None:
-    """Nothing may differ between what was begun with and what it is to go on with.
+    """Refuse to resume where something differs.
+
+    Args:
+        expected: what training began with, ready for JSON.
+        received: what it is to resume with.
+        what: begins the message, such as `The recipe`.
+        else_do: ends the message.
 
     Raises:
         RunError: naming what differs.
     """
     if differences := list(_differences(expected, json.loads(json.dumps(received)), "")):
         raise RunError(
-            f"{what} changed since training began, so it cannot go on exactly: {'; '.join(differences)}. Expected the "
+            f"{what} changed since training began, so it cannot resume exactly: {'; '.join(differences)}. Expected the "
             f"same again; or {else_do}."
         )
 
