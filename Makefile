@@ -34,8 +34,7 @@ format: $(VENV)/installed-dev
 	$(VENV)/bin/ruff format .
 
 docs: $(VENV)/installed-dev
-	$(VENV)/bin/python -c "from pathlib import Path; from tfsent import catalogue; catalogue.write_markdown(Path('configs/README.md'))"
-	$(VENV)/bin/python -c "from tfsent import keys; print(keys.markdown(), end='')" > configs/KEYS.md
+	$(VENV)/bin/python docs/build_tables.py
 
 clean:
 	rm -rf $(VENV) $(VENV)-wheel build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import sys
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from tfsent.console import print_table
-from tfsent.encoders.hubs import is_hub
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,10 +19,15 @@ if TYPE_CHECKING:
     from tfsent.cli.doctor import Finding
     from tfsent.data.duplicates import Duplicates
     from tfsent.data.statistics import DataStatistics
+    from tfsent.encoders.catalogue import Entry
+    from tfsent.encoders.loader import EncoderReport
     from tfsent.evaluation.metrics import Metrics
     from tfsent.exporting.parity import ParityReport
     from tfsent.inference.predictor import Prediction
     from tfsent.text.tokenizer import Piece, Tokenizer
+    from tfsent.training.learning_rate import SweepResult
+    from tfsent.training.seeds import SeedsResult
+    from tfsent.training.tuning import TuningResult
 
 
 def print_statistics(found: DataStatistics) -> None:
@@ -62,30 +67,35 @@ def _duplicate_rows(found: Duplicates) -> list[tuple[str, str]]:
     ]
 
 
-def print_encoders(rows: Sequence[Sequence[str]], fetched: Sequence[bool]) -> None:
-    """The encoders worth knowing, each on two lines: nine columns would not fit a terminal."""
-    for row, here in zip(rows, fetched, strict=True):
-        name, good_for, facts = row[0], row[-1], row[1:-1]
-        click.echo(f"{name}{'  (fetched)' if here else ''}")
-        click.echo(f"    {facts[0]} · {facts[1]} · {facts[2]} parameters · {facts[3]} MB · {' · '.join(facts[4:])}")
-        click.echo(f"    {good_for}")
+def print_encoders(entries: Sequence[tuple[Entry, bool]]) -> None:
+    """Print the encoders worth knowing, each on three lines: nine columns would not fit a terminal."""
+    for entry, fetched in entries:
+        layers, hidden = entry.shape
+        casing = "cased" if entry.cased else "uncased"
+        click.echo(f"{entry.uri}{'  (fetched)' if fetched else ''}")
+        click.echo(
+            f"    {entry.name} · {layers} × {hidden} · {entry.parameters / 1e6:.1f} M parameters · "
+            f"{entry.megabytes:,} MB · {entry.licence} · {casing} · {entry.languages}"
+        )
+        click.echo(f"    {entry.good_for}")
 
 
-def print_encoder(result: dict[str, Any]) -> None:
-    """What `tfsent encoders check` found."""
-    hidden = ("files", "fingerprint", "difference")
-    for key, value in result.items():
-        if key not in hidden and value is not None:
+def print_encoder(report: EncoderReport) -> None:
+    """Print what `tfsent encoders check` found."""
+    for key, value in report.to_dict().items():
+        if key not in ("files", "recorded") and value is not None:
             shown = f"{value:,}" if type(value) is int else {True: "yes", False: "no"}.get(value, value)
             click.echo(f"{key.replace('_', ' '):<20} {shown}")
-    for name, digest in result["files"].items():
+    for name, digest in report.files.items():
         click.echo(f"{'SHA-256':<20} {digest}  {name}")
-    if result["difference"] is None and is_hub(result["uri"]):
-        click.echo("No encoding of it was recorded before. From here on its files are compared with those of now.")
-    elif result["difference"] is None:
-        click.echo("Nothing was recorded of it to compare with: it is a folder of your own.")
-    else:
-        click.echo(f"The sentence is encoded as recorded: largest difference {result['difference']:.1e}.")
+    click.echo(RECORDED[report.recorded])
+
+
+RECORDED = {
+    "same": "All files are as recorded.",
+    "new": "First check of this encoder: its files are now recorded, and later checks compare against them.",
+    "own": "This is a folder of your own: nothing is recorded to compare with.",
+}
 
 
 def print_findings(findings: Sequence[Finding]) -> None:
@@ -167,42 +177,49 @@ def print_parity(report: ParityReport) -> None:
     print_table("", header, rows)
 
 
-def print_seeds(result: dict[str, Any], run: Path) -> None:
-    """A line a seed, mean and spread, and where the best one is."""
+def print_seeds(result: SeedsResult, run: Path) -> None:
+    """Print one line per seed, mean and standard deviation, and where the best run is."""
+    metric = result.metric.replace("_", " ")
     rows = [
-        (entry["seed"], f"{entry['validation_accuracy']:.2%}", f"{entry['best_epoch']} of {entry['epochs']}")
-        for entry in result["seeds"]
+        (seed.seed, _score(result.metric, seed.score), f"{seed.best_epoch} of {seed.epochs}") for seed in result.seeds
     ]
-    print_table("", ["seed", "validation accuracy", "best epoch"], rows)
-    for entry in result["failed"]:
-        print(f"Seed {entry['seed']} failed and is not counted: {entry['why']}")
-    if result["standard_deviation"] is not None:
-        print(f"mean {result['mean']:.2%}, standard deviation {100 * result['standard_deviation']:.2f} points")
-    print(f"Seed {result['best']} is the best by validation and is now {run}; the others are in {run}.seeds.")
-    print(f"Next: tfsent evaluate {run}")
+    print_table("", ["seed", f"validation {metric}", "best epoch"], rows)
+    for failed in result.failed:
+        click.echo(f"Seed {failed.seed} failed and is not counted: {failed.why}")
+    if (deviation := result.standard_deviation) is not None:
+        shown = f"{deviation:.4f}" if result.metric == "loss" else f"{100 * deviation:.2f} points"
+        click.echo(f"mean {_score(result.metric, result.mean)}, standard deviation {shown}")
+    click.echo(f"The best run by validation is {run / result.best_run}; commands given {run} use it.")
+    click.echo(f"Next: tfsent evaluate {run}")
 
 
-def print_sweep(result: dict[str, Any], recipe: str, png: Path) -> None:
-    """Some ten rates with their losses, and the suggestion."""
-    rows = list(zip(result["rates"], result["smoothed"], strict=True))
+def print_sweep(result: SweepResult, recipe: str, png: Path) -> None:
+    """Print about ten learning rates with their losses, and the suggestion."""
+    rows = list(zip(result.rates, result.smoothed, strict=True))
     rows = rows[:: max(1, len(rows) // 10)]
     print_table("", ["learning rate", "loss"], [(f"{rate:.1e}", f"{loss:.4f}") for rate, loss in rows])
-    print(f"suggestion: {result['suggestion']:.1e}; the plot is in {png}")
-    print(f"Next: tfsent train {recipe} --set train.learning_rate={result['suggestion']:.1e}")
+    click.echo(f"suggestion: {result.suggestion:.1e}; the plot is in {png}")
+    click.echo(f"Next: tfsent train {recipe} --set train.learning_rate={result.suggestion:.1e}")
 
 
-def print_trials(result: dict[str, Any], folder: Path) -> None:
-    """The trials from the best down."""
-    names = list(result["best"]["settings"])  # those that were searched
-    ranked = sorted(result["trials"], key=lambda entry: entry["validation_accuracy"] or 0.0, reverse=True)
+def print_trials(result: TuningResult, folder: Path) -> None:
+    """Print the trials, the best first."""
+    names = list(result.best.settings)  # the searched keys
+    sign = 1 if result.metric == "loss" else -1
+    ranked = sorted(result.trials, key=lambda trial: math.inf if trial.score is None else sign * trial.score)
     rows = [
         [
-            "–" if entry["validation_accuracy"] is None else f"{entry['validation_accuracy']:.2%}",
-            *(f"{value:.3g}" if isinstance(value := entry["settings"][name], float) else value for name in names),
-            "pruned" if entry["state"] == "pruned" else "failed" if entry["state"] == "fail" else "",
+            "–" if trial.score is None else _score(result.metric, trial.score),
+            *(f"{value:.3g}" if isinstance(value := trial.settings[name], float) else value for name in names),
+            "" if trial.state == "complete" else trial.state,
         ]
-        for entry in ranked
+        for trial in ranked
     ]
-    print_table("", ["validation accuracy", *(name.rpartition(".")[2] for name in names), "note"], rows)
-    print(f"The best settings are in {folder}/best.yaml, the plot in {folder}/trials.png.")
-    print(f"Next: tfsent train {folder}/best.yaml --run-dir runs/tuned")
+    metric = f"validation {result.metric.replace('_', ' ')}"
+    print_table("", [metric, *(name.rpartition(".")[2] for name in names), "note"], rows)
+    click.echo(f"The best settings are in {folder}/best.yaml, the plot in {folder}/trials.png.")
+    click.echo(f"Next: tfsent train {folder}/best.yaml --run-dir runs/tuned")
+
+
+def _score(metric: str, value: float) -> str:
+    return f"{value:.4f}" if metric == "loss" else f"{value:.2%}"

