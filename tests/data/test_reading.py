@@ -55,7 +55,7 @@ def test_a_part_of_the_official_test_split_says_so(tiny_reviews):
 
 def test_a_source_without_a_test_split_holds_one_out_and_says_so(monkeypatch):
     rows = [Row(f"review {i}", IMDB_LABELS[i % 2], "", f"row {i}") for i in range(100)]
-    monkeypatch.setattr(sources, "_imdb_wheel", lambda say: iter(rows))
+    monkeypatch.setattr(sources, "_imdb_wheel", lambda: iter(rows))
     config = DataConfig(source="imdb-wheel", validation_examples=20, test_examples=30)
     splits = load_splits(config)
     assert [len(part) for part in vars(splits).values()] == [50, 20, 30]
@@ -117,9 +117,7 @@ def test_a_download_that_fails_names_the_way_out(monkeypatch):
             raise ConnectionError("no route to host")
 
     monkeypatch.setattr(tfds, "builder", Builder)
-    with pytest.raises(
-        DataError, match="could not load imdb_reviews/.*: no route to host\nSet reading.dir .*imdb-wheel"
-    ):
+    with pytest.raises(DataError, match="could not load imdb_reviews/.*: no route to host\nSet data.dir .*imdb-wheel"):
         load_splits(DataConfig())
 
 
@@ -190,8 +188,8 @@ def rows_of(*pairs, groups=None):
     ]
 
 
-def gather(rows, labels=None, groups=None, say=lambda line: None):
-    return collect(iter(rows), labels, groups, Faults(), "reviews", say)
+def gather(rows, labels=None, groups=None):
+    return collect(iter(rows), labels, groups, Faults(), "reviews")
 
 
 def test_labels_found_are_sorted_and_numbers_as_numbers():
@@ -226,7 +224,7 @@ def test_label_columns_that_are_none_are_refused():
     with pytest.raises(DataError, match="There are no reviews in the reviews"):
         gather([])
     with pytest.raises(
-        DataError, match="200 different labels in 200 rows, such as '0'. Is reading.label the right column"
+        DataError, match="200 different labels in 200 rows, such as '0'. Is data.label the right column"
     ):
         gather(rows_of(*((f"t{i}", str(i)) for i in range(200))))
     with pytest.raises(DataError, match="labels that differ in nothing but case: 'Pos', 'pos'. Make them one; or name"):
@@ -239,11 +237,10 @@ def test_label_columns_that_are_none_are_refused():
     assert len(gather(rows_of(*((f"t{i}", str(i)) for i in range(200))), labels=names)) == 200
 
 
-def test_rows_without_text_are_left_out_and_that_is_said():
-    said = []
-    found = gather(rows_of(("", "x"), (" \n", "x"), ("a", "x"), ("b", "y")), say=said.append)
+def test_rows_without_text_are_left_out_and_reported(messages):
+    found = gather(rows_of(("", "x"), (" \n", "x"), ("a", "x"), ("b", "y")))
     assert list(found.texts) == ["a", "b"]
-    assert said == ["2 rows without text are left out, such as f.csv, line 2."]
+    assert "2 rows without text are left out, such as f.csv, line 2." in messages.text
 
 
 def test_half_a_character_is_left_out_of_what_is_kept():
@@ -282,9 +279,7 @@ def test_own_files_are_split_by_group_and_labels_hold_for_all_parts(tmp_path):
     with pytest.raises(DataError, match="1 of the 2 test reviews in .*shared.csv are of a film that train has too"):
         load_splits(DataConfig(source="csv", train=(train,), test=(shared,), group="film"))
     for train_too in ([train, test], [str(tmp_path / "*.csv")]):
-        with pytest.raises(
-            DataError, match="test.csv is in reading.train and in reading.test. Expected every file in one"
-        ):
+        with pytest.raises(DataError, match="test.csv is in data.train and in data.test. Expected every file in one"):
             load_splits(DataConfig(source="csv", train=train_too, test=(test,)))
     with pytest.raises(DataError, match="they are of 2 groups only: none is that small"):
         load_splits(DataConfig(source="csv", train=(write_csv(tmp_path / "two.csv", rows[:20]),), group="film"))

@@ -195,7 +195,7 @@ def damage(name, content):
         (damage("variables/variables.index", b"nothing"), "variables could not be read as a checkpoint: "),
         (damage("variables/variables.data-00000-of-00001", b"short"), "variables could not be read as a checkpoint: "),
         (lambda f: (f / "assets" / "vocab.txt").unlink(), "names 1 vocabulary files, and 0 of them are there"),
-        (damage("assets/vocab.txt", b"[PAD]\n[UNK]\n"), "the vocabulary has 2 tokens and the encoder's embedding"),
+        (damage("assets/vocab.txt", b"[PAD]\n[UNK]\n"), "the vocabulary has 2 tokens, and the encoder's token table"),
     ],
 )
 def test_a_damaged_savedmodel_is_refused(tmp_path, break_it, message):
@@ -209,7 +209,7 @@ def test_a_damaged_savedmodel_is_refused(tmp_path, break_it, message):
     ("settings", "message"),
     [
         ({"extra": {"adapter/kernel": np.ones(3, np.float32)}}, "without a place: adapter/kernel. Nothing was loaded"),
-        ({"lowercase": True, "cased": True}, "asks for lower case, and its vocabulary has capitals"),
+        ({"lowercase": True, "cased": True}, "asks for lower case, but its vocabulary has capitals"),
     ],
 )
 def test_what_a_savedmodel_has_too_much_is_named(tmp_path, settings, message):

@@ -9,8 +9,7 @@ import huggingface_hub
 import huggingface_hub.constants
 import kagglehub
 import pytest
-from test_encoders import write_preset
-from tiny import VOCABULARY, write_encoder
+from tiny import VOCABULARY, write_encoder, write_preset
 
 from tfsent.encoders import hubs, tfhub
 from tfsent.encoders.loader import check_encoder, load_encoder

@@ -3,18 +3,17 @@
 import json
 
 import keras
-import keras_hub
 import numpy as np
 import pytest
 from numpy_bert import numpy_bert
-from tiny import VOCABULARY, write_encoder
+from tiny import VOCABULARY, write_encoder, write_preset
 
 from tfsent.encoders import catalogue
 from tfsent.encoders.loader import Encoder, check_encoder, load_encoder
 from tfsent.errors import EncoderError
 from tfsent.model.bert import BertEncoder, has_pooler
 from tfsent.model.classifier import load_classifier
-from tfsent.storage.downloads import sha256
+from tfsent.storage.manifest import sha256
 from tfsent.text.spec import TextSpec
 from tfsent.text.tokenizer import Tokenizer
 
@@ -90,16 +89,6 @@ def test_a_rebuilt_encoder_has_the_weights_and_the_new_dropout(tiny_encoder):
 
 def inputs_of(length=6, rows=2):
     return {k: np.ones((rows, length), np.int32) for k in ("token_ids", "segment_ids", "padding_mask")}
-
-
-def write_preset(folder, kind, **sizes):
-    """A KerasHub preset, with the backbone that wrote it."""
-    backbone = getattr(keras_hub.models, f"{kind}Backbone")(num_layers=2, num_heads=2, intermediate_dim=16, **sizes)
-    for variable in backbone.weights:  # biases and norms start as zeros and ones, which would hide a mistake
-        variable.assign(np.random.default_rng(len(variable.path)).normal(0, 0.3, variable.shape))
-    backbone.save_to_preset(str(folder))
-    getattr(keras_hub.models, f"{kind}Tokenizer")(vocabulary=VOCABULARY, lowercase=True).save_to_preset(str(folder))
-    return backbone
 
 
 @pytest.mark.parametrize(

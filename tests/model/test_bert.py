@@ -83,4 +83,4 @@ def test_a_pooler_is_there_or_not(arrays):
 
 def test_segments_may_be_absent(arrays):
     encoder = build({name: array for name, array in arrays.items() if "token_type" not in name})
-    assert not encoder.segment_embedding.embeddings.numpy().any()
+    assert not encoder.get_layer("segment_embedding").embeddings.numpy().any()

@@ -116,7 +116,7 @@ def test_every_fault_is_reported_at_once(recipe):
         ("data.source=csv", "data: source csv needs data.train, the file or files to learn from"),
         ("data.train=my.csv", "data: source imdb-wheel has its own reviews; data.train is for csv, tsv, jsonl"),
         ("data.group=film", "data: source imdb-wheel has no columns, so data.group cannot name one"),
-        ("data.labels=[a, a]", "data.labels: the label 'a' stands there twice"),
+        ("data.labels=[a, a]", "data.labels: the label 'a' is listed twice"),
         ("data.labels=[a]", "data.labels: Expected at least 2 of them. Received: ['a']."),
         ("epochs=1", "epochs: unknown key. Did you mean 'train.epochs'?"),
         ("train.class_weight=heavy", "train.class_weight: expected balanced, or a weight above 0 for each label"),

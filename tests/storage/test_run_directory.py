@@ -1,13 +1,10 @@
 """A failed run leaves what was there."""
 
 import json
-import signal
-import subprocess
-import sys
 
 import pytest
 
-from tfsent.errors import RunError
+from tfsent.errors import Preempted, RunError
 from tfsent.storage import environment, run_directory
 
 
@@ -46,23 +43,6 @@ def test_overwriting_keeps_the_old_run_until_the_new_one_has_a_model(tmp_path):
     assert list(tmp_path.iterdir()) == [run]
 
 
-def test_a_killed_replacement_does_not_cost_the_run_it_was_to_replace(tmp_path):
-    run = tmp_path / "run"
-    killed = (
-        "import os, signal; from pathlib import Path; from tfsent.runs import new_run\n"
-        f"with new_run(Path({str(run)!r}), overwrite=True) as run:\n"
-        "    (run / 'config.yaml').write_text('half')\n"
-        "    os.kill(os.getpid(), signal.SIGKILL)"
-    )
-    with run_directory.new_run(run, overwrite=False):
-        fill(run, "old")
-    for _ in range(2):
-        assert subprocess.run([sys.executable, "-c", killed], check=False).returncode == -signal.SIGKILL
-    with pytest.raises(ValueError), run_directory.new_run(run, overwrite=True):
-        raise ValueError
-    assert (run / "model" / "model.keras").read_text() == "old"
-
-
 def test_an_interrupted_replacement_does_not_cost_the_run_it_was_to_replace(tmp_path):
     """Ctrl-C saves the model as it is then, which after ten steps is worth nothing."""
     run = tmp_path / "run"
@@ -72,32 +52,15 @@ def test_an_interrupted_replacement_does_not_cost_the_run_it_was_to_replace(tmp_
         with run_directory.new_run(run, overwrite=True):
             fill(run, "half")
             (run / "checkpoints" / "step-00000010").mkdir(parents=True)
-        assert (run_directory.replaced_by(run) / "model" / "model.keras").read_text() == "old"
+        assert (run_directory.old_run(run) / "model" / "model.keras").read_text() == "old"
     with run_directory.unfinished_run(run):
         pass  # interrupted again
-    assert run_directory.replaced_by(run).exists()
+    assert run_directory.old_run(run).exists()
     with run_directory.unfinished_run(run):
         run_directory.mark_finished(run)
     assert (run / "model" / "model.keras").read_text() == "half"
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
     assert sorted(path.name for path in run.iterdir()) == ["config.yaml", "model"]
-
-
-def test_killed_while_its_checkpoints_go_a_run_is_finished(tmp_path):
-    run = tmp_path / "run"
-    run.mkdir()
-    fill(run)
-    for step in (1, 2):
-        (run / "checkpoints" / f"step-0000000{step}").mkdir(parents=True)
-    killed = (
-        "import os, shutil, signal; from pathlib import Path; from tfsent import runs\n"
-        "shutil.rmtree = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)\n"
-        f"runs.finish(Path({str(run)!r}))"
-    )
-    assert subprocess.run([sys.executable, "-c", killed], check=False).returncode == -signal.SIGKILL
-    assert run_directory.is_finished(run)
-    with pytest.raises(RunError, match="is finished: there is nothing to go on from"):
-        run_directory.require_unfinished(run)
 
 
 def test_what_a_kill_left_of_a_model_goes_when_training_goes_on(tmp_path):
@@ -112,7 +75,7 @@ def test_overwrite_does_not_delete_what_is_no_run(tmp_path):
     precious = tmp_path / "thesis"
     precious.mkdir()
     (precious / "chapter.txt").write_text("years of work")
-    with pytest.raises(RunError, match="is not a run of tfsent, so --overwrite leaves it alone"):
+    with pytest.raises(RunError, match="is not a run of tfsent, so --overwrite does not touch it"):
         with run_directory.new_run(precious, overwrite=True):
             pass
     assert (precious / "chapter.txt").exists()
@@ -131,8 +94,41 @@ def test_what_is_no_finished_run_is_told(tmp_path):
     with pytest.raises(RunError, match="is not a run of tfsent: it has no config.yaml"):
         run_directory.require_run(tmp_path)
     (tmp_path / "config.yaml").write_text("")
-    with pytest.raises(RunError, match="holds no model: its training did not finish"):
+    with pytest.raises(
+        RunError, match="holds no model: its training is not finished. Continue with: tfsent train --resume"
+    ):
         run_directory.require_run(tmp_path)
+
+
+@pytest.mark.parametrize("error", [Preempted("SIGTERM came."), KeyboardInterrupt()])
+def test_a_run_that_a_signal_stopped_keeps_its_recipe(tmp_path, error):
+    run = tmp_path / "run"
+    with pytest.raises(type(error)), run_directory.new_run(run, overwrite=False):
+        (run / "config.yaml").write_text("x")
+        raise error
+    assert run_directory.require_unfinished(run) == run
+    with pytest.raises(RunError, match="holds a training that was interrupted. Continue with: tfsent train --resume"):
+        run_directory.require_free(run, overwrite=False)
+
+
+def test_a_run_of_an_earlier_version_is_refused_in_a_sentence(tmp_path):
+    fill(tmp_path)
+    (tmp_path / "environment.json").write_text('{"tfsent": "0.1.0"}')
+    for use in (run_directory.require_run, run_directory.require_unfinished):
+        with pytest.raises(RunError, match="was made by tfsent 0.1.0, and this version cannot open it. Train again"):
+            use(tmp_path)
+
+
+def test_several_seeds_stand_for_their_best_run(tmp_path):
+    (best := tmp_path / "seed-2").mkdir()
+    fill(best)
+    (tmp_path / "seeds.json").write_text('{"best_run": null}')
+    with pytest.raises(RunError, match="several seeds that is not finished. Give the same command again"):
+        run_directory.require_run(tmp_path)
+    (tmp_path / "seeds.json").write_text('{"best_run": "seed-2"}')
+    assert run_directory.require_run(tmp_path) == best
+    with pytest.raises(RunError, match="holds several trainings: give the command that began it again"):
+        run_directory.require_unfinished(tmp_path)
 
 
 def test_the_environment_names_versions():

@@ -5,7 +5,7 @@ stratified by label, seeded, and where the recipe names a group (a film, an auth
 own train and test are of disjoint films; a part held out of its train shares films with what is left, so a figure on it
 flatters a little.
 
-Texts lie in a file (`tfsent.spool`), so that data may be larger than memory.
+Texts lie in a file (`RowStore`), so that data may be larger than memory.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def collect(
     Raises:
         DataError: rows are faulty, have no label or an unknown one, or there is but one class.
     """
-    spool, codes, group_codes, empty = RowStore(), array("i"), array("i"), Faults()
+    store, codes, group_codes, empty = RowStore(), array("i"), array("i"), Faults()
     number = {label: i for i, label in enumerate(labels or ())}
     last = time.monotonic()
     for row in rows:
@@ -93,23 +93,23 @@ def collect(
         elif not text.strip():
             empty.add(row.place, "no text")
         else:
-            spool.append(text.encode("utf-8"))
+            store.append(text.encode("utf-8"))
             codes.append(number.setdefault(label, len(number)))
             if groups is not None:
                 group_codes.append(groups.setdefault(group, len(groups)))
         if time.monotonic() - last > LINE_SECONDS:
             last = time.monotonic()
-            logger.info(f"{len(spool):,} reviews read …")
+            logger.info(f"{len(store):,} reviews read …")
     faults.raise_if_any()
     if empty.count:
         rows_are = "row without text is" if empty.count == 1 else "rows without text are"
         logger.info(f"{empty.count:,} {rows_are} left out, such as {empty.shown[0].removesuffix(': no text')}.")
     names = tuple(number) if labels is not None else _sorted_labels(number)
-    _require_labels(names, len(spool), origin, found=labels is None)
+    _require_labels(names, len(store), origin, found=labels is None)
     order = np.array([names.index(label) for label in number], np.int32)
     reviews_labels = order[np.frombuffer(codes, np.int32)] if len(codes) else np.zeros(0, np.int32)
     numbers = None if groups is None else np.array(group_codes, np.int32)
-    return Reviews(StoredTexts(spool), reviews_labels, names, origin, numbers, empty.count)
+    return Reviews(StoredTexts(store), reviews_labels, names, origin, numbers, empty.count)
 
 
 def _sorted_labels(found: Iterable[str]) -> tuple[str, ...]:

@@ -75,14 +75,14 @@ def load_reviews(path: Path) -> Reviews:
     Raises:
         DataError: the file is missing or damaged.
     """
-    spool, labels = RowStore(), array("i")
+    store, labels = RowStore(), array("i")
     try:
         with gzip.open(path, "rt", encoding="utf-8") as lines:
             head = json.loads(next(lines))
             for line in lines:
                 row = json.loads(line)
-                spool.append(row["text"].encode("utf-8"))
+                store.append(row["text"].encode("utf-8"))
                 labels.append(row["label"])
     except (OSError, EOFError, StopIteration, ValueError, KeyError, zlib.error) as error:
         raise DataError(f"Cannot read the reviews in {path}: {error or 'the file is empty'}.") from error
-    return Reviews(StoredTexts(spool), np.array(labels, np.int32), tuple(head["label_names"]), head["origin"])
+    return Reviews(StoredTexts(store), np.array(labels, np.int32), tuple(head["label_names"]), head["origin"])

