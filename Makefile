@@ -13,7 +13,7 @@ quickstart: $(VENV)/installed
 
 test: $(VENV)/installed-dev
 	@echo "All tests, about 10 minutes on 2 cores. One wing alone: $(VENV)/bin/python -m pytest tests/data"
-	$(VENV)/bin/python -m pytest -n 2 --dist loadgroup
+	$(VENV)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 wheel: $(VENV)/installed-dev
 	rm -rf dist $(VENV)-wheel

@@ -38,6 +38,15 @@ def own_cache() -> str:
 os.environ["TFSENT_CACHE"] = own_cache()
 
 
+FIRST = ("test_devices", "test_resume", "test_publish", "test_end_to_end", "test_tuning", "test_seeds", "test_main")
+"""The files that take longest, each on one worker: last, one of them would run alone."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the longest files first."""
+    items.sort(key=lambda item: FIRST.index(item.path.stem) if item.path.stem in FIRST else len(FIRST))
+
+
 @pytest.fixture(autouse=True)
 def messages(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
     """What tfsent logs in a test: `messages.text`."""
@@ -107,6 +116,18 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory, tiny_settings: list[str])
 
     run = tmp_path_factory.mktemp("runs") / "tiny"
     train(load_config("smoke", tiny_settings), run)
+    return run
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory: pytest.TempPathFactory, tiny_run: Path) -> Path:
+    """A copy of the tiny run with everything exported. Tests only read it; those that write copy it first."""
+    from tfsent.exporting import publish
+    from tfsent.recipe.loader import load_config
+
+    run = shutil.copytree(tiny_run, tmp_path_factory.mktemp("exported") / "run")
+    report = publish.export(run, load_config(run / "config.yaml").export)
+    assert report.passed, report
     return run
 
 

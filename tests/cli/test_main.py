@@ -46,7 +46,7 @@ def test_the_doctor_tells_and_its_exit_code_says_whether_it_is_bad(monkeypatch):
     assert "tensorflow" in call("doctor")
     assert {row["state"] for row in json.loads(call("doctor", "--json"))} <= {"ok", "note"}
     monkeypatch.setenv("TFHUB_DISABLE_CERT_VALIDATION", "1")
-    assert "1 of these would keep tfsent from working." in call("doctor", code=1)
+    assert "1 of these keep tfsent from working." in call("doctor", code=1)
 
 
 def test_recipes_are_listed_copied_and_checked(tmp_path):
@@ -82,12 +82,14 @@ def test_an_encoder_is_fetched_and_checked(tiny_encoder, tmp_path, monkeypatch):
     assert "parameters           1,896\n" in out
     assert "pooler               yes\n" in out
     assert "  model.safetensors\n" in out
-    assert "The sentence is encoded as recorded: largest difference 0.0e+00." in out
+    assert "All files are as recorded." in out
     result = json.loads(call("encoders", "check", "hf:owner/name", "--json"))
-    assert (result["layers"], result["casing"], result["pooler"], result["difference"]) == (2, "uncased", True, 0.0)
-    assert "Nothing was recorded of it" in call("encoders", "check", f"path:{tiny_encoder}")
+    assert (result["layers"], result["casing"], result["pooler"], result["recorded"]) == (2, "uncased", True, "same")
+    assert "This is a folder of your own: nothing is recorded to compare with." in call(
+        "encoders", "check", f"path:{tiny_encoder}"
+    )
     out = call("encoders", "check", "hf:another/name")
-    assert "No encoding of it was recorded before. From here on its files are compared with those of now." in out
+    assert "First check of this encoder: its files are now recorded, and later checks compare against them." in out
     assert "Unknown encoder 'bert'." in call("encoders", "fetch", "bert", code=1)
     assert "has no config.json, bert_config.json or saved_model.pb" in call(
         "encoders", "check", f"path:{tmp_path}", code=1
@@ -121,11 +123,11 @@ def test_tokens_are_shown_with_their_places(tiny_run, tiny_encoder):
         (["train", "smoke", "--set", "train.epochs=two"], "smoke, with --set train.epochs=two, is not a valid recipe"),
         (
             ["train", "my.csv"],
-            "my.csv is data and no recipe. To learn from it: tfsent train imdb --set data.source=csv",
+            "my.csv is data, not a recipe. To train on it: tfsent train imdb --set data.source=csv",
         ),
         (["train", "smoke", "--run-dir", ".", "--overwrite"], ". is a folder tfsent works in and cannot be a run."),
         (["train", "smoke", "--run-dir", "..", "--overwrite"], ".. is a folder tfsent works in and cannot be a run."),
-        (["train", "smoke", "--seeds", "1,2", "--set", "train.seed=4"], "--seeds says which seeds: --set train.seed"),
+        (["train", "smoke", "--seeds", "1,2", "--set", "train.seed=4"], "--seeds names the seeds: --set train.seed"),
         (["config", "check", "{tmp}/none.yaml"], "No recipe file at"),
         (["recipes", "cp", "none"], "No recipe is called 'none'"),
         (["recipes", "cp", "imdb", "{tmp}/none/"], "/none/ does not exist. Make the folder first, or name a file."),
@@ -141,7 +143,7 @@ def test_tokens_are_shown_with_their_places(tiny_run, tiny_encoder):
         (["predict", "{tmp}", "text", "--file", "x"], "Give one of them."),
         (["predict", "{tmp}", "text", "--file", "-"], "Give one of them."),
         (["predict", "{tmp}", "--file", "my.csv"], "my.csv holds more than texts, by its name. Expected a file with"),
-        (["predict", "{tmp}", "text", "--csv", "--json"], "--json and --csv are two ways to print the same."),
+        (["predict", "{tmp}", "text", "--csv", "--json"], "--json and --csv are two output formats."),
         (["predict", "{tmp}", "--file", "{tmp}/none.txt"], "No such file or directory: "),
     ],
 )
@@ -172,10 +174,9 @@ def test_predict_prints_a_table_json_lines_or_csv(tiny_run, tmp_path):
     assert call("predict", tiny_run, "--file", file, "--json") == call("predict", tiny_run, *texts, "--json")
 
 
-@pytest.mark.parametrize("words", [["-"], ["--file", "-"]])
-def test_predict_reads_standard_input(tiny_run, words):
+def test_predict_reads_standard_input_and_is_quiet(tiny_run):
     done = subprocess.run(
-        [sys.executable, "-m", "tfsent", "predict", str(tiny_run), *words, "--json"],
+        [sys.executable, "-m", "tfsent", "predict", str(tiny_run), "-", "--json"],
         input="great superb lovely film\n",
         capture_output=True,
         text=True,
@@ -184,6 +185,7 @@ def test_predict_reads_standard_input(tiny_run, words):
     )
     assert json.loads(done.stdout)["label"] == "positive"
     assert done.stderr == "", "TensorFlow's start-up noise reached the user"
+    assert call("predict", tiny_run, "--file", "-", "--json", stdin="great superb lovely film\n") == done.stdout
 
 
 def test_blank_lines_are_left_out_and_that_is_said(tiny_run, tmp_path):
@@ -277,16 +279,15 @@ def test_ctrl_c_saves_what_was_learnt(tiny_settings, tmp_path):
     run = tmp_path / "run"
     command = [sys.executable, "-m", "tfsent", "train", "smoke", *words, "--run-dir", str(run)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 180
     while not ((run / "history.csv").exists() and len((run / "history.csv").read_text().splitlines()) > 1):
-        assert time.monotonic() < deadline and process.poll() is None, process.communicate()
+        assert process.poll() is None, process.communicate()
         time.sleep(0.1)
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=120)
+    _, errors = process.communicate(timeout=600)
     assert process.returncode == 130, errors
     assert "Finishing this step. Ctrl-C again quits at once." in errors
     assert "Error" not in errors
-    assert f"The model as it was then is in {run}." in errors
+    assert f"{run} holds the model as it was then." in errors
     assert "Traceback" not in errors
     assert json.loads(call("predict", run, "good", "--json"))["label"] in ("negative", "positive")
 

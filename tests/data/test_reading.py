@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny import tiny_texts, write_tfds
 
-from tfsent.data import reading, sources
+from tfsent.data import sources
 from tfsent.data.files import Faults, Row
 from tfsent.data.reading import collect
 from tfsent.data.reviews import Reviews, load_reviews, save_reviews
@@ -305,18 +305,16 @@ def test_any_text_set_of_tensorflow_datasets_by_name(tiny_reviews):
         load_splits(config.model_copy(update={"source": "tfds:glue/sst2"}))
 
 
-def test_a_validation_split_of_its_own_is_as_large_as_was_asked_for(monkeypatch):
+def test_a_given_validation_split_is_drawn_from():
     """`tfds:glue/sst2` has one."""
     parts = {"train": reviews_of([0, 1] * 50), "validation": reviews_of([0, 1] * 30)}
-    monkeypatch.setattr(reading, "load_parts", lambda *_: parts)
-    splits = load_splits(DataConfig(source="tfds:glue/sst2", validation_examples=20, test_examples=10))
+    splits = load_splits(DataConfig(source="tfds:glue/sst2", validation_examples=20, test_examples=10), parts)
     assert [len(part) for part in vars(splits).values()] == [90, 20, 10]
     assert splits.validation.origin == "20 reviews drawn from the made up"
 
 
-def test_a_test_split_that_keeps_its_labels_to_itself_is_left_alone(tmp_path):
+def test_a_test_split_without_labels_is_ignored(tmp_path, messages):
     folder = write_tfds(tmp_path, tiny_texts(100, 1), [(text, -1) for text, _ in tiny_texts(20, 2)])
-    said = []
-    splits = load_splits(DataConfig(source="tfds:imdb_reviews/plain_text", dir=str(folder)), said.append)
-    assert said == ["The test split of imdb_reviews/plain_text has no labels; it is left alone."]
+    splits = load_splits(DataConfig(source="tfds:imdb_reviews/plain_text", dir=str(folder)))
+    assert "Ignoring the test split of imdb_reviews/plain_text: it has no labels." in messages.text
     assert splits.test.origin == "held out of the training reviews"

@@ -93,10 +93,10 @@ def test_a_model_is_fetched_from_a_mirror_recorded_and_never_silently_replaced(h
     # From here on no hub is needed.
     before = len(handler.asked)
     result = json.loads(tfsent(tmp_path, endpoint, "encoders", "check", "hf:owner/name", "--json", TFSENT_OFFLINE="1"))
-    assert (result["difference"], result["revision"], len(handler.asked)) == (0.0, COMMIT, before)
+    assert (result["recorded"], result["revision"], len(handler.asked)) == ("same", COMMIT, before)
     # The hub moves on: said when it is asked, and what is here stays what it was.
     handler.commit = "f" * 40
     write_encoder(handler.folder, hidden_act="gelu_new")
     message = tfsent(tmp_path, endpoint, "encoders", "fetch", "hf:owner/name", code=1)
-    assert "Error: hf:owner/name is not what it was when it was fetched: " in message
+    assert "Error: hf:owner/name changed since it was fetched: " in message
     assert json.loads(tfsent(tmp_path, endpoint, "encoders", "check", "hf:owner/name", "--json"))["revision"] == COMMIT

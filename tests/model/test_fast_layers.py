@@ -29,7 +29,7 @@ def twins():
 def test_a_layer_and_its_gradient_are_those_of_keras_hub():
     theirs, ours = twins()
     inputs = tf.constant(np.random.default_rng(1).normal(size=(3, 5, 8)), tf.float32)
-    mask = tf.constant([[1, 1, 1, 1, 1], [1, 1, 0, 0, 0], [1, 0, 0, 0, 0]], tf.bool)
+    mask = tf.cast([[1, 1, 1, 1, 1], [1, 1, 0, 0, 0], [1, 0, 0, 0, 0]], tf.bool)
     real = tf.cast(mask, tf.float32)[..., None]  # no later step reads the outputs of padding
     found = []
     for layer in (theirs, ours):

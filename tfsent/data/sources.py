@@ -86,7 +86,7 @@ def _tfds(config: DataConfig, part: Part) -> Iterator[Row] | None:
         rows = _tfds_rows(builder, name, folder, part, config)
         first = next(rows, None)
     if first is None or (part != "train" and not first.label):
-        logger.info(f"The {part} split of {name} has no {'reviews' if first is None else 'labels'}; it is left alone.")
+        logger.warning(f"Ignoring the {part} split of {name}: it has no {'reviews' if first is None else 'labels'}.")
         return None
     return itertools.chain([first], rows)
 
