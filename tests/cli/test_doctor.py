@@ -1,10 +1,8 @@
 """What the doctor finds, on machines made up for it."""
 
-import importlib.metadata
-import json
+from types import SimpleNamespace
 
 import pytest
-from packaging.requirements import Requirement
 
 from tfsent.cli import doctor
 from tfsent.training.engine.devices import Devices, choose_precision
@@ -24,24 +22,8 @@ def versions(monkeypatch):
 
 def test_this_machine_is_fit():
     findings = doctor.examine()
-    assert not [finding for finding in findings if finding.state == "fault"]
+    assert not [finding for finding in findings if finding.state in ("fault", "note")]
     assert {"python", "packages", "jax", "cpu", "precision", "cache", "disk"} <= {finding.topic for finding in findings}
-
-
-def test_every_declared_dependency_is_looked_at(versions):
-    declared = [Requirement(text) for text in importlib.metadata.requires("tfsent")]
-    needed = [r.name for r in declared if r.marker is None]
-    versions.update({**dict.fromkeys(needed), "jax": None})
-    missing = {f.topic for f in doctor._packages() if f.found == "not installed"}
-    assert missing == set(needed)
-    assert "hypothesis" not in missing  # an extra
-
-
-def test_a_wrong_version_names_the_command(versions):
-    versions["keras"] = "3.0.0"
-    (finding,) = of("keras", doctor._packages())
-    assert (finding.state, finding.found) == ("fault", "3.0.0; <4,>=3.15.1 is needed")
-    assert finding.advice == "pip install 'keras<4,>=3.15.1'"
 
 
 def test_a_file_that_a_cache_links_to_counts_once(monkeypatch, tmp_path):
@@ -52,18 +34,11 @@ def test_a_file_that_a_cache_links_to_counts_once(monkeypatch, tmp_path):
     assert finding.found.endswith(", 3 MB")
 
 
-def test_two_tensorflows_are_a_fault(versions):
-    versions["tensorflow-cpu"] = "2.21.0"
-    (finding,) = of("tensorflow", doctor._packages())
-    assert finding.state == "fault"
-    assert "pip uninstall -y tensorflow tensorflow-cpu" in finding.advice
-
-
 @pytest.mark.parametrize(
     ("variable", "value", "state", "found"),
     [
         ("TF_USE_LEGACY_KERAS", "1", "fault", "TF_USE_LEGACY_KERAS is set: tf.keras would be Keras 2"),
-        ("KERAS_BACKEND", "torch", "note", "its backend is set to torch; tfsent goes by train.backend all the same"),
+        ("KERAS_BACKEND", "jax", "note", "KERAS_BACKEND is jax: evaluate, export and predict need TensorFlow"),
         ("TFHUB_DISABLE_CERT_VALIDATION", "true", "fault", "tfhub: encoders are refused"),
         ("TFSENT_OFFLINE", "1", "note", "nothing is downloaded"),
         ("HF_ENDPOINT", "https://mirror", "ok", "HF_ENDPOINT=https://mirror"),
@@ -71,19 +46,8 @@ def test_two_tensorflows_are_a_fault(versions):
 )
 def test_the_environment_is_read(monkeypatch, variable, value, state, found):
     monkeypatch.setenv(variable, value)
-    findings = [*doctor._keras(), *doctor._settings()]
+    findings = list(doctor._settings())
     assert [f.state for f in findings if found in f.found] == [state]
-
-
-def test_flavours_of_keras_are_told(versions, monkeypatch, tmp_path):
-    versions.update({"tf-keras": "2.21.0", "keras-nlp": "0.32.0", "keras-hub": "0.31.0", "jax": "0.9", "torch": None})
-    monkeypatch.delenv("KERAS_BACKEND", raising=False)
-    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
-    (tmp_path / "keras.json").write_text(json.dumps({"backend": "jax"}))
-    findings = list(doctor._keras())
-    assert [f.state for f in of("keras", findings)] == ["note", "fault", "note"]
-    assert "keras-nlp 0.32.0 and keras-hub 0.31.0 are not of one release" in findings[1].found
-    assert findings[1].advice == "pip install --force-reinstall 'keras-nlp<0.33,>=0.32'"
 
 
 def test_jax_is_looked_at(versions, monkeypatch):
@@ -103,17 +67,28 @@ def test_jax_is_looked_at(versions, monkeypatch):
     assert "not installed; only TPUs and several hosts need it" in of("jax", doctor._jax())[0].found
 
 
-def test_a_machine_for_jax_alone_lacks_nothing_that_training_needs(versions, monkeypatch):
-    versions.update(dict.fromkeys(doctor.WITH_TENSORFLOW))
-    assert of("tensorflow", doctor._packages())[0].state == "fault"  # half of it is there
+def pip_says(monkeypatch, code, *lines):
+    done = SimpleNamespace(returncode=code, stdout="\n".join(lines))
+    monkeypatch.setattr(doctor.subprocess, "run", lambda command, **options: done)
+
+
+def test_what_pip_finds_wrong_with_tfsent_is_a_fault(monkeypatch):
+    line = "tfsent 0.2.0 has requirement keras<4,>=3.15.1, but you have keras 3.0.0."
+    pip_says(monkeypatch, 1, "other 1.0 requires absent, which is not installed.", line)
+    (finding,) = doctor._packages()
+    assert (finding.state, finding.found, finding.advice) == ("fault", line, "pip install --upgrade tfsent")
+    pip_says(monkeypatch, 1, "other 1.0 requires absent, which is not installed.")
+    assert [finding.state for finding in doctor._packages()] == ["ok"]
+
+
+def test_a_machine_for_jax_alone_is_fit(versions, monkeypatch):
     monkeypatch.setattr(doctor.importlib.util, "find_spec", lambda name: None)
+    pip_says(monkeypatch, 1, "tfsent 0.2.0 requires tensorflow, which is not installed.")
     findings = doctor.examine()
     assert not [finding for finding in findings if finding.state == "fault"]
     (finding,) = of("tensorflow", findings)
     assert (finding.state, finding.advice) == ("note", "pip install tfsent")
-    assert "JAX trains from tokens in the cache" in finding.found
-    versions["jax"] = None
-    assert of("tensorflow", doctor._packages())[0].state == "fault"
+    assert "JAX trains from cached tokens" in finding.found
 
 
 def test_the_extra_of_tune_is_looked_at(versions):
@@ -137,7 +112,7 @@ def test_a_tensorflow_that_does_not_load_is_a_fault(monkeypatch):
     monkeypatch.setattr(tf.config, "list_physical_devices", broken)
     (finding,) = doctor._devices()
     assert finding.found == "does not load: ImportError: libcudart.so.12: cannot open shared object file"
-    command = "pip install --force-reinstall 'tensorflow-text<2.22,>=2.21' 'tensorflow<2.22,>=2.21'"
+    command = "pip install --force-reinstall 'tensorflow>=2.21,<2.22' 'tensorflow-text>=2.21,<2.22'"
     assert finding.advice == command
 
 

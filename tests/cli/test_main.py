@@ -39,7 +39,7 @@ def test_version_and_help():
         assert command in call("--help")
         assert len(call(command, "--help")) > 300
     for command in ("ls", "fetch", "check"):
-        assert len(call("encoders", command, "--help")) > 300
+        assert len(call("encoders", command, "--help")) > 250
 
 
 def test_the_doctor_tells_and_its_exit_code_says_whether_it_is_bad(monkeypatch):

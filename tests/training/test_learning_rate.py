@@ -28,10 +28,13 @@ def test_the_suggestion_is_where_the_loss_falls_fastest_the_lag_taken_off():
 @pytest.mark.parametrize(
     ("losses", "message"),
     [
-        (np.full(100, 0.7), "The loss never fell between the rates 1e-06 and 1e-02. Look at the labels"),
+        (np.full(100, 0.7), "The loss never fell between the rates 1e-06 and 1e-02. Check the labels"),
         (np.linspace(0.7, 3, 100), "The loss never fell"),
         (np.r_[np.linspace(0.7, 0.3, 12), np.full(60, 0.29)], "falls fastest at the very start of the sweep"),
-        (np.linspace(0.7, 0.1, 12), "The loss broke after 12 batches, too few to see where it falls. Sweep over more"),
+        (
+            np.linspace(0.7, 0.1, 12),
+            "The loss diverged after 12 batches, too few to see where it falls. Sweep over more",
+        ),
     ],
 )
 def test_a_sweep_that_shows_nothing_says_so(losses, message):
@@ -68,12 +71,12 @@ def test_with_a_frozen_encoder_the_head_alone_is_swept(tiny_settings, monkeypatc
 
 def test_a_loss_that_is_no_number_from_the_start_is_told(tiny_settings, monkeypatch, tmp_path):
     monkeypatch.setattr("keras.Model.train_on_batch", lambda *_, **__: {"loss": float("nan")})
-    with pytest.raises(TrainingError, match="The loss broke after 0 batches"):
+    with pytest.raises(TrainingError, match="The loss diverged after 0 batches"):
         find_rate(load_config("smoke", [*tiny_settings, "train.batch_tokens=96"]), 60, tmp_path / "sweep.png")
 
 
 def test_too_few_batches_are_told_before_the_sweep(tiny_settings, tmp_path):
-    with pytest.raises(TrainingError, match="only 31 batches; a sweep wants 50 at least"):
+    with pytest.raises(TrainingError, match="only 31 batches; a sweep needs 50 at least"):
         find_rate(load_config("smoke", [*tiny_settings, "train.epochs=1"]), 60, tmp_path / "sweep.png")
 
 

@@ -132,7 +132,7 @@ def test_a_run_in_the_way_is_refused_or_moved(config, calls, tmp_path):
     run = tmp_path / "run"
     run.mkdir()
     (run / "config.yaml").write_text(to_yaml(config))
-    with pytest.raises(RunError, match="exists already"):
+    with pytest.raises(RunError, match="holds a training that was interrupted. Continue with"):
         train_seeds(config, run, [1, 2])
     kept = []
     real = seeds._score
@@ -201,7 +201,7 @@ def test_a_signal_at_the_end_of_a_seed_stops(config, calls, monkeypatch, number,
     with pytest.raises(error, match="same command"):
         train_seeds(config, run, [1, 2])
     assert calls == ["seed-1"]
-    with pytest.raises(RunError, match="not all are trained"):
+    with pytest.raises(RunError, match="several seeds that is not finished"):
         run_directory.require_run(run)
     monkeypatch.setattr(seeds, "train", real)
     train_seeds(config, run, [1, 2])

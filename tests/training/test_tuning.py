@@ -1,27 +1,22 @@
 """Tuning: trials are kept, go on after a kill, and the best recipe is ready to train."""
 
 import csv
-import importlib
 import json
 import os
 import signal
 import subprocess
 import sys
-import time
-from pathlib import Path
 
 import pytest
 import tensorflow as tf
-from click.testing import CliRunner
 
-from tfsent.cli.main import main
 from tfsent.errors import ConfigError, Interrupted, Preempted, RunError, TrainingError
 from tfsent.recipe.loader import load_config
 from tfsent.storage import atomic
 from tfsent.training import tuning as tuner
 from tfsent.training.engine import setup
 from tfsent.training.engine.interrupts import stop_after_step
-from tfsent.training.tuning import SPACE, tune
+from tfsent.training.tuning import search_space, tune
 
 
 @pytest.fixture
@@ -34,7 +29,7 @@ def scored(monkeypatch):
     """Instead of training: an accuracy that a rate of 1e-4 makes best."""
     seen = []
 
-    def train(config, run, *, report, asked):
+    def train(config, run, *, report, stop_request):
         seen.append(config)
         distance = abs(config.train.learning_rate / 1e-4 - 1)
         if config.text.truncation == "tail":
@@ -49,22 +44,23 @@ def scored(monkeypatch):
 def test_trials_are_counted_over_all_calls_and_the_best_is_written(config, scored, tmp_path):
     tune(config, tmp_path, 3)
     result = tune(config, tmp_path, 12)
-    assert len(scored) == len(result["trials"]) == 12
-    tried = [entry["settings"]["train.learning_rate"] for entry in result["trials"]]
+    assert len(scored) == len(result.trials) == 12
+    tried = [entry.settings["train.learning_rate"] for entry in result.trials]
     assert len(set(tried)) == 12  # going on draws new ones
-    for settings in (entry["settings"] for entry in result["trials"]):
-        assert set(settings) == set(SPACE)
+    for settings in (entry.settings for entry in result.trials):
+        assert set(settings) == set(search_space(config))
     with (tmp_path / "trials.csv").open(newline="") as handle:
         rows = list(csv.DictReader(handle))
-    assert {row["state"] for row in rows} >= {"complete", "fail"}
-    assert {row["why"] for row in rows if row["state"] == "fail"} == {"The loss became nan."}
+    assert {row["state"] for row in rows} >= {"complete", "failed"}
+    assert {row["why"] for row in rows if row["state"] == "failed"} == {"The loss became nan."}
     whole = [float(row["validation_accuracy"]) for row in rows if row["state"] == "complete"]
-    assert result["best"]["validation_accuracy"] == max(whole)
+    assert result.best.score == max(whole)
     best = load_config(tmp_path / "best.yaml")
-    assert best.train.learning_rate == result["best"]["settings"]["train.learning_rate"]
+    assert best.train.learning_rate == result.best.settings["train.learning_rate"]
     assert best.encoder == config.encoder
     assert (tmp_path / "trials.png").read_bytes().startswith(b"\x89PNG")
     assert (tmp_path / "best.yaml").read_text().startswith("# The best of 12 trials: validation accuracy ")
+    assert json.loads(json.dumps(result.to_dict()))["best"]["score"] == result.best.score
 
 
 def test_trials_of_another_recipe_are_not_mixed(config, scored, tiny_settings, tmp_path):
@@ -76,7 +72,7 @@ def test_trials_of_another_recipe_are_not_mixed(config, scored, tiny_settings, t
 def test_what_is_set_stays_and_is_not_searched(config, scored, tmp_path):
     result = tune(config, tmp_path / "t", 2, ["train.epochs", "text.truncation"])
     assert {trained.train.epochs for trained in scored} == {config.train.epochs}
-    assert set(result["best"]["settings"]) == set(SPACE) - {"train.epochs", "text.truncation"}
+    assert set(result.best.settings) == set(search_space(config)) - {"train.epochs", "text.truncation"}
 
 
 def test_a_head_alone_is_tried_at_higher_rates_and_for_longer(tiny_settings, scored, tmp_path):
@@ -88,10 +84,10 @@ def test_a_head_alone_is_tried_at_higher_rates_and_for_longer(tiny_settings, sco
 
 def test_what_is_fixed_stays_fixed_and_not_all_can_be(config, scored, tmp_path):
     tune(config, tmp_path / "t", 1, ["train.epochs"])
-    with pytest.raises(RunError, match="this command for .*train.epochs, .*Expected the same --set as before"):
+    with pytest.raises(RunError, match="and this command .*train.epochs.*. Expected the same keys in --set as before"):
         tune(config, tmp_path / "t", 2)
-    with pytest.raises(ConfigError, match="Nothing is left to look for: --set fixes all of train.learning_rate, "):
-        tune(config, tmp_path / "u", 1, list(SPACE))
+    with pytest.raises(ConfigError, match="Nothing is left to search: --set fixes all of train.learning_rate, "):
+        tune(config, tmp_path / "u", 1, list(search_space(config)))
     assert not (tmp_path / "u").exists()
 
 
@@ -110,45 +106,31 @@ def test_a_place_that_is_no_folder_of_trials_is_left_alone(config, scored, tmp_p
         (place / "trial").mkdir(parents=True)
         (place / "trial" / "notes.txt").write_text("precious")
     before = sorted(tmp_path.rglob("*"))
-    with pytest.raises(ConfigError, match="is there and holds no trials of tfsent. Expected a new --dir"):
+    with pytest.raises(ConfigError, match="exists and holds no trials of tfsent. Expected a new --dir"):
         tune(config, place, 2)
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_a_damaged_journal_is_told(config, scored, tmp_path):
+def test_a_damaged_study_is_refused(config, scored, tmp_path):
     tune(config, tmp_path, 1)
-    (tmp_path / "study.journal").write_text("garbage\n")
-    with pytest.raises(ConfigError, match="study.journal is damaged .*. Remove .* to begin anew"):
+    (tmp_path / "study.db").write_text("garbage\n" * 100)
+    with pytest.raises(ConfigError, match="study.db cannot be read .*. Remove .* to start again"):
         tune(config, tmp_path, 2)
-
-
-def test_what_a_killed_process_left_in_the_journal_costs_no_trial(config, scored, tmp_path, monkeypatch):
-    """Seen with Optuna's lock under a relative path, which is waited for for ever, and with half a line at the end."""
-    monkeypatch.chdir(tmp_path)
-    before = tune(config, Path("t"), 3)["trials"]
-    journal = Path("t") / "study.journal"
-    with journal.open("ab") as handle:
-        handle.write(b'{"op_code": 4, "worker_id"')
-    Path("t/study.journal.lock").symlink_to(journal)
-    after = tune(config, Path("t"), 4)["trials"]
-    assert after[:3] == before
-    assert len(after) == 4
-    assert all(json.loads(line) for line in journal.read_text().splitlines())
 
 
 def test_trials_of_more_epochs_are_not_ended_for_being_longer(config, tmp_path, monkeypatch):
     """The rate falls over each training's own epochs: after the first of three it is high, and accuracy still low."""
 
-    def train(config, run, *, report, asked):
+    def train(config, run, *, report, stop_request):
         for epoch in range(config.train.epochs):
             report(epoch, 0.8 + 0.1 * (epoch + 1) / config.train.epochs + 0.01 * config.train.epochs)
 
     monkeypatch.setattr(tuner, "train", train)
     result = tune(config, tmp_path, 20, ["train.learning_rate", "model.dropout"])
-    longest = [entry for entry in result["trials"] if entry["settings"]["train.epochs"] == 3]
+    longest = [entry for entry in result.trials if entry.settings["train.epochs"] == 3]
     assert longest
-    assert {entry["state"] for entry in longest} == {"complete"}
-    assert result["best"]["settings"]["train.epochs"] == 3
+    assert {entry.state for entry in longest} == {"complete"}
+    assert result.best.settings["train.epochs"] == 3
 
 
 def test_a_device_without_memory_fails_the_trial_and_not_the_command(config, tmp_path, monkeypatch):
@@ -156,7 +138,7 @@ def test_a_device_without_memory_fails_the_trial_and_not_the_command(config, tmp
         raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
 
     monkeypatch.setattr(setup, "choose_jit", full)
-    with pytest.raises(TrainingError, match="None of the 1 trials came to an end"):
+    with pytest.raises(TrainingError, match="None of the 1 trials was completed"):
         tune(config, tmp_path, 1)
     assert "ran out of memory. Lower train.batch_tokens" in (tmp_path / "trials.csv").read_text()
 
@@ -166,14 +148,14 @@ def test_a_signal_as_a_trial_ends_is_not_lost(config, tmp_path, monkeypatch, num
     """Between the last validation and the end of the training nothing is left to stop but what follows."""
     begun = []
 
-    def train(config, run, *, report, asked):
+    def train(config, run, *, report, stop_request):
         begun.append(config)
         report(0, 0.9)
-        with stop_after_step(asked):
+        with stop_after_step(stop_request):
             os.kill(os.getpid(), number)
 
     monkeypatch.setattr(tuner, "train", train)
-    with pytest.raises(error, match="The same command goes on"):
+    with pytest.raises(error, match="Give the same command again to continue"):
         tune(config, tmp_path, 3)
     assert len(begun) == 1
     with (tmp_path / "trials.csv").open(newline="") as handle:
@@ -191,46 +173,33 @@ def test_when_no_trial_ends_it_says_so(config, monkeypatch, tmp_path):
         raise TrainingError("Nothing is learnt.")
 
     monkeypatch.setattr(tuner, "train", fail)
-    with pytest.raises(TrainingError, match="None of the 2 trials came to an end; .*trials.csv says why"):
+    with pytest.raises(TrainingError, match="None of the 2 trials was completed; .*trials.csv says why"):
         tune(config, tmp_path, 2)
 
 
-def test_without_optuna_the_command_is_named(config, monkeypatch, tmp_path):
-    monkeypatch.setitem(sys.modules, "optuna", None)
-    monkeypatch.delitem(sys.modules, "tfsent.tune")
+def test_without_optuna_its_command_is_named(config, monkeypatch, tmp_path):
+    monkeypatch.setattr(tuner.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"needs Optuna: pip install 'tfsent\[tune\]'"):
-        importlib.import_module("tfsent.tune")
+        tune(config, tmp_path / "t", 1)
 
 
-def test_killed_in_a_trial_the_same_command_tries_it_again(tiny_settings, tmp_path):
-    words = [word for setting in (*tiny_settings, "train.epochs=1") for word in ("--set", setting)]
-    command = ["tune", "smoke", *words, "--trials", "2", "--dir", str(tmp_path / "t"), "--json"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tfsent", *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=os.environ
-    )
-    deadline = time.monotonic() + 120
-    while not (tmp_path / "t" / "trial" / "config.yaml").exists():
-        assert time.monotonic() < deadline
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.05)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    done = CliRunner().invoke(main, command)
-    assert done.exit_code == 0, done.output
-    result = json.loads(done.stdout)
-    assert len(result["trials"]) == 2
-    assert not (tmp_path / "t" / "trial").exists()
-    journal = [json.loads(line) for line in (tmp_path / "t" / "study.journal").read_text().splitlines()]
-    tried = [line["param_value_internal"] for line in journal if line.get("param_name") == "model.dropout"]
-    assert tried[0] in tried[1:]
+def test_importing_does_nothing():
+    code = "import optuna.logging as o; before = o.get_verbosity(); import tfsent.training.tuning; "
+    code += "assert o.get_verbosity() == before"
+    subprocess.run([sys.executable, "-c", code], check=True, env=os.environ)
 
 
-def test_the_panels_name_what_was_tried():
-    settings = {name: v.low if hasattr(v, "low") else v.choices[0] for name, v in SPACE.items()}
-    trial = {"settings": settings, "state": "complete", "validation_accuracy": 0.9}
-    panels = {axes.get_xlabel(): axes for axes in tuner.figure({"trials": [trial], "best": trial}, SPACE).axes}
-    assert list(panels) == list(SPACE)
-    assert panels["train.learning_rate"].get_xscale() == "log"
-    for name in ("train.batch_tokens", "text.truncation"):
-        ticks = [label.get_text() for label in panels[name].get_xticklabels()]
-        assert ticks == [str(choice) for choice in SPACE[name].choices]
+def test_a_killed_trial_is_tried_again(config, scored, tmp_path, monkeypatch):
+    class KilledError(BaseException):
+        pass
+
+    def killed(config, run, **options):
+        scored.append(config)
+        raise KilledError
+
+    with monkeypatch.context() as patch, pytest.raises(KilledError):
+        patch.setattr(tuner, "train", killed)
+        tune(config, tmp_path, 2)
+    result = tune(config, tmp_path, 2)
+    assert len(result.trials) == 2
+    assert len({trained.model.dropout for trained in scored}) == 2  # the first and the second are the same trial

@@ -1,37 +1,26 @@
-"""What this machine has for tfsent, what it lacks, and the command that mends it.
+"""Examines this machine for `tfsent doctor`: what is there, what is missing, and the command that installs it.
 
-Looks only: installs nothing, downloads nothing. TensorFlow is loaded to ask it for devices.
+Nothing is installed or downloaded. TensorFlow is loaded to ask it for devices.
 """
 
 from __future__ import annotations
 
-import importlib.metadata
 import importlib.util
-import json
 import os
 import platform
 import shutil
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from packaging.requirements import Requirement
-from packaging.version import Version
-
 from tfsent import backend
 from tfsent.errors import first_line
 from tfsent.storage import downloads
 from tfsent.storage.environment import version_of
-
-RIVALS = ("tensorflow-cpu", "tensorflow-intel", "tensorflow-macos", "tf-nightly", "intel-tensorflow")
-"""Distributions that install the module `tensorflow` as well: two of them overwrite each other's files."""
-WITH_TENSORFLOW = (
-    *("tensorflow", "tensorflow-text", "tensorflow-datasets", "tensorflow-hub", "tensorboard"),
-    *("keras-nlp", "importlib-resources", "ai-edge-litert"),
-)
-"""What a machine can do without that trains on JAX from tokens made elsewhere (configs/HARDWARE.md)."""
 
 
 @dataclass(frozen=True)
@@ -42,13 +31,13 @@ class Finding:
     state: Literal["ok", "note", "fault"]
     found: str
     advice: str = ""
-    """What to do; empty where nothing is to be done."""
+    """What to do; empty where there is nothing to do."""
 
 
 def examine() -> list[Finding]:
-    """Everything, in the order in which a person would look."""
+    """Return all findings, in the order in which a person would look."""
     devices = _without_tensorflow() if _is_jax_alone() else _devices()
-    return [*_python(), *_packages(), *_keras(), *devices, *_jax(), *_tune(), *_caches(), *_settings()]
+    return [*_python(), *_packages(), *devices, *_jax(), *_tune(), *_caches(), *_settings()]
 
 
 def _python() -> Iterator[Finding]:
@@ -59,48 +48,18 @@ def _python() -> Iterator[Finding]:
 
 
 def _packages() -> Iterator[Finding]:
-    """What tfsent declares, against what is installed."""
-    required = [Requirement(text) for text in importlib.metadata.requires("tfsent") or ()]
-    fitting = []
-    for requirement in required:
-        if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
-            continue
-        version = version_of(requirement.name)
-        if version is None and requirement.name in WITH_TENSORFLOW and _is_jax_alone():
-            continue
-        if version is None:
-            yield Finding(requirement.name, "fault", "not installed", f"pip install '{_bare(requirement)}'")
-        elif not requirement.specifier.contains(version, prereleases=True):
-            needed = f"{version}; {requirement.specifier} is needed"
-            yield Finding(requirement.name, "fault", needed, f"pip install '{_bare(requirement)}'")
-        else:
-            fitting.append(f"{requirement.name} {version}")
-    shown = [name for name in fitting if name.split()[0] in ("tensorflow", "keras", "keras-nlp", "ai-edge-litert")]
-    yield Finding("packages", "ok", f"{len(fitting)} fit what tfsent declares, among them {', '.join(shown)}")
-    if twice := [name for name in RIVALS if version_of(name) and version_of("tensorflow")]:
-        yield Finding(
-            "tensorflow",
-            "fault",
-            f"installed twice: tensorflow and {', '.join(twice)} write the same files",
-            f"pip uninstall -y tensorflow {' '.join(twice)} && pip install tensorflow",
-        )
-
-
-def _keras() -> Iterator[Finding]:
-    """Flavours of Keras that get into each other's way."""
-    if os.environ.get("TF_USE_LEGACY_KERAS", "") in ("1", "true", "True"):
-        found = "TF_USE_LEGACY_KERAS is set: tf.keras would be Keras 2, and models of the two do not mix"
-        yield Finding("keras", "fault", found, "unset TF_USE_LEGACY_KERAS")
-    if version := version_of("tf-keras"):
-        found = f"tf-keras {version} (Keras 2) is installed as well; tfsent does not use it"
-        yield Finding("keras", "note", found)
-    nlp, hub = version_of("keras-nlp"), version_of("keras-hub")
-    if nlp and hub and Version(nlp).release[:2] != Version(hub).release[:2]:
-        found = f"keras-nlp {nlp} and keras-hub {hub} are not of one release"
-        yield Finding("keras", "fault", found, _reinstall("keras-nlp"))
-    backend = os.environ.get("KERAS_BACKEND") or _keras_json()
-    if backend not in (None, "tensorflow"):
-        yield Finding("keras", "note", f"its backend is set to {backend}; tfsent goes by train.backend all the same")
+    """Ask pip whether the installed packages fit each other. Only tfsent's own lines count."""
+    names = ("tfsent", "tensorflow", "keras", "keras-nlp", "ai-edge-litert")
+    shown = ", ".join(f"{name} {version}" for name in names if (version := version_of(name)))
+    command = [sys.executable, "-m", "pip", "check", "--disable-pip-version-check"]
+    done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
+    lines = [line for line in done.stdout.splitlines() if line.startswith("tfsent ")]
+    if done.returncode and _is_jax_alone():
+        lines = []  # a machine for JAX alone lacks TensorFlow's packages on purpose
+    for line in lines:
+        yield Finding("packages", "fault", line, "pip install --upgrade tfsent")
+    if not lines:
+        yield Finding("packages", "ok", shown)
 
 
 def _devices() -> Iterator[Finding]:
@@ -115,8 +74,8 @@ def _devices() -> Iterator[Finding]:
         devices = find_devices(TrainConfig())
         precision = choose_precision("auto", devices)
     except Exception as error:
-        # An installation may be broken in any way.
-        advice = _reinstall("tensorflow", "tensorflow-text")
+        # A broken installation may raise anything.
+        advice = "pip install --force-reinstall 'tensorflow>=2.21,<2.22' 'tensorflow-text>=2.21,<2.22'"
         yield Finding("tensorflow", "fault", f"does not load: {type(error).__name__}: {error}", advice)
         return
     yield Finding("cpu", "ok", f"{os.cpu_count()} cores")
@@ -137,13 +96,13 @@ def _is_jax_alone() -> bool:
 
 
 def _without_tensorflow() -> Iterator[Finding]:
-    found = "not installed: JAX trains from tokens in the cache; to make them, evaluate and export, it is needed"
+    found = "not installed: JAX trains from cached tokens; tokenising, evaluating and exporting need TensorFlow"
     yield Finding("tensorflow", "note", found, "pip install tfsent")
     yield Finding("cpu", "ok", f"{os.cpu_count()} cores")
 
 
 def _jax() -> Iterator[Finding]:
-    """What `train.backend: jax` would train on."""
+    """Report what `train.backend: jax` would train on."""
     if version_of("jax") is None:
         yield Finding("jax", "ok", "not installed; only TPUs and several hosts need it (pip install 'tfsent[jax]')")
         return
@@ -156,7 +115,7 @@ def _jax() -> Iterator[Finding]:
         kinds = Counter(device.platform for device in devices)
         precision = choose_precision("auto", Devices("jax", devices[0].platform, ()))
     except Exception as error:
-        # A plugin that does not fit the driver raises whatever it likes.
+        # A plugin that does not fit the driver may raise anything.
         yield Finding(
             "jax", "note", f"does not start: {first_line(error)}", "pip install --force-reinstall 'jax[cuda13]'"
         )
@@ -184,7 +143,7 @@ def _caches() -> Iterator[Finding]:
         "TFHUB_CACHE_DIR": Path(os.environ.get("TFHUB_CACHE_DIR") or downloads.cache_dir() / "tfhub"),
     }
     for name, folder in folders.items():
-        # Hugging Face's cache links to every file from each revision that has it.
+        # Hugging Face's cache links to a file from each revision that has it: links do not count.
         size = sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else 0
         yield Finding("cache", "ok", f"{name}: {folder}, {size / 1e6:,.0f} MB")
     place = next(path for path in (downloads.cache_dir(), *downloads.cache_dir().parents) if path.exists())
@@ -196,7 +155,13 @@ def _caches() -> Iterator[Finding]:
 
 
 def _settings() -> Iterator[Finding]:
-    """Variables of the environment that change what tfsent does."""
+    """Report variables of the environment that change what tfsent does."""
+    if os.environ.get("TF_USE_LEGACY_KERAS", "") in ("1", "true", "True"):
+        found = "TF_USE_LEGACY_KERAS is set: tf.keras would be Keras 2, and models of the two do not mix"
+        yield Finding("keras", "fault", found, "unset TF_USE_LEGACY_KERAS")
+    if (name := os.environ.get("KERAS_BACKEND", "tensorflow")) != "tensorflow":
+        found = f"KERAS_BACKEND is {name}: evaluate, export and predict need TensorFlow and refuse to run"
+        yield Finding("keras", "note", found, "unset KERAS_BACKEND")
     if downloads.offline():
         yield Finding("network", "note", "TFSENT_OFFLINE is set: nothing is downloaded", "unset TFSENT_OFFLINE")
     if os.environ.get("TFHUB_DISABLE_CERT_VALIDATION"):
@@ -205,22 +170,3 @@ def _settings() -> Iterator[Finding]:
     for name in ("HF_ENDPOINT", "HTTPS_PROXY", "https_proxy", "SSL_CERT_FILE"):
         if value := os.environ.get(name):
             yield Finding("network", "ok", f"{name}={value}")
-
-
-def _bare(requirement: Requirement) -> str:
-    return f"{requirement.name}{requirement.specifier}"
-
-
-def _reinstall(*names: str) -> str:
-    """The command that installs packages anew, in the versions that tfsent declares."""
-    declared = (Requirement(text) for text in importlib.metadata.requires("tfsent") or ())
-    return " ".join(["pip install --force-reinstall", *(f"'{_bare(r)}'" for r in declared if r.name in names)])
-
-
-def _keras_json() -> str | None:
-    path = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "keras.json"
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return found.get("backend") if isinstance(found, dict) else None

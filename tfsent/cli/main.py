@@ -58,13 +58,13 @@ def main() -> None:
     """
 
 
-@main.command(short_help="Look at this machine: what fits, what is missing.")
+@main.command(short_help="Examine this machine: what fits, what is missing.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def doctor(as_json: bool) -> None:
-    """Look at this machine: versions, flavours of Keras, devices, precision, caches.
+    """Examine this machine: versions, devices, precision, caches, settings.
 
-    Says what is missing and the command that installs it. Changes nothing. The exit code is 1 when something would
-    keep tfsent from working.
+    Shows what is missing and the command that installs it. Changes nothing. The exit code is 1 when something keeps
+    tfsent from working.
     """
     from tfsent.cli import doctor as examiner
     from tfsent.cli import tables
@@ -75,7 +75,7 @@ def doctor(as_json: bool) -> None:
     else:
         tables.print_findings(findings)
     if faults := [finding for finding in findings if finding.state == "fault"]:
-        raise TfsentError(f"{len(faults)} of these would keep tfsent from working.")
+        raise TfsentError(f"{len(faults)} of these keep tfsent from working.")
 
 
 for _command in (*train.COMMANDS, *models.COMMANDS, *inputs.COMMANDS, *search.COMMANDS):
