@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 
+import keras
 import pytest
 import tensorflow as tf
 
@@ -14,7 +15,6 @@ from tfsent.errors import ConfigError, Interrupted, Preempted, RunError, Trainin
 from tfsent.recipe.loader import load_config
 from tfsent.storage import atomic
 from tfsent.training import tuning as tuner
-from tfsent.training.engine import setup
 from tfsent.training.engine.interrupts import stop_after_step
 from tfsent.training.tuning import search_space, tune
 
@@ -134,10 +134,10 @@ def test_trials_of_more_epochs_are_not_ended_for_being_longer(config, tmp_path, 
 
 
 def test_a_device_without_memory_fails_the_trial_and_not_the_command(config, tmp_path, monkeypatch):
-    def full(*_):
+    def full(*_, **__):
         raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
 
-    monkeypatch.setattr(setup, "choose_jit", full)
+    monkeypatch.setattr(keras.Model, "fit", full)
     with pytest.raises(TrainingError, match="None of the 1 trials was completed"):
         tune(config, tmp_path, 1)
     assert "ran out of memory. Lower train.batch_tokens" in (tmp_path / "trials.csv").read_text()
