@@ -144,6 +144,6 @@ def test_a_folder_that_another_process_takes_away_stops_nothing(folder, messages
 def test_without_tensorflow_and_without_tokens_it_says_what_to_do(folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "tfsent.text.tokenizer", None)
     with pytest.raises(
-        ConfigError, match="TensorFlow is not here to make them. Expected a TFSENT_CACHE from a machine"
+        ConfigError, match="TensorFlow is not installed to make them. Expected a TFSENT_CACHE of a machine"
     ):
         load_tokens(make_reviews(), SPEC, VOCABULARY)

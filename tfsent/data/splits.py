@@ -1,4 +1,9 @@
-"""Which reviews are held out: stratified by label, seeded, and with whole groups where there are groups."""
+"""Reviews to learn from, to choose by and to report on: given splits, or drawn ones.
+
+A test split of the source is only used to report. Where there is none, one is drawn from train: stratified by label,
+seeded, and with whole groups where the recipe names a group. IMDb's own train and test are of disjoint films; a part of
+its train shares films with the rest, so accuracy on it is a little too high.
+"""
 
 from __future__ import annotations
 
@@ -15,13 +20,19 @@ from tfsent.recipe.schema import DataConfig
 
 
 def split(reviews: Reviews, count: int, rng: np.random.Generator, key: str) -> tuple[np.ndarray, np.ndarray]:
-    """Draw `count` rows so that every class keeps its share; give the rows drawn and the rest, both shuffled.
+    """Draw rows so that every class keeps its share. Return the drawn rows and the rest, both shuffled.
+
+    Args:
+        reviews: to draw from.
+        count: how many.
+        rng: decides the draw.
+        key: of the recipe, for errors.
 
     Raises:
-        DataError: there are fewer reviews than that.
+        DataError: there are fewer reviews than `count`.
     """
     _require_enough(reviews, count, key)
-    # Rows in an order that spreads each class evenly over [0, 1): any prefix then holds every class in proportion.
+    # An order that spreads each class evenly over [0, 1): any prefix has every class in proportion.
     position = np.empty(len(reviews))
     for label in range(len(reviews.label_names)):
         rows = rng.permutation(np.flatnonzero(reviews.labels == label))
@@ -33,13 +44,16 @@ def split(reviews: Reviews, count: int, rng: np.random.Generator, key: str) -> t
 def _require_enough(reviews: Reviews, count: int, key: str) -> None:
     if count > len(reviews):
         raise DataError(
-            f"{key} asks for {count:,} reviews and only {len(reviews):,} are left ({reviews.origin}). Ask for fewer, "
-            f"or for a share of them such as 0.1; --set {key}=null takes what there is for it by default."
+            f"{key} asks for {count:,} reviews, and only {len(reviews):,} are left ({reviews.origin}). Ask for fewer, "
+            f"or for a share such as 0.1; --set {key}=null takes the default."
         )
 
 
 def split_by_group(reviews: Reviews, count: int, rng: np.random.Generator, key: str) -> tuple[np.ndarray, np.ndarray]:
-    """Draw about `count` rows, whole groups only, classes as nearly in proportion as the groups allow.
+    """Draw about `count` rows in whole groups, with classes in proportion as far as the groups allow.
+
+    Args:
+        reviews, count, rng, key: see `split`.
 
     Raises:
         DataError: there are too few groups.
@@ -52,7 +66,7 @@ def split_by_group(reviews: Reviews, count: int, rng: np.random.Generator, key: 
     folds = round(1 / share) if share < 1 / 3 else min(10, there)
     if there < max(folds, 2):
         raise DataError(
-            f"{key} asks for {count:,} of {len(reviews):,} reviews, and they are of {there:,} groups only: none is "
+            f"{key} asks for {count:,} of {len(reviews):,} reviews, and they are of only {there:,} groups: none is "
             "that small. Ask for more, or leave data.group out."
         )
     fold = StratifiedGroupKFold(folds, shuffle=True, random_state=int(rng.integers(2**31)))
@@ -60,8 +74,8 @@ def split_by_group(reviews: Reviews, count: int, rng: np.random.Generator, key: 
         parts = [part for _, part in fold.split(np.zeros(len(reviews)), reviews.labels, reviews.groups)]
     except ValueError as error:
         raise DataError(
-            f"{key} asks for {count:,} of {len(reviews):,} reviews, and no class has as many as {folds}. Ask for more, "
-            "or leave data.group out."
+            f"{key} asks for {count:,} of {len(reviews):,} reviews, and every class has fewer than {folds}. Ask for "
+            "more, or leave data.group out."
         ) from error
     taken = max(1, round(share * folds))
     chosen, rest = (np.concatenate([np.zeros(0, int), *some]) for some in (parts[:taken], parts[taken:]))
@@ -69,7 +83,7 @@ def split_by_group(reviews: Reviews, count: int, rng: np.random.Generator, key: 
 
 
 HELD_OUT_AT_MOST = 10_000
-"""Reviews, where the recipe does not say how many: beyond, a more exact figure costs more than it tells."""
+"""Reviews that are held out by default: a more exact figure is rarely worth more."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +108,11 @@ class Splits:
 
 
 def load_splits(config: DataConfig, given: Mapping[str, Reviews] | None = None) -> Splits:
-    """Read the source and split it, the same on every machine.
+    """Read the source and split it, equally on every machine.
+
+    Args:
+        config: section `data` of the recipe.
+        given: splits in memory; None reads the source.
 
     Raises:
         DataError: the source is missing, empty or faulty, a class has no examples, or the split asks for too many.
@@ -116,7 +134,7 @@ def load_splits(config: DataConfig, given: Mapping[str, Reviews] | None = None) 
 
 
 def _count(wanted: float | None, reviews: Reviews) -> int:
-    """How many reviews a key of the recipe means: a number, a share, or by default a tenth."""
+    """Return how many reviews a key of the recipe means: a number, a share, or by default a tenth."""
     if wanted is None:
         return min(max(1, round(0.1 * len(reviews))), HELD_OUT_AT_MOST)
     return wanted if isinstance(wanted, int) else max(1, round(wanted * len(reviews)))
@@ -130,7 +148,7 @@ def _held_out(
     rng: np.random.Generator,
     config: DataConfig,
 ) -> tuple[Reviews, Reviews]:
-    """The reviews of a split that is not learnt from, and what is left of train."""
+    """Return the reviews of a held-out split, and what is left of train."""
     key = f"data.{name}_examples"
     if name not in parts:
         return _hold_out(train, wanted, rng, key, config)
@@ -144,7 +162,7 @@ def _held_out(
 def _hold_out(
     reviews: Reviews, wanted: float | None, rng: np.random.Generator, key: str, config: DataConfig
 ) -> tuple[Reviews, Reviews]:
-    """Reviews held out, and those left."""
+    """Draw held-out reviews; return them and those that are left."""
     draw = split if reviews.groups is None else split_by_group
     chosen, rest = draw(reviews, _count(wanted, reviews), rng, key)
     origin = "held out of the training reviews"
@@ -156,7 +174,7 @@ def _hold_out(
 
 
 def _require_apart(parts: dict[str, Reviews], config: DataConfig) -> None:
-    """No group of train may come again in files of their own."""
+    """Check that no group of train occurs in a given split."""
     train = parts["train"].groups
     if train is None:
         return
@@ -166,8 +184,8 @@ def _require_apart(parts: dict[str, Reviews], config: DataConfig) -> None:
         shared = np.isin(part.groups, train)
         if shared.any():
             raise DataError(
-                f"{int(shared.sum()):,} of the {len(part):,} {part.origin} are of a {config.group} that train has too "
-                f"(such as {part.texts[int(np.argmax(shared))][:60]!r}). Take them out of one, or leave data.{name} "
+                f"{int(shared.sum()):,} of the {len(part):,} {part.origin} have a {config.group} that train also has "
+                f"(such as {part.texts[int(np.argmax(shared))][:60]!r}). Remove them from one, or leave data.{name} "
                 "out and let tfsent split by group."
             )
 

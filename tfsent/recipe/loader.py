@@ -46,7 +46,7 @@ def _yaml() -> YAML:
     """Return a reader and writer of YAML 1.2, in which `6e-5` is a number, `no` a word, and a key twice an error."""
     yaml = YAML(typ="safe", pure=True)
     yaml.Constructor, yaml.Representer = _Words, _Escaped
-    yaml.default_flow_style = False
+    yaml.default_flow_style = False  # type: ignore[assignment]
     yaml.sort_base_mapping_type_on_output = False
     yaml.width = 4096  # a long label stays on one line
     return yaml

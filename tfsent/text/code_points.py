@@ -1,16 +1,15 @@
-"""What BERT's basic tokenizer makes of each Unicode code point, as a table a graph can look up.
+"""BERT's basic tokenizer as a table of Unicode code points that a graph can look up.
 
-BERT's `tokenization.py` cleans, spaces, strips and lower-cases one character at a time, and none of these steps looks
-at a neighbour. So the whole of it is a function from a code point to a few code points, and the function is a table:
-`code_points.npz`. It was written by asking Hugging Face `tokenizers` about every code point
-(`tests/unicode_reference.py`), because Python's, ICU's and RE2's own tables differ with their versions, and ids must
-not.
+BERT's `tokenization.py` cleans, spaces, strips and lower-cases one character at a time; none of these steps depends on
+a neighbour. So together they map a code point to a few code points. The map is the table `code_points.npz`. It was made
+by asking Hugging Face `tokenizers` about every code point (`tests/unicode_reference.py`): the tables of Python, ICU and
+RE2 differ between versions, and ids must not.
 
-The one step that does look at a neighbour is NFD's canonical ordering of combining marks. Marks of category Mn are
-removed anyway. Only among ten characters of category Mc, which stay, can the order differ from Hugging Face's: U+302E,
-U+302F, U+1D165, U+1D166 and U+1D16D to U+1D172, when two of different combining class follow each other, as in
-"\\U0001d16d\\U0001d165". A vocabulary would have to hold them for an id to differ: a word with a character that is in
-no token is [UNK]. In IMDb's 100,000 texts no id differs (benchmarks/tokenizer.py).
+One step does depend on a neighbour: NFD orders combining marks. Marks of category Mn are removed in any case. Only ten
+characters of category Mc stay: U+302E, U+302F, U+1D165, U+1D166 and U+1D16D to U+1D172. Their order may differ from
+Hugging Face's when two of different combining class follow each other, as in "\\U0001d16d\\U0001d165". An id differs
+only if the vocabulary contains them: a word with a character that is in no token is [UNK]. In IMDb's 100,000 texts no
+id differs (benchmarks/tokenizer.py).
 """
 
 from __future__ import annotations
@@ -25,9 +24,8 @@ CODE_POINTS = 0x110000
 PAGE_BITS = 8
 PAGE = 2**PAGE_BITS
 UNKNOWN = 0xF0000
-"""Stands for every character that is in no token of the vocabulary: its word is [UNK] whatever it is. The private-use
-code points behind it stand for the vocabulary's own characters beyond ASCII. BERT removes private-use characters, so
-that no text can contain one."""
+"""Stands for every character that is in no token of the vocabulary: its word is [UNK]. The private-use code points
+after it stand for the vocabulary's characters beyond ASCII. BERT removes private-use characters: no text has one."""
 
 KEEP, DROP, SPACE, ALONE, MAPPED = range(5)
 """Kinds of code points: kept; removed; white space; a word of its own (punctuation, CJK); replaced by others."""
@@ -35,10 +33,10 @@ KEEP, DROP, SPACE, ALONE, MAPPED = range(5)
 
 @functools.cache
 def code_point_table(lowercase: bool) -> np.ndarray:
-    """The output of each code point: `int32[0x110000, 3]`, filled up with -1. A word of its own has spaces around it.
+    """Return the output of each code point, `int32[0x110000, 3]`, padded with -1; spaces surround words of their own.
 
     Args:
-        lowercase: of uncased vocabularies; NFD without combining marks then goes with it.
+        lowercase: for uncased vocabularies; includes NFD without combining marks.
     """
     with np.load(Path(__file__).with_name("code_points.npz")) as stored:
         prefix = "uncased" if lowercase else "cased"
@@ -55,21 +53,21 @@ def code_point_table(lowercase: bool) -> np.ndarray:
 
 
 def stand_ins(alphabet: Set[str]) -> dict[int, int]:
-    """A private-use code point for each character beyond ASCII, for `str.translate`.
+    """Return a private-use code point for each character beyond ASCII, for `str.translate`.
 
-    The WordPiece op has an idea of its own of what is punctuation, and it differs with the version of ICU it was built
-    with. It knows nothing of private use, and of ASCII all versions think the same.
+    The WordPiece op splits at punctuation by itself, and its definition depends on the version of ICU. Private use is
+    never punctuation, and on ASCII all versions agree.
     """
     return {ord(c): UNKNOWN + i for i, c in enumerate(sorted(alphabet - set(map(chr, range(128)))), 1)}
 
 
 def vocabulary_table(lowercase: bool, alphabet: Set[str]) -> tuple[np.ndarray, np.ndarray]:
-    """The table for one vocabulary, folded so that a graph can hold it: most pages of 256 code points are alike.
+    """Return the table for one vocabulary, folded to fit into a graph: most pages of 256 code points are equal.
 
     Args:
         lowercase: see `code_point_table`.
-        alphabet: the characters that occur in the vocabulary. Those beyond ASCII come out as their `stand_ins`, and
-            those that are not in it as `UNKNOWN`.
+        alphabet: the characters of the vocabulary. Those beyond ASCII become their `stand_ins`; all other characters
+            become `UNKNOWN`.
 
     Returns:
         `pages int32[4352]` and `outputs int32[n, 3]`: code point c becomes `outputs[256 * pages[c // 256] + c % 256]`.

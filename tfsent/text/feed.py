@@ -16,19 +16,20 @@ from tfsent.text.batch_plan import BatchPlan
 
 
 class BatchLoader:
-    """What a model reads: the batches of a plan, `(inputs, labels int32[b])`, and where the plan's shapes may need rows
-    of padding `(inputs, labels, weights float32[b])`.
+    """The batches of a plan: `(inputs, labels int32[b])`, and with rows of padding `(inputs, labels, weights
+    float32[b])`.
 
-    A row of padding has weight 0. The real ones weigh so much more that the mean over all rows is that over the real
-    ones: in training of each batch, in evaluation of all together.
+    A row of padding has weight 0. A real row has weight (all rows) / (real rows), so that Keras's mean over all rows,
+    Σ wᵢ·lossᵢ / all, is the mean over the real rows, Σ lossᵢ / real. In training the rows are those of the batch, in
+    evaluation those of the whole plan.
 
     Args:
-        inputs: `(rows int64[n], length, total)` → arrays whose first dimension is `total`, by name.
+        inputs: `(rows int64[n], length, total)` → arrays by name, whose first dimension is `total`.
         labels: `int32[rows]`.
         plan: which rows make which batch.
-        position: asked on every iteration which epoch it is, and how many of its steps are done already; without it,
-            it is always the whole first epoch.
-        shard: `(i, n)`: only the i-th of n equal parts of every batch, for the i-th of n processes.
+        position: gives, at every iteration, the epoch and how many of its steps are done; None for the whole first
+            epoch.
+        shard: `(i, n)` for the i-th of n processes: it gets the i-th of n equal parts of every batch.
     """
 
     def __init__(
@@ -41,10 +42,10 @@ class BatchLoader:
         shard: tuple[int, int] = (0, 1),
     ):
         self.inputs, self.labels, self.plan, self.position, self.shard = inputs, labels, plan, position, shard
-        self._overweight = None if position else plan.rows() / len(plan.lengths)
+        self._weight = None if position else plan.rows() / len(plan.lengths)
 
     def batches(self) -> list[Callable[[], tuple[Any, ...]]]:
-        """What makes each batch from here to the end of the epoch, as NumPy arrays."""
+        """Return a function for each batch from the position to the end of the epoch; it makes NumPy arrays."""
         epoch, done = self.position() if self.position else (0, 0)
         return [functools.partial(self._make, *batch) for batch in self.plan.epoch(epoch)[done:]]
 
@@ -53,7 +54,7 @@ class BatchLoader:
         inputs, labels = self.inputs(rows, length, total), self.labels[rows]
         if not self.plan.shapes.padded:
             return inputs, labels
-        weights = np.full(len(rows), self._overweight or total / len(rows), np.float32)
+        weights = np.full(len(rows), self._weight or total / len(rows), np.float32)
         i, n = self.shard
         part = slice(i * total // n, (i + 1) * total // n)
         missing = total - len(rows)
@@ -64,7 +65,7 @@ class BatchLoader:
         )
 
     def tensorflow(self) -> tf.data.Dataset:
-        """As a `tf.data.Dataset`, which makes a batch ready while the step before runs."""
+        """Return a `tf.data.Dataset`, which makes a batch while the step before runs."""
         import tensorflow as tf
 
         def made() -> Iterator[tuple[Any, ...]]:
@@ -74,15 +75,14 @@ class BatchLoader:
         signature = tf.nest.map_structure(lambda array: tf.TensorSpec([None] * array.ndim, array.dtype), like)
         data = tf.data.Dataset.from_generator(made, output_signature=signature)
         if tf.distribute.has_strategy():
-            # To build a model under a strategy Keras takes the mean of a batch over the replicas, and bool has none.
-            # (The model casts what it is given.)
+            # To build a model under a strategy, Keras takes the mean of a batch over the replicas. Bool has no mean.
             data = data.map(lambda *batch: tf.nest.map_structure(_numeric, batch))
         if self.position is None:
             data = data.apply(tf.data.experimental.assert_cardinality(self.plan.steps))
         return data.prefetch(2)
 
     def keras(self) -> Any:
-        """As a `keras.utils.PyDataset`, the same batches, for a machine without TensorFlow."""
+        """Return the same batches as a `keras.utils.PyDataset`, for a machine without TensorFlow."""
         import keras
 
         found = self.batches()
@@ -104,11 +104,11 @@ def _numeric(tensor: tf.Tensor) -> tf.Tensor:
 
 
 def token_loader(tokens: Tokens, labels: np.ndarray, plan: BatchPlan, pad_id: int, **options: Any) -> BatchLoader:
-    """A feed of `token_ids`, `segment_ids` `int32[b, s]` and `padding_mask` `bool[b, s]`.
+    """Return batches of `token_ids` and `segment_ids`, `int32[b, s]`, and `padding_mask`, `bool[b, s]`.
 
     Args:
         tokens: the rows.
-        labels: `int32[reviews]`; every row has its review's.
+        labels: `int32[reviews]`; a row has the label of its review.
         plan: over the rows.
         pad_id: the id of [PAD].
         **options: of `Feed`.

@@ -1,6 +1,6 @@
-"""What decides which ids a text becomes: the specification and the vocabulary. `text.py` is the graph.
+"""The text specification and the vocabulary: what decides which ids a text becomes. `tokenizer.py` is the graph.
 
-Without TensorFlow, so that a machine that has none can train on tokens made elsewhere.
+Nothing here needs TensorFlow: a machine without it can train on tokens that were made elsewhere.
 """
 
 from __future__ import annotations
@@ -19,21 +19,27 @@ SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
 
 @dataclass(frozen=True)
 class TextSpec:
-    """Everything but the vocabulary that decides which ids a text becomes. Stored with every artifact."""
+    """Everything except the vocabulary that decides which ids a text becomes. Every artifact has it."""
 
     lowercase: bool
     max_tokens: int
-    """Length with [CLS] and [SEP], at least 3."""
+    """Longest row, [CLS] and [SEP] included; at least 3."""
     truncation: str = "head_tail"
-    """`head`, `tail` or `head_tail`: which end of a long text is kept; `windows`: all of it, in overlapping rows."""
+    """What is kept of a long text: `head`, `tail` or `head_tail`; or `windows`, all of it in overlapping rows."""
     head_fraction: float = 0.25
-    """Share of the kept tokens that `head_tail` takes from the start."""
+    """With `head_tail`: share of the kept tokens that is taken from the start."""
     window_overlap: float = 0.25
-    """Share of a window that it has in common with the next."""
+    """With `windows`: share of a row that the next row repeats."""
 
 
 def write_text_files(folder: Path, spec: TextSpec, vocabulary: Sequence[str]) -> None:
-    """Write `vocab.txt` and `text.json` into a folder."""
+    """Write `vocab.txt` and `text.json` into a folder.
+
+    Args:
+        folder: must exist.
+        spec: the text specification.
+        vocabulary: WordPiece tokens; the index is the id.
+    """
     (folder / "vocab.txt").write_text("\n".join(vocabulary) + "\n", encoding="utf-8")
     (folder / "text.json").write_text(json.dumps(asdict(spec), indent=2) + "\n", encoding="utf-8")
 
@@ -52,16 +58,16 @@ def read_text_files(folder: Path) -> tuple[TextSpec, tuple[str, ...]]:
 
 
 def read_vocabulary(path: Path) -> tuple[str, ...]:
-    """The tokens of a `vocab.txt`, one a line. Only the line feed ends a line: a token may hold other separators."""
+    """Read a `vocab.txt`, one token a line. Only a line feed ends a line: a token may contain other separators."""
     text = path.read_text(encoding="utf-8")
     return tuple(line.rstrip("\r") for line in text.removesuffix("\n").split("\n"))
 
 
 def check_vocabulary(vocabulary: Sequence[str]) -> None:
-    """Refuse a vocabulary WordPiece cannot work with.
+    """Refuse a vocabulary that WordPiece cannot use.
 
     Raises:
-        EncoderError: it lacks a special token or names one token twice.
+        EncoderError: a special token is missing, or a token occurs twice.
     """
     missing = [token for token in SPECIAL_TOKENS if token not in vocabulary]
     if missing:
@@ -72,7 +78,9 @@ def check_vocabulary(vocabulary: Sequence[str]) -> None:
     if len(set(vocabulary)) != len(vocabulary):
         seen: set[str] = set()
         twice = next(token for token in vocabulary if token in seen or seen.add(token))  # type: ignore[func-returns-value]
-        raise EncoderError(f"The vocabulary names the token {twice!r} twice; an id would be ambiguous.")
+        raise EncoderError(
+            f"The vocabulary has the token {twice!r} twice. Expected each token once: its line is its id."
+        )
 
 
 def write_labels(folder: Path, label_names: Sequence[str]) -> None:

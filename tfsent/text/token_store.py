@@ -1,11 +1,10 @@
-"""Reviews → token ids, once: what the text graph makes of them is kept (`cache.py`), and training again finds it.
+"""Reviews → token ids, made once and cached: the next training finds them.
 
-    ids.bin      the rows, int32, one behind the other
+    ids.bin      the rows, int32, one after the other
     table.npz    lengths, owners, lengths of the reviews
 
-The key is made of the reviews' fingerprint, the text specification, the vocabulary
-and `TOKENIZER_VERSION`. Nothing here loads TensorFlow unless there are texts to tokenise, so that a
-machine without it can train on tokens that were made elsewhere.
+The key in the cache is made of the reviews' fingerprint, the text specification, the vocabulary and
+`TOKENIZER_VERSION`. TensorFlow is loaded only to tokenise: a machine without it can train on cached tokens.
 """
 
 from __future__ import annotations
@@ -37,33 +36,32 @@ _TABLE = ("lengths", "owner", "review_lengths")
 
 @dataclass(frozen=True)
 class Tokens:
-    """Tokenised reviews, as rows for the model: one a review, or several with `truncation: windows`.
-
-    Row i, [CLS] and [SEP] included, is `rows[i]`, `int32[lengths[i]]` as bytes in a file, and belongs to review
-    `owner[i]`. `lengths int32[rows]`, `owner int32[rows]`, rising; `review_lengths int32[reviews]` are the reviews' own
-    tokens, uncut.
-    """
+    """Tokenised reviews as rows for the model: one a review, or several with `truncation: windows`."""
 
     rows: RowStore
+    """Row i is `int32[lengths[i]]` as bytes, [CLS] and [SEP] included."""
     lengths: np.ndarray
+    """`int32[rows]`."""
     owner: np.ndarray
+    """`int32[rows]`, rising: the index of a row's review."""
     review_lengths: np.ndarray
+    """`int32[reviews]`: tokens of each review before truncation, without [CLS] and [SEP]."""
 
     def __len__(self) -> int:
         return len(self.lengths)
 
     def __getitem__(self, row: int) -> np.ndarray:
-        """The ids of a row, `int32[length]`."""
+        """Return the ids of a row, `int32[length]`."""
         return np.frombuffer(self.rows[row], np.int32)
 
     def pad(self, rows: np.ndarray, length: int, pad_id: int, total: int | None = None) -> dict[str, np.ndarray]:
-        """The model's inputs for these rows: `int32[b, length]` twice and `bool[b, length]`.
+        """Pad rows to the model's inputs: `token_ids`, `segment_ids`, `int32[b, s]`, and `padding_mask`, `bool[b, s]`.
 
         Args:
-            rows: `int64[n]`.
-            length: what to pad to.
+            rows: indices, `int64[n]`.
+            length: s.
             pad_id: the id of [PAD].
-            total: rows in all, `b`; those beyond `rows` are of padding, with one token, as no softmax may be over none.
+            total: b; the rows beyond n are padding. They have one token, for a softmax over none is not a number.
         """
         total = len(rows) if total is None else total
         token_ids = np.full((total, length), pad_id, np.int32)
@@ -74,26 +72,26 @@ class Tokens:
         return {"token_ids": token_ids, "segment_ids": np.zeros_like(token_ids), "padding_mask": padding_mask}
 
     def reviews_begun(self, rows: np.ndarray) -> int:
-        """How many reviews have their first row among these: over all rows, each review counts once."""
+        """Return how many reviews have their first row among these: over all rows, each review counts once."""
         return int(np.count_nonzero((rows == 0) | (self.owner[rows] != self.owner[rows - 1])))
 
     def mean_by_review(self, values: np.ndarray) -> np.ndarray:
-        """`float32[rows, k]` → `float32[reviews, k]`: the mean over each review's rows."""
+        """Average over the rows of each review: `float32[rows, k]` → `float32[reviews, k]`."""
         sums = np.zeros((len(self.review_lengths), values.shape[1]), np.float32)
         np.add.at(sums, self.owner, values)
         return sums / np.bincount(self.owner, minlength=len(sums))[:, None].astype(np.float32)
 
 
 def load_tokens(reviews: Reviews, spec: TextSpec, vocabulary: Sequence[str]) -> Tokens:
-    """The tokens of some reviews: those that were kept, else made now and kept.
+    """Return the tokens of reviews from the cache; tokenise and cache them where they are not there.
 
     Args:
         reviews: the reviews.
         spec: the text specification.
-        vocabulary: WordPiece tokens, the line number being the id.
+        vocabulary: WordPiece tokens; the index is the id.
 
     Raises:
-        ConfigError: they were not kept, and there is no TensorFlow to make them with.
+        ConfigError: they are not cached, and TensorFlow is not installed.
     """
     folder = cache.get(key := key_of_tokens(reviews, spec, vocabulary))
     if folder is not None:
@@ -104,8 +102,9 @@ def load_tokens(reviews: Reviews, spec: TextSpec, vocabulary: Sequence[str]) -> 
         from tfsent.text.tokenizer import Tokenizer
     except ImportError as error:
         raise ConfigError(
-            f"No tokens of these reviews are kept in {downloads.cache_dir()}, and TensorFlow is not here to make them. "
-            "Expected a TFSENT_CACHE from a machine that trained on them, or: pip install tensorflow tensorflow-text"
+            f"The tokens of these reviews are not cached in {downloads.cache_dir()}, and TensorFlow is not installed "
+            "to make them. Expected a TFSENT_CACHE of a machine that trained on them, or: pip install tensorflow "
+            "tensorflow-text"
         ) from error
     tokens = tokenize_all(Tokenizer(spec, vocabulary), reviews.texts)
 
@@ -118,7 +117,13 @@ def load_tokens(reviews: Reviews, spec: TextSpec, vocabulary: Sequence[str]) -> 
 
 
 def tokenize_all(tokenizer: Tokenizer, texts: Sequence[str], batch: int = 1024) -> Tokens:
-    """Run the text graph over all texts, on all cores, once."""
+    """Run the text graph over all texts, on all cores.
+
+    Args:
+        tokenizer: the graph.
+        texts: the texts.
+        batch: texts at a time.
+    """
     store, row_lengths, owners, review_lengths = RowStore(), array("i"), array("i"), array("i")
     for rows in _tokenized(tokenizer, texts, batch):
         ids, splits = rows.ids.flat_values.numpy().tobytes(), rows.ids.row_splits.numpy() * 4
@@ -131,8 +136,10 @@ def tokenize_all(tokenizer: Tokenizer, texts: Sequence[str], batch: int = 1024) 
 
 
 def _tokenized(tokenizer: Tokenizer, texts: Sequence[str], batch: int) -> Iterator[Rows]:
-    """Batches of texts through the graph, in order. Threads, as the ops let go of Python's lock; a tf.data pipeline
-    over a Python generator takes a third longer."""
+    """Run batches of texts through the graph, in order.
+
+    Threads work, for the ops release Python's lock. A tf.data pipeline over a Python generator takes a third longer.
+    """
     import tensorflow as tf
 
     workers = os.cpu_count() or 1
@@ -141,19 +148,19 @@ def _tokenized(tokenizer: Tokenizer, texts: Sequence[str], batch: int) -> Iterat
         for start in range(0, len(texts), batch):
             raw = [encode(text) for text in texts[start : start + batch]]
             waiting.append(pool.submit(tokenizer, tf.constant(raw, tf.string)))
-            # Not all at once: the texts may be more than memory holds.
+            # Not all at once: the texts may exceed memory.
             if len(waiting) > 2 * workers:
                 yield waiting.popleft().result()
         yield from (future.result() for future in waiting)
 
 
 def encode(text: str) -> bytes:
-    """UTF-8, without lone surrogates: the graph drops them where they come as bytes."""
+    """Encode as UTF-8, without lone surrogates, which the graph drops as well."""
     return text.encode("utf-8", "ignore")
 
 
 def key_of_tokens(reviews: Reviews, spec: TextSpec, vocabulary: Sequence[str]) -> str:
-    """A name that differs whenever an id of these tokens could."""
+    """Return a name that differs whenever an id of these tokens may differ."""
     return cache.key_of(
         {
             "reviews": reviews.fingerprint,

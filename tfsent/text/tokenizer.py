@@ -1,28 +1,26 @@
 """One TensorFlow graph from raw text to BERT's token ids: `string[b]` → ragged `int32[r, None]`.
 
-Training, evaluation, prediction and the exported SavedModel run this same graph. The specification is
-BERT's own tokenizer (Devlin et al. 2018, `tokenization.py` of google-research/bert) as Hugging Face `tokenizers`
-implements it; ids are the same, by test and by benchmark. In this order:
+Training, evaluation, prediction and the exported SavedModel run the same graph. It implements BERT's tokenizer
+(J. Devlin et al. 2018, `tokenization.py` of google-research/bert) as Hugging Face `tokenizers` does. Tests and a
+benchmark compare the ids. The steps are:
 
-1. at most `MAX_BYTES` of a text are looked at; bytes that are not UTF-8 (lone surrogates among them) are dropped;
-2. HTML line breaks become spaces: ours, not BERT's, because IMDb is full of them;
-3. NUL, U+FFFD and the categories Cc, Cf and Co are removed, all white space becomes a plain space;
-4. each CJK ideograph becomes a word of its own;
-5. uncased vocabularies: NFD, combining marks (category Mn) removed, then lower case; cased ones: neither;
-6. words are split at white space and at punctuation (each mark its own word: ASCII's symbols and category P);
-7. greedy longest-match-first WordPiece; a word of over 100 characters, or with a part that is not in the vocabulary,
-   is [UNK];
-8. truncation to `max_tokens`, then [CLS] … [SEP].
+1. Take at most `MAX_BYTES` of a text. Drop bytes that are not UTF-8, lone surrogates included.
+2. Replace HTML line breaks by spaces. BERT does not do this; IMDb is full of them.
+3. Remove NUL, U+FFFD and the categories Cc, Cf and Co. Replace each white space by a plain space.
+4. Make each CJK ideograph a word of its own.
+5. For uncased vocabularies: apply NFD, remove combining marks (category Mn), then lower-case.
+6. Split words at white space and at punctuation (ASCII symbols and category P). Each mark is a word of its own.
+7. Apply greedy longest-match-first WordPiece. A word of over 100 characters, or with a part that is not in the
+   vocabulary, is [UNK].
+8. Truncate to `max_tokens`, and add [CLS] and [SEP].
 
-Steps 3 to 6 are a table of code points (`tfsent.unicode`). A text of plain ASCII, which most English reviews are, takes
-a shortcut that comes to the same.
+Steps 3 to 6 are a table of code points (`code_points.py`). A text of plain ASCII takes a shortcut with the same result.
 
-Known differences from Hugging Face: a text that spells a special token, such as "[SEP]", is split like any other text
-(theirs makes it the token, so that a review could end itself); and the order of a few musical and Hangul tone marks,
-which `tfsent.unicode` explains. Neither occurs in IMDb's 100,000 texts.
+Two differences from Hugging Face are known. A text that spells a special token, such as "[SEP]", is split like any
+other text; Hugging Face makes it the token, so a review could end itself. And a few musical and Hangul tone marks may
+be ordered differently, see `code_points.py`. Neither occurs in IMDb's 100,000 texts.
 
-Only ops of TensorFlow itself and of tensorflow-text 2.12's op library are used, so that TensorFlow Serving from 2.12 on
-can run the graph.
+The graph uses only ops of TensorFlow and of tensorflow-text 2.12, so TensorFlow Serving runs it from 2.12 on.
 """
 
 from __future__ import annotations
@@ -40,33 +38,33 @@ from tfsent.text.code_points import PAGE, PAGE_BITS, UNKNOWN, code_point_table, 
 from tfsent.text.spec import SPECIAL_TOKENS, TextSpec, check_vocabulary, read_text_files, write_text_files
 
 MAX_BYTES = 1_000_000
-"""A cap on the bytes of one text: a server must not be brought down by one request."""
+"""Bytes of one text that are read: one request must not bring down a server."""
 MAX_WORD = 100
-"""Characters of the longest word that is looked up; BERT's own limit."""
+"""Characters of the longest word that is looked up, as in BERT."""
 MAX_WINDOWS = 32
-"""A cap on the windows of one text, for the same reason; at 512 tokens that is some 9,000 words."""
+"""Windows of one text, for the same reason. At 512 tokens they cover about 9,000 words."""
 
 _HTML_BREAK = r"(?i)<br[ \t\n\r\f]*/?>"
 _INSIDE_WORD = r"[0-9A-Za-z]"
 _BETWEEN_WORDS = r"[\t\n\r -/:-@\[-`{-~]"
 _PLAIN = rf"(?:{_INSIDE_WORD}{{0,{MAX_WORD}}}{_BETWEEN_WORDS})*{_INSIDE_WORD}{{0,{MAX_WORD}}}"
-"""Printable ASCII without a word that is too long: there, lower case is all the normalisation there is."""
+"""Printable ASCII without a word that is too long: its only normalisation is lower case."""
 _LONG_WORD = rf"[^ ]{{{MAX_WORD + 1},}}"
 
 
 class Rows(NamedTuple):
-    """What texts become: one row a text, or several with `truncation="windows"`."""
+    """Token ids of texts: one row a text, or several with `truncation="windows"`."""
 
     ids: tf.RaggedTensor
-    """Ragged `int32[r, None]`, each row [CLS] … [SEP] of at most `max_tokens`."""
+    """Ragged `int32[r, None]`; each row is [CLS] … [SEP] with at most `max_tokens`."""
     owner: tf.Tensor
-    """`int64[r]`, rising: the text a row is of."""
+    """`int64[r]`, rising: the index of a row's text."""
     lengths: tf.Tensor
-    """`int64[b]`: tokens of each text, uncut, without [CLS] and [SEP]."""
+    """`int64[b]`: tokens of each text before truncation, without [CLS] and [SEP]."""
 
 
 class Piece(NamedTuple):
-    """A token of a text, for people who debug."""
+    """A token of a text, for debugging."""
 
     token: str
     id: int
@@ -74,7 +72,7 @@ class Piece(NamedTuple):
     """The token stands for `text[start:stop]`."""
     stop: int
     kept: bool
-    """Whether truncation leaves it."""
+    """Whether truncation keeps it."""
 
 
 class Tokenizer:
@@ -82,10 +80,10 @@ class Tokenizer:
 
     Args:
         spec: the text specification.
-        vocabulary: WordPiece tokens, the line number being the id.
+        vocabulary: WordPiece tokens; the index is the id.
 
     Raises:
-        EncoderError: the vocabulary lacks a special token or names one token twice.
+        EncoderError: a special token is missing, or a token occurs twice.
     """
 
     def __init__(self, spec: TextSpec, vocabulary: Sequence[str]):
@@ -97,7 +95,7 @@ class Tokenizer:
         self._stand_ins = stand_ins(self._alphabet)
         self._pages, self._outputs = vocabulary_table(spec.lowercase, self._alphabet)
         self._counts = np.count_nonzero(self._outputs >= 0, axis=1)
-        # Its limit is in bytes and BERT's in characters: longer words never reach it.
+        # Its limit is in bytes, BERT's in characters: `normalize` has replaced longer words before.
         self._wordpiece = tf_text.FastWordpieceTokenizer(
             [token.translate(self._stand_ins) for token in vocabulary],
             max_bytes_per_word=4 * MAX_WORD,
@@ -105,9 +103,9 @@ class Tokenizer:
         )
 
     def normalize(self, texts: tf.Tensor) -> tf.Tensor:
-        """Steps 1 to 6: `string[b]` → `string[b]`, as the WordPiece op is to see it.
+        """Apply steps 1 to 6: `string[b]` → `string[b]`, the input of the WordPiece op.
 
-        Characters beyond ASCII have become their stand-ins by then, those in no token and words that are too long
+        Characters beyond ASCII become their stand-ins. Characters in no token and words that are too long become
         `UNKNOWN`.
         """
         texts = tf.strings.substr(texts, 0, MAX_BYTES)
@@ -117,12 +115,12 @@ class Tokenizer:
         return tf.tensor_scatter_nd_update(plain, others, self._normalize_any(tf.gather_nd(texts, others)))
 
     def _normalize_any(self, texts: tf.Tensor) -> tf.Tensor:
-        """`string[b]` → `string[b]`, whatever the text: each code point through the table."""
+        """Map each code point through the table: `string[b]` → `string[b]`, for any text."""
         code_points = tf.strings.unicode_decode(texts, "UTF-8", errors="ignore")
         page = tf.gather(self._pages, tf.bitwise.right_shift(code_points.flat_values, PAGE_BITS))
         entry = page * PAGE + tf.bitwise.bitwise_and(code_points.flat_values, PAGE - 1)
         outputs = tf.gather(self._outputs, entry)
-        # Where each code point's outputs begin, and so where each text's do.
+        # The first output of each code point, and so of each text.
         starts = tf.concat([[0], tf.cumsum(tf.gather(self._counts, entry))], axis=0)
         normalized = tf.RaggedTensor.from_row_splits(
             tf.boolean_mask(outputs, outputs >= 0), tf.gather(starts, code_points.row_splits), validate=False
@@ -130,11 +128,11 @@ class Tokenizer:
         return tf.strings.regex_replace(tf.strings.unicode_encode(normalized, "UTF-8"), _LONG_WORD, chr(UNKNOWN))
 
     def tokenize(self, texts: tf.Tensor) -> tf.RaggedTensor:
-        """All tokens, uncut and without [CLS] and [SEP]: `string[b]` → ragged `int32[b, None]`."""
+        """Return all tokens, without truncation, [CLS] and [SEP]: `string[b]` → ragged `int32[b, None]`."""
         return self._wordpiece.tokenize(self.normalize(texts))
 
     def __call__(self, texts: tf.Tensor) -> Rows:
-        """The model's rows of some texts, `string[b]`."""
+        """Return the model's rows of texts, `string[b]`."""
         ids = self.tokenize(texts)
         lengths = ids.row_lengths()
         if self.spec.truncation == "windows":
@@ -145,12 +143,16 @@ class Tokenizer:
         return Rows(tf.concat([ends[0], *kept, ends[1]], axis=1), owner, lengths)
 
     def _truncate(self, ids: tf.RaggedTensor) -> list[tf.RaggedTensor]:
-        """Each row's head and tail, which together fit beside [CLS] and [SEP]."""
+        """Return the head and the tail of each row; together they fit between [CLS] and [SEP].
+
+        Of [1 2 3 4 5 6 7 8], with room for 4: `head` keeps [1 2 3 4], `tail` [5 6 7 8], and `head_tail` with a
+        `head_fraction` of 0.25 keeps [1] and [6 7 8].
+        """
         head, tail = self._head_and_tail()
         start, stop = ids.row_starts(), ids.row_limits()
         if head == 0:
             return [_take(ids, tf.maximum(start, stop - tail), stop)]
-        # A row that fits is all head, and its tail is empty.
+        # A row that fits is all head.
         long = stop - start > head + tail
         first = _take(ids, start, tf.where(long, start + head, stop))
         return [first, _take(ids, tf.where(long, stop - tail, stop), stop)] if tail else [first]
@@ -161,7 +163,10 @@ class Tokenizer:
         return head, room - head
 
     def _windows(self, ids: tf.RaggedTensor) -> tuple[list[tf.RaggedTensor], tf.Tensor]:
-        """Cover each row with windows; the last one ends where the row ends, so that every window is full."""
+        """Cover each row with windows. The last one ends where the row ends, so every window of a long row is full.
+
+        Of [1 2 3 4 5 6 7 8 9], with room for 4 and a `window_overlap` of 0.25: [1 2 3 4], [4 5 6 7], [6 7 8 9].
+        """
         room = self.spec.max_tokens - 2
         step = max(1, room - round(room * self.spec.window_overlap))
         lengths = ids.row_lengths()
@@ -173,21 +178,21 @@ class Tokenizer:
         return [_take(ids, start, tf.minimum(start + room, tf.gather(ids.row_limits(), owner)))], owner
 
     def inputs(self, ids: tf.RaggedTensor, length: int | None = None) -> dict[str, tf.Tensor]:
-        """What the model takes: `token_ids`, `segment_ids` `int32[r, s]` and `padding_mask` `bool[r, s]`.
+        """Pad rows to the model's inputs: `token_ids`, `segment_ids`, `int32[r, s]`, and `padding_mask`, `bool[r, s]`.
 
         Args:
             ids: rows, ragged `int32[r, None]`.
-            length: the `s` to pad to; by default the longest row.
+            length: s; None for the longest row.
         """
         token_ids = ids.to_tensor(self.pad_id, shape=[None, length])
-        # By length and not by id: a text may spell the padding token.
+        # By length, not by id: a text may spell the padding token.
         padding_mask = tf.sequence_mask(ids.row_lengths(), tf.shape(token_ids)[1])
         return {"token_ids": token_ids, "segment_ids": tf.zeros_like(token_ids), "padding_mask": padding_mask}
 
     def explain(self, text: str) -> list[Piece]:
-        """The tokens of one text with the place in it that each stands for, cut ones included.
+        """Return the tokens of one text with the characters that each stands for, those that truncation cuts included.
 
-        In Python, character by character, and slow; the ids are those of the graph.
+        This runs in Python, character by character, and is slow. The ids are those of the graph.
         """
         words = [self._pieces(word) for word in self._words(text)]
         pieces = [piece for word in words for piece in word]
@@ -197,7 +202,7 @@ class Tokenizer:
         return [p._replace(kept=i < head or i >= len(pieces) - tail) for i, p in enumerate(pieces)]
 
     def _words(self, text: str) -> list[list[tuple[str, int, int]]]:
-        """The words of the normalised text: of each character, where in the text it comes from."""
+        """Return the words of the normalised text: each character with its place in the text."""
         text = text.encode("utf-8", "ignore")[:MAX_BYTES].decode("utf-8", "ignore")
         table = code_point_table(self.spec.lowercase)
         breaks = {match.start(): match.end() for match in re.finditer(_HTML_BREAK, text)}
@@ -242,6 +247,6 @@ class Tokenizer:
 
 
 def _take(ids: tf.RaggedTensor, start: tf.Tensor, stop: tf.Tensor) -> tf.RaggedTensor:
-    """`ids.flat_values[start[i]:stop[i]]` for every i."""
+    """Return the rows `ids.flat_values[start[i]:stop[i]]`."""
     positions = tf.ragged.range(start, stop)
     return positions.with_flat_values(tf.gather(ids.flat_values, positions.flat_values))
