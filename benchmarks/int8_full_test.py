@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
-import tfsent
 from tfsent.console import print_table, progress_bar
+from tfsent.inference.tflite_file import TFLitePredictor
 
 
 def main(run: Path) -> None:
@@ -28,9 +28,9 @@ def main(run: Path) -> None:
     with (run / "predictions.csv").open(newline="", encoding="utf-8") as handle:
         rows = list(csv.DictReader(handle))
     path = run / "export" / "mobile" / "model-int8.tflite"
-    predictor = tfsent.load(path)
+    predictor = TFLitePredictor(path)
     with progress_bar("int8 reviews", len(rows)) as bar:
-        probabilities = predictor.predict_proba([row["text"] for row in rows], bar.update)
+        probabilities, seconds = predictor.timed_proba([row["text"] for row in rows], bar.update)
     names = predictor.label_names
     trained = np.array([[float(row[f"p_{name}"]) for name in names] for row in rows])
     truth = np.array([names.index(row["true_label"]) for row in rows])
@@ -47,7 +47,7 @@ def main(run: Path) -> None:
         "mcnemar_p": float(stats.binomtest(lost, lost + won).pvalue) if lost + won else 1.0,
         "max_difference": float(np.abs(probabilities - trained).max()),
         "megabytes": path.stat().st_size / 1e6,
-        "median_ms": 1000 * statistics.median(predictor.latencies),
+        "median_ms": 1000 * statistics.median(seconds),
         "threads": predictor.threads,
         "max_tokens": predictor.tokenizer.spec.max_tokens,
     }

