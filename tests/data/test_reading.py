@@ -69,7 +69,7 @@ def test_a_source_without_a_test_split_holds_one_out_and_says_so(monkeypatch):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"validation_examples": 400}, "data.validation_examples asks for 400 reviews and only 320 are left"),
+        ({"validation_examples": 400}, "data.validation_examples asks for 400 reviews, and only 320 are left"),
         ({"validation_examples": 320}, "The train split is empty"),
         ({"validation_examples": 40, "train_examples": 300}, "data.train_examples asks for 300"),
         ({"validation_examples": 1}, "validation split .1 reviews. has no example of class '(positive|negative)'"),
@@ -276,12 +276,12 @@ def test_own_files_are_split_by_group_and_labels_hold_for_all_parts(tmp_path):
     with pytest.raises(DataError, match="strange.csv, line 2: unknown label 'god'; the labels are 'bad', 'good'"):
         load_splits(DataConfig(source="csv", train=(train,), test=(strange,)))
     shared = write_csv(tmp_path / "shared.csv", [("x", "good", "film 3"), ("y", "bad", "new")])
-    with pytest.raises(DataError, match="1 of the 2 test reviews in .*shared.csv are of a film that train has too"):
+    with pytest.raises(DataError, match="1 of the 2 test reviews in .*shared.csv have a film that train also has"):
         load_splits(DataConfig(source="csv", train=(train,), test=(shared,), group="film"))
     for train_too in ([train, test], [str(tmp_path / "*.csv")]):
         with pytest.raises(DataError, match="test.csv is in data.train and in data.test. Expected every file in one"):
             load_splits(DataConfig(source="csv", train=train_too, test=(test,)))
-    with pytest.raises(DataError, match="they are of 2 groups only: none is that small"):
+    with pytest.raises(DataError, match="they are of only 2 groups: none is that small"):
         load_splits(DataConfig(source="csv", train=(write_csv(tmp_path / "two.csv", rows[:20]),), group="film"))
 
 

@@ -65,11 +65,11 @@ def test_with_groups_as_many_are_held_out_as_were_asked_for(share):
     chosen, rest = split_by_group(reviews, round(share * 900), np.random.default_rng(0), "key")
     assert abs(len(chosen) - share * 900) <= 0.06 * 900
     assert len(chosen) + len(rest) == 900
-    with pytest.raises(DataError, match=r"key asks for 901 reviews and only 900 are left .*; --set key=null takes"):
+    with pytest.raises(DataError, match=r"key asks for 901 reviews, and only 900 are left .*; --set key=null takes"):
         split_by_group(reviews, 901, np.random.default_rng(0), "key")
 
 
 def test_with_groups_too_few_of_every_class_are_told():
     reviews = Reviews(tuple(map(str, range(15))), np.arange(15) % 3, ("a", "b", "c"), "made up", np.arange(15))
-    with pytest.raises(DataError, match="key asks for 2 of 15 reviews, and no class has as many as 8. Ask for more"):
+    with pytest.raises(DataError, match="key asks for 2 of 15 reviews, and every class has fewer than 8. Ask for more"):
         split_by_group(reviews, 2, np.random.default_rng(0), "key")

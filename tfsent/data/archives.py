@@ -1,94 +1,95 @@
-"""Files that may be packed → streams: `.gz` and the members of a `.zip` are unpacked as read, never to disk."""
+"""Packed files → streams: `.gz`, and the members of a `.zip`, `.tar.gz`, `.tgz` or `.tar`. Nothing goes to disk."""
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import gzip
+import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
-from typing import Protocol
+from typing import IO, Any
 
 from tfsent.errors import DataError
 
-MAX_RATIO = 200
-"""How many times its packed size a file may unpack to; text comes to 3 to 10, a bomb to 1,000."""
-ALWAYS_ALLOWED = 100 << 20
-"""Bytes a packed file may unpack to whatever its ratio."""
+ARCHIVES = (".zip", ".tar.gz", ".tgz", ".tar")
+"""How the names of archives end."""
+_DAMAGED = (OSError, EOFError, RuntimeError, zlib.error, tarfile.TarError, zipfile.BadZipFile, NotImplementedError)
 
 
-class Stream(Protocol):
-    """What is read: a file, or something that unpacks one."""
-
-    def readline(self, limit: int, /) -> bytes: ...
-    def read(self, limit: int, /) -> bytes: ...
+def is_archive(path: Path) -> bool:
+    """Return whether a file's name is that of an archive."""
+    return path.name.lower().endswith(ARCHIVES)
 
 
-def open_streams(path: Path, kind: str) -> Iterator[tuple[str, Stream]]:
-    """The streams a file stands for: itself, what is in the gzip, or each member of the zip, with their names.
+def open_streams(path: Path, kind: str) -> Iterator[tuple[str, IO[bytes]]]:
+    """Open a file, what a gzip holds, or each member of an archive; yield the name and the stream of each.
 
     Args:
         path: of the file.
-        kind: csv, tsv or jsonl: what the members of a zip that count end in.
+        kind: csv, tsv or jsonl; other members of an archive are ignored.
 
     Raises:
-        DataError: it is a folder, is damaged, holds no such member, or one that wants something else than to be read.
+        DataError: the file is a folder or damaged, or it holds no such member.
     """
     if path.is_dir():
         raise DataError(f"{path} is a folder. Expected a {kind} file, or a glob such as {path}/*.{kind}.")
-    if path.suffix.lower() == ".zip":
+    if is_archive(path):
         for name, stream in members(path, f".{kind}"):
             yield f"{path}:{name}", stream
-    elif path.suffix.lower() == ".gz":
-        with gzip.open(path, "rb") as stream:
-            yield str(path), _Guarded(stream, path.name, path.stat().st_size)
-    else:
-        with path.open("rb") as stream:
-            yield str(path), stream
+        return
+    unpack: Any = gzip.open if path.suffix.lower() == ".gz" else open
+    with unpack(path, "rb") as stream:
+        yield str(path), stream
 
 
-def members(path: Path, suffix: str, *, classes: bool = False) -> Iterator[tuple[PurePosixPath, Stream]]:
-    """The members of a zip whose names end so, as streams; with `classes`, those in a folder per class.
+def members(path: Path, suffix: str, *, classes: bool = False) -> Iterator[tuple[PurePosixPath, IO[bytes]]]:
+    """Open the members of an archive whose names end with `suffix`; with `classes`, those in a folder per class.
 
     Raises:
         DataError: see `open_streams`; or the class folders are not in one place.
     """
-    try:
-        archive = zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, OSError) as error:
-        raise DataError(f"{path} is not a zip file: {error}.") from error
-    with archive:
-        found = dict(_named_members(path, archive, suffix))
-        if not found:
+    with readable(path), zipfile.ZipFile(path) if path.suffix.lower() == ".zip" else tarfile.open(path) as archive:
+        found: dict[PurePosixPath, Callable[[], Any]] = {}
+        if isinstance(archive, zipfile.ZipFile):
+            files = [info for info in archive.infolist() if not info.is_dir()]
+            found = {_name(info.filename): functools.partial(archive.open, info) for info in files}
+        else:
+            entries = [entry for entry in archive.getmembers() if entry.isfile()]
+            found = {_name(entry.name): functools.partial(archive.extractfile, entry) for entry in entries}
+        names = [name for name in found if name.suffix.lower() == suffix and name.parts[0] != "__MACOSX"]
+        if not names:
             raise DataError(f"{path} holds no {suffix} file.")
-        for name in in_class_folders(path, list(found)) if classes else found:
-            if found[name].flag_bits & 1:
-                raise DataError(f"{path} is encrypted. Expected a zip without a password.")
-            try:
-                stream = archive.open(found[name])
-            except (zipfile.BadZipFile, NotImplementedError, OSError) as error:
-                raise DataError(f"{path}: {name} cannot be unpacked: {error}.") from error
-            with stream:
-                yield name, _Guarded(stream, str(path), found[name].compress_size)
+        for name in in_class_folders(path, names) if classes else names:
+            with found[name]() as stream:
+                yield name, stream
 
 
-def _named_members(
-    path: Path, archive: zipfile.ZipFile, suffix: str
-) -> Iterator[tuple[PurePosixPath, zipfile.ZipInfo]]:
-    for info in archive.infolist():
-        name = PurePosixPath(info.filename.replace("\\", "/"))
-        # Nothing is written to disk, but who packs such names wants something else than to be read.
-        if name.is_absolute() or ".." in name.parts or ":" in "".join(name.parts[:1]):
-            raise DataError(f"{path} holds a member {info.filename!r} that points outside the archive. Refused.")
-        if not info.is_dir() and name.suffix.lower() == suffix and name.parts[0] != "__MACOSX":
-            yield name, info
+def _name(spelt: str) -> PurePosixPath:
+    """Return a member's name with slashes, as the zip format has it and some packers do not write it."""
+    return PurePosixPath(spelt.replace("\\", "/"))
+
+
+@contextlib.contextmanager
+def readable(name: Path | str) -> Iterator[None]:
+    """Turn what the standard library raises on a damaged or encrypted file into one error.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    try:
+        yield
+    except _DAMAGED as error:
+        raise DataError(f"{name} cannot be read: {error}. Expected a whole file without a password.") from error
 
 
 def in_class_folders(path: Path, names: list[PurePosixPath]) -> list[PurePosixPath]:
-    """Those of the names below a path that lie deepest: aclImdb has lists, .txt too, beside its class folders.
+    """Return the names that lie deepest: aclImdb also has `.txt` files beside its class folders.
 
     Raises:
-        DataError: they lie in no folders, or in more than one place.
+        DataError: they are in no folder, or in more than one place.
     """
     depth = max((len(name.parts) for name in names), default=0)
     if depth < 2:
@@ -103,27 +104,3 @@ def in_class_folders(path: Path, names: list[PurePosixPath]) -> list[PurePosixPa
             "class, such as one of these."
         )
     return deepest
-
-
-class _Guarded:
-    """A stream that unpacks, and stops when it has grown beyond reason."""
-
-    def __init__(self, stream: Stream, name: str, packed: int):
-        self.stream, self.name = stream, name
-        self.left = max(packed * MAX_RATIO, ALWAYS_ALLOWED)
-
-    def readline(self, limit: int, /) -> bytes:
-        return self._counted(lambda: self.stream.readline(limit))
-
-    def read(self, limit: int, /) -> bytes:
-        return self._counted(lambda: self.stream.read(limit))
-
-    def _counted(self, read: Callable[[], bytes]) -> bytes:
-        try:
-            data = read()
-        except (OSError, EOFError, zlib.error, zipfile.BadZipFile) as error:
-            raise DataError(f"{self.name} is damaged: {error}.") from error
-        self.left -= len(data)
-        if self.left < 0:
-            raise DataError(f"{self.name} unpacks to more than {MAX_RATIO} times its size. Refused as an archive bomb.")
-        return data

@@ -1,7 +1,7 @@
-"""Files of labelled reviews → rows, one at a time, each with the place it stands.
+"""Files of labelled reviews → rows, one at a time, each with its file and line.
 
-CSV and TSV with a header (RFC 4180 quoting), JSON lines, Parquet, a folder per class. Files may be several, or a glob;
-`.gz` is unpacked as it is read, and so are the members of a `.zip`: never to disk.
+CSV and TSV with a header (RFC 4180 quoting), JSON lines, Parquet, a folder per class. There may be several files, or a
+glob. `archives.py` unpacks them.
 """
 
 from __future__ import annotations
@@ -13,46 +13,46 @@ import json
 import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
-from tfsent.data.archives import Stream, in_class_folders, members, open_streams
+from tfsent.data.archives import in_class_folders, is_archive, members, open_streams, readable
 from tfsent.errors import DataError, first_line
 from tfsent.recipe.schema import DataConfig
 
 SHOWN = 10
-"""Faults that are spelt out; the others are counted."""
+"""How many faults a message names; it counts the others."""
 MAX_LINE = 64 << 20
-"""Bytes of one line of a file: beyond, something is not what it says it is."""
+"""Longest line, in bytes. A longer one is a sign of another kind of file."""
 UNLABELLED_FOLDER = "unsup"
-"""aclImdb keeps reviews without a label in it."""
+"""aclImdb's folder of reviews without labels."""
 
 
 class Row(NamedTuple):
-    """One review as its source has it."""
+    """One review, as it stands in its source."""
 
     text: str
     label: str
     """Empty when there is none."""
     group: str
     place: str
-    """Where it stands, for messages: file and line."""
+    """File and line, for messages."""
 
 
 class Faults:
-    """What is wrong with rows, collected so that all of it is told at once."""
+    """Collects the faults of rows, so that one message reports all of them."""
 
     def __init__(self) -> None:
         self.shown: list[str] = []
         self.count = 0
 
     def add(self, place: str, message: str) -> None:
-        """Note a fault; the first ten are spelt out."""
+        """Add a fault at a place."""
         self.count += 1
         if len(self.shown) < SHOWN:
             self.shown.append(f"{place}: {message}")
 
     def raise_if_any(self) -> None:
-        """Raises DataError with the faults noted so far, if there are any."""
+        """Raise a `DataError` that reports the faults so far, if there are any."""
         if self.count:
             more = f"\n  … and {self.count - len(self.shown):,} more" if self.count > len(self.shown) else ""
             raise DataError(
@@ -61,12 +61,12 @@ class Faults:
 
 
 def find_files(patterns: Iterable[str], part: str) -> list[Path]:
-    """The paths that patterns name, each pattern's in order.
+    """Return the paths that patterns match, sorted within each pattern, each path once.
 
     Raises:
-        DataError: a pattern names none.
+        DataError: a pattern matches nothing.
     """
-    found: dict[Path, Path] = {}  # two patterns may name one file: it is read once
+    found: dict[Path, Path] = {}
     for pattern in patterns:
         expanded = str(Path(pattern).expanduser())
         # A file may have a bracket in its name.
@@ -81,20 +81,19 @@ def find_files(patterns: Iterable[str], part: str) -> list[Path]:
 
 
 def read_files(paths: Iterable[Path], config: DataConfig, faults: Faults) -> Iterator[Row]:
-    """The rows of files of the recipe's kind.
+    """Read the rows of files of the recipe's kind. Faults of single rows are added to `faults`.
 
     Raises:
-        DataError: a file is not what it should be, or has no such column. What is wrong with single rows goes to
-            `faults`, and the reading goes on.
+        DataError: a file is of another kind, is damaged, or lacks a column.
     """
     reader = {"csv": _csv, "tsv": _csv, "jsonl": _jsonl, "parquet": _parquet, "folder": _folder}[config.source]
     return (row for path in paths for row in reader(path, config, faults))
 
 
-def _lines(name: str, stream: Stream, config: DataConfig, faults: Faults) -> Iterator[str]:
-    """Decoded lines with their line ends, without a byte order mark. Only the line feed ends one."""
+def _lines(name: str, stream: IO[bytes], config: DataConfig, faults: Faults) -> Iterator[str]:
+    """Decode the lines of a stream, with line ends and without a byte order mark. Only a line feed ends a line."""
     number = 0
-    while raw := stream.readline(MAX_LINE):
+    while raw := _line(name, stream):
         number += 1
         if len(raw) == MAX_LINE:
             raise DataError(f"{name}, line {number}: longer than {MAX_LINE >> 20} MB. Is this a text file?")
@@ -103,6 +102,11 @@ def _lines(name: str, stream: Stream, config: DataConfig, faults: Faults) -> Ite
                 raise DataError(f"{name} is UTF-16. Save it as UTF-8, or convert it: iconv -f utf-16 -t utf-8 {name}")
             raw = raw.removeprefix(b"\xef\xbb\xbf")
         yield _decode(raw, f"{name}, line {number}", config, faults)
+
+
+def _line(name: str, stream: IO[bytes]) -> bytes:
+    with readable(name):
+        return stream.readline(MAX_LINE)
 
 
 def _decode(raw: bytes, place: str, config: DataConfig, faults: Faults) -> str:
@@ -135,10 +139,10 @@ def _csv(path: Path, config: DataConfig, faults: Faults) -> Iterator[Row]:
                 if not fields:
                     continue
                 if len(fields) != len(header):
-                    faults.add(place, f"{len(fields)} fields, and the header has {len(header)}; is a quote missing?")
+                    faults.add(place, f"{len(fields)} fields, but the header has {len(header)}; is a quote missing?")
                     continue
                 if config.source == "tsv" and any("\t" in field and "\n" in field for field in fields):
-                    # A line feed alone is how pandas writes texts of several lines.
+                    # pandas writes a text of several lines so, but with line feeds alone.
                     faults.add(
                         place, "a quote at the start of a field runs over tabs and lines; double it, and quote all"
                     )
@@ -146,11 +150,15 @@ def _csv(path: Path, config: DataConfig, faults: Faults) -> Iterator[Row]:
                 text, label, *group = (fields[column] for column in columns)
                 yield Row(text, label, "".join(group), place)
         except csv.Error as error:
-            raise DataError(f"{name}, line {start}: {error}. Is a quote not closed, or not doubled?") from error
+            raise DataError(f"{name}, line {start}: {error}. Is a quote unclosed, or not doubled?") from error
 
 
 def find_columns(name: str, header: list[str], config: DataConfig) -> list[int]:
-    """Where text, label and perhaps group stand in a header."""
+    """Return the positions of text, label and, where the recipe names one, group in a header.
+
+    Raises:
+        DataError: a column is missing, or there twice.
+    """
     keys = {"data.text": config.text, "data.label": config.label, "data.group": config.group}
     if twice := [column for column in keys.values() if column is not None and header.count(column) > 1]:
         raise DataError(f"{name} has two columns called {twice[0]!r}.")
@@ -159,7 +167,7 @@ def find_columns(name: str, header: list[str], config: DataConfig) -> list[int]:
             close = difflib.get_close_matches(column, header, n=1)
             hint = f" Did you mean {close[0]!r}?" if close else ""
             if len(header) == 1 and (other := next((mark for mark in ";\t|" if mark in header[0]), None)):
-                hint = f" Its columns are divided by {other!r}: save it with commas, or as .tsv with tabs."
+                hint = f" Its columns are separated by {other!r}: save it with commas, or as .tsv with tabs."
             raise DataError(
                 f"{name} has no column {column!r}.{hint} It has: {', '.join(map(repr, header[:20]))}. Name yours with "
                 f"{key}."
@@ -181,7 +189,7 @@ def _jsonl(path: Path, config: DataConfig, faults: Faults) -> Iterator[Row]:
             if not isinstance(fields, dict):
                 faults.add(place, f"expected an object such as {{{config.text!r}: …}}, received {line.strip()[:40]!r}")
             elif not isinstance(fields.get(config.text, 0), str | None):
-                faults.add(place, f"{config.text!r} is no string; received {fields.get(config.text)!r:.40}")
+                faults.add(place, f"{config.text!r} is not a string; received {fields.get(config.text)!r:.40}")
             else:
                 yield _row(fields, config, place)
 
@@ -192,12 +200,12 @@ def _row(fields: dict[str, Any], config: DataConfig, place: str) -> Row:
 
 
 def spelt_label(value: object) -> str:
-    """A label or group as a word; 1.0 is 1, for a column of numbers with a gap in it becomes one of floats."""
+    """Return a label or group as a string. 1.0 becomes "1": a column of integers with a gap is read as floats."""
     if isinstance(value, float):
         if math.isnan(value):
             return ""
         value = int(value) if value.is_integer() else value
-    if isinstance(value, bytes):  # Parquet written without saying that they are UTF-8
+    if isinstance(value, bytes):  # a Parquet column of bytes
         return value.decode("utf-8")
     return "" if value is None else str(value)
 
@@ -208,8 +216,8 @@ def _parquet(path: Path, config: DataConfig, faults: Faults) -> Iterator[Row]:
 
     if path.is_dir():
         raise DataError(f"{path} is a folder. Expected a Parquet file, or a glob such as {path}/*.parquet.")
-    if path.suffix.lower() in (".gz", ".zip"):
-        raise DataError(f"{path}: Parquet is packed inside, and read from its end. Unpack it first.")
+    if path.suffix.lower() == ".gz" or is_archive(path):
+        raise DataError(f"{path}: a packed Parquet file cannot be read. Unpack it first.")
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
             header = file.schema_arrow.names
@@ -227,11 +235,12 @@ def _parquet(path: Path, config: DataConfig, faults: Faults) -> Iterator[Row]:
 
 
 def _folder(path: Path, config: DataConfig, faults: Faults) -> Iterator[Row]:
-    """A folder per class, or a zip with one. `data.labels` says which folders; without it, all but `unsup`."""
+    """Read a folder per class, or an archive of one: the folders in `data.labels`, else all but `unsup`."""
     for label, name, stream in _class_files(path):
         if label == UNLABELLED_FOLDER if config.labels is None else label not in config.labels:
             continue
-        raw = stream.read(MAX_LINE)
+        with readable(name):
+            raw = stream.read(MAX_LINE)
         if len(raw) == MAX_LINE:
             raise DataError(f"{name} is longer than {MAX_LINE >> 20} MB. Is this a text file?")
         yield Row(_decode(raw.removeprefix(b"\xef\xbb\xbf"), name, config, faults), label, "", name)
@@ -241,8 +250,8 @@ def _is_text(path: Path) -> bool:
     return path.suffix.lower() == ".txt" and path.is_file()
 
 
-def _class_files(path: Path) -> Iterator[tuple[str, str, Stream]]:
-    if path.suffix.lower() == ".zip":
+def _class_files(path: Path) -> Iterator[tuple[str, str, IO[bytes]]]:
+    if is_archive(path):
         for name, stream in members(path, ".txt", classes=True):
             yield name.parent.name, f"{path}:{name}", stream
     elif path.is_dir():
@@ -251,4 +260,4 @@ def _class_files(path: Path) -> Iterator[tuple[str, str, Stream]]:
             with (path / name).open("rb") as stream:
                 yield name.parent.name, str(path / name), stream
     else:
-        raise DataError(f"{path} is no folder. Expected a folder per class, or a .zip of one.")
+        raise DataError(f"{path} is not a folder. Expected a folder per class, or a .zip or .tar.gz of one.")

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import copy
 import io
-import zipfile
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -91,23 +89,11 @@ def source_of(path: str) -> str | None:
         return None
     if Path(path).is_dir():
         return "folder"
-    name = Path(path.lower())
-    packed = name.suffix in (".gz", ".zip")
-    kind = (Path(name.stem) if packed else name).suffix[1:]
-    if kind in FILE_SOURCES:
-        return kind
-    return _kind_in_zip(path) if name.suffix == ".zip" else None
-
-
-def _kind_in_zip(path: str) -> str | None:
-    """Return the kind of most files in a zip."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            found = Counter(Path(name).suffix[1:].lower() for name in archive.namelist())
-    except (OSError, zipfile.BadZipFile):
-        return None
-    kinds = {kind: found["txt" if kind == "folder" else kind] for kind in FILE_SOURCES}
-    return max(kinds, key=kinds.__getitem__) if any(kinds.values()) else None
+    name = path.lower()
+    for packed in (".gz", ".tar", ".tgz", ".zip"):
+        name = name.removesuffix(packed)
+    kind = Path(name).suffix[1:]
+    return kind if kind in FILE_SOURCES else None
 
 
 def describe_recipe(path: Path) -> str:
