@@ -5,7 +5,8 @@ import time
 
 import pytest
 
-from tfsent.console import QUIET_SECONDS, print_table, progress_bar
+from tfsent import console
+from tfsent.console import print_table, progress_bar
 
 
 def test_a_table_in_a_pipe_keeps_words_whole_and_ends_no_line_in_spaces(capsys):
@@ -36,27 +37,27 @@ def test_what_a_reader_wrote_is_shown_as_it_is(capsys):
     assert all(part in out for part in (*texts, "[b]A title", "[label]", "[pos]"))
 
 
-def lines_of(monkeypatch, capsys, meter, seconds):
-    """What a meter says when each of its steps takes so many seconds."""
-    now = 0.0
-    monkeypatch.setattr(time, "monotonic", lambda: now)
-    meter.last = now
-    with meter:
-        for taken in seconds:
-            now += taken
-            meter.update(1)
+def lines_of(capsys, bar, steps):
+    """The lines that a bar prints while it takes some steps."""
+    with bar:
+        for _ in range(steps):
+            bar.update(1)
+            time.sleep(0.01)
     return capsys.readouterr().err.splitlines()
 
 
-def test_the_time_left_is_that_of_the_steps_to_come(monkeypatch, capsys):
-    """Neither the first step, which traces graphs, nor what was done before it tells how long they take."""
-    said = lines_of(monkeypatch, capsys, progress_bar("epoch 1/3", 100, done=50), [QUIET_SECONDS * 4, *[10.0] * 4])
-    assert said == ["epoch 1/3 52/100 · loss 0.5 · 8 min left", "epoch 1/3 55/100 · loss 0.5 · 8 min left"]
+def test_a_log_file_gets_whole_lines_now_and_then(monkeypatch, capsys):
+    monkeypatch.setattr(console, "LINE_SECONDS", 0)
+    said = lines_of(capsys, progress_bar("epoch 1/3", 100, done=50), 3)
+    assert said and all(re.fullmatch(r"epoch 1/3 5[0-3]/100 · [\d:?]+ left", line) for line in said)
 
 
-def test_nothing_is_said_often_or_of_what_is_done(monkeypatch, capsys):
-    assert lines_of(monkeypatch, capsys, progress_bar("MB", 3), [1.0, 1.0, 1.0]) == []
-    assert lines_of(monkeypatch, capsys, progress_bar("MB", 2), [1.0, 2.0 * QUIET_SECONDS]) == []
-    assert lines_of(monkeypatch, capsys, progress_bar("MB", 50), [1.0, 31.0, 1.0]) == [
-        "MB 2/50 · loss 0.5 · 25 min left"
-    ]
+def test_short_work_prints_no_progress(capsys):
+    assert lines_of(capsys, progress_bar("MB", 3), 3) == []
+
+
+def test_a_terminal_is_left_as_it_was(monkeypatch, capsys):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    with progress_bar("epoch 1/3", 10) as bar:
+        bar.update(5)
+    assert capsys.readouterr().err.split("\r")[-1].strip() == ""

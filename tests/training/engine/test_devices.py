@@ -177,8 +177,11 @@ def test_kill_9_on_jax_changes_no_bit(folder, tiny_csv_settings):
     ("settings", "message"),
     [
         (["train.devices=tpu"], "train: devices is tpu, and there is no TensorFlow for TPUs .* Set train.backend=jax"),
-        (["train.backend=jax", "train.jit_compile=false"], "train: jit_compile is false, and JAX trains through XLA"),
-        (["train.devices='gpu:0,0'"], "train: devices names one of them twice. Received: 'gpu:0,0'"),
+        (
+            ["train.backend=jax", "train.jit_compile=false"],
+            "train: jit_compile is false, and JAX always trains through XLA",
+        ),
+        (["train.devices='gpu:0,0'"], "train: devices names a device twice. Received: 'gpu:0,0'"),
     ],
 )
 def test_what_can_never_work_is_a_fault_of_the_recipe(settings, message):
