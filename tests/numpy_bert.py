@@ -1,4 +1,4 @@
-"""BERT written down in NumPy (Devlin et al. 2018; A. Vaswani et al. 2017): what every layout is held against."""
+"""BERT in NumPy (Devlin et al. 2018; Vaswani et al. 2017), written independently to check every layout against."""
 
 import json
 import math
@@ -8,7 +8,17 @@ from safetensors.numpy import load_file
 
 
 def numpy_bert(folder, token_ids, padding_mask, embedded=None):
-    """`sequence_output` and `pooled_output`, in float64, from the tensors of a Hugging Face folder."""
+    """Compute BERT in float64 from the tensors of a Hugging Face folder.
+
+    Args:
+        folder: with config.json and model.safetensors.
+        token_ids: `int[rows, tokens]`.
+        padding_mask: `bool[rows, tokens]`, true for tokens.
+        embedded: `float[rows, tokens, hidden]` in the place of the embeddings, for ELECTRA small.
+
+    Returns:
+        `sequence_output[rows, tokens, hidden]` and `pooled_output[rows, hidden]`, the latter None without a pooler.
+    """
     config = json.loads((folder / "config.json").read_text())
     w = {k: v.astype(np.float64) for k, v in load_file(folder / "model.safetensors").items() if v.dtype != np.int64}
 

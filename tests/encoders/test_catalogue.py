@@ -1,4 +1,4 @@
-"""The table of encoders, against what KerasHub says of its presets and what the configs' page says of the table."""
+"""The table of encoders, compared with KerasHub's presets and with configs/README.md."""
 
 import sys
 from pathlib import Path
@@ -15,14 +15,14 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "docs"))
 import build_tables  # noqa: E402
 
 
-def test_every_entry_is_an_encoder_and_stands_there_once():
+def test_entries_are_encoders_and_unique():
     uris = [entry.uri for entry in catalogue.ENTRIES]
     assert all(map(is_encoder, uris))
     assert len(set(uris)) == len(uris)
 
 
 @pytest.mark.parametrize("entry", [e for e in catalogue.ENTRIES if e.uri.startswith("keras:")], ids=lambda e: e.uri)
-def test_presets_are_those_of_keras_hub(entry):
+def test_presets_match_keras_hub(entry):
     families = keras_hub.models.BertBackbone, keras_hub.models.DistilBertBackbone, keras_hub.models.ElectraBackbone
     presets = {name: about["metadata"] for family in families for name, about in family.presets.items()}
     assert presets[entry.uri.removeprefix("keras:")]["params"] == entry.parameters
@@ -30,7 +30,7 @@ def test_presets_are_those_of_keras_hub(entry):
 
 @pytest.mark.parametrize("entry", catalogue.ENTRIES, ids=lambda e: e.uri)
 def test_parameters_follow_from_the_shape(entry):
-    """BERT's weights counted by hand, for a vocabulary of the right order."""
+    """Count the weights of BERT; what is left must be a known vocabulary."""
     layers, h = entry.shape
     narrow = "electra_small" in entry.uri
     width = 128 if narrow else h
@@ -44,12 +44,12 @@ def test_parameters_follow_from_the_shape(entry):
     assert vocabulary in ((28996, 119547) if entry.cased else (30522,))
 
 
-def test_the_page_is_made_from_the_table():
+def test_page_is_made_from_the_table():
     page = (CONFIGS / "README.md").read_text(encoding="utf-8")
     assert build_tables.encoders() in page, "make docs"
 
 
-def test_recipes_of_the_table_exist_and_name_its_encoders():
+def test_recipes_and_table_name_the_same_encoders():
     known = recipes()
     for name in ("imdb-hub-small-bert", "imdb-bert-base", "imdb-minilm", "imdb-distilbert"):
         assert catalogue.find(load_config(name).encoder), name

@@ -1,4 +1,4 @@
-"""Checkpoints of transformers, against BERT in NumPy. transformers itself is in benchmarks/encoder_parity.py."""
+"""Checkpoints of transformers, compared with BERT in NumPy. benchmarks/encoder_parity.py compares transformers."""
 
 import json
 
@@ -13,7 +13,7 @@ from tfsent.errors import EncoderError
 
 
 def rewrite(folder, change_name, extra=(), drop=(), **config):
-    """The same checkpoint as another model of transformers would save it."""
+    """Rewrite a checkpoint as another model of transformers would save it."""
     arrays = load_file(folder / "model.safetensors")
     arrays = {change_name(k): v for k, v in arrays.items() if not any(word in k for word in drop)}
     arrays |= {name: np.ones((3, 3), np.float32) for name in extra}
@@ -42,7 +42,7 @@ def expected(tmp_path):
     return lambda token_ids, mask: numpy_bert(kept, token_ids, mask)[0]
 
 
-def test_heads_of_other_tasks_are_left_out(folder, expected):
+def test_task_heads_are_left_out(folder, expected):
     heads = ["cls.predictions.bias", "cls.seq_relationship.weight", "classifier.weight", "qa_outputs.bias"]
     rewrite(folder, lambda name: f"bert.{name}", [*heads, "bert.embeddings.position_ids"])
     assert difference(folder, expected) < 2e-5
@@ -94,7 +94,7 @@ def test_distilbert_is_bert_without_segments(folder, tmp_path):
 
 
 def test_narrow_embeddings_are_projected(tmp_path):
-    """ELECTRA small: the projection stands between the embeddings' layer norm and the layers."""
+    """In ELECTRA small a projection follows the layer norm of the embeddings."""
     folder = write_electra(tmp_path / "electra")
     w = load_file(folder / "model.safetensors")
 
@@ -111,7 +111,7 @@ def test_narrow_embeddings_are_projected(tmp_path):
     assert (encoder.embedding_dim, encoder.hidden_dim, encoder.activation) == (4, 8, "gelu_exact")
 
 
-def test_weights_may_lie_in_several_files_and_in_half_precision(folder, expected):
+def test_sharded_half_precision_weights_are_read(folder, expected):
     arrays = load_file(folder / "model.safetensors")
     (folder / "model.safetensors").unlink()
     names = sorted(arrays)
@@ -138,7 +138,7 @@ def tokenizer_json(**changes):
     return json.dumps({"model": {"type": "WordPiece", "vocab": vocabulary}, "normalizer": normalizer, **changes})
 
 
-def test_a_vocabulary_may_be_in_tokenizer_json(folder):
+def test_vocabulary_is_read_from_tokenizer_json(folder):
     (folder / "vocab.txt").unlink()
     (folder / "tokenizer_config.json").unlink()
     (folder / "tokenizer.json").write_text(tokenizer_json())
@@ -156,16 +156,16 @@ def test_a_vocabulary_may_be_in_tokenizer_json(folder):
         ("tokenizer.json", {"normalizer": {"type": "BertNormalizer", "clean_text": False}}, "clean_text=False"),
     ],
 )
-def test_settings_under_which_ids_are_others_are_refused(folder, name, content, strange):
+def test_tokenizer_settings_that_change_ids_are_refused(folder, name, content, strange):
     (folder / name).write_text(json.dumps(content))
-    with pytest.raises(EncoderError, match=f"its tokenizer has {strange}, which changes ids. Expected a tokenizer as"):
+    with pytest.raises(EncoderError, match=f"its tokenizer has {strange}, which changes ids. Expected the settings of"):
         load_encoder(f"path:{folder}")
 
 
-def test_a_vocabulary_of_another_kind_is_refused(folder):
+def test_vocabulary_of_another_kind_is_refused(folder):
     (folder / "vocab.txt").unlink()
     (folder / "tokenizer.json").write_text(tokenizer_json(model={"type": "BPE", "vocab": {}}))
-    with pytest.raises(EncoderError, match="has no vocab.txt, and no WordPiece tokenizer.json"):
+    with pytest.raises(EncoderError, match="has neither a vocab.txt nor a WordPiece tokenizer.json"):
         load_encoder(f"path:{folder}")
     gap = {"[PAD]": 0, "[UNK]": 2}
     (folder / "tokenizer.json").write_text(tokenizer_json(model={"type": "WordPiece", "vocab": gap}))

@@ -1,4 +1,4 @@
-"""URIs → folders, with each hub's own client and a local copy of the hub in its layout. What is here is not the hub."""
+"""URIs → folders through the real client of each hub, which finds a local copy in its own cache."""
 
 import json
 import shutil
@@ -12,7 +12,8 @@ import pytest
 from tiny import VOCABULARY, write_encoder, write_preset
 
 from tfsent.encoders import hubs, tfhub
-from tfsent.encoders.loader import check_encoder, load_encoder
+from tfsent.encoders.loader import load_encoder
+from tfsent.encoders.report import check_encoder
 from tfsent.errors import AssetError, EncoderError
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -27,7 +28,7 @@ def own_caches(tmp_path, monkeypatch):
 
 
 def hugging_face_cache(tmp_path, repository="owner/name", commit=COMMIT):
-    """What huggingface_hub's own cache holds after a download."""
+    """Write what huggingface_hub's cache holds after a download."""
     folder = tmp_path / "hf" / f"models--{repository.replace('/', '--')}"
     (folder / "refs").mkdir(parents=True, exist_ok=True)
     (folder / "refs" / "main").write_text(commit)
@@ -35,15 +36,15 @@ def hugging_face_cache(tmp_path, repository="owner/name", commit=COMMIT):
 
 
 def kaggle_cache(tmp_path, handle, write):
-    """What kagglehub's own cache holds after a download."""
+    """Write what kagglehub's cache holds after a download."""
     folder = tmp_path / "KAGGLEHUB_CACHE" / "models" / handle
     write(folder)
     (folder.parent / f"{folder.name}.complete").touch()
     return folder
 
 
-def test_a_hugging_face_model_is_pinned_to_its_commit(tmp_path, monkeypatch):
-    monkeypatch.setenv("TFSENT_OFFLINE", "1")  # huggingface_hub then takes what its cache has, and asks nobody
+def test_hugging_face_model_is_pinned_to_its_commit(tmp_path, monkeypatch):
+    monkeypatch.setenv("TFSENT_OFFLINE", "1")  # huggingface_hub then reads its cache alone
     folder = hugging_face_cache(tmp_path)
     encoder = load_encoder("hf:owner/name")
     assert encoder.vocabulary == tuple(VOCABULARY)
@@ -55,7 +56,7 @@ def test_a_hugging_face_model_is_pinned_to_its_commit(tmp_path, monkeypatch):
     assert load_encoder(f"hf:owner/name@{'f' * 40}").provenance["revision"] == "f" * 40
 
 
-def test_only_files_without_code_are_asked_for(tiny_encoder, monkeypatch):
+def test_only_files_without_code_are_requested(tiny_encoder, monkeypatch):
     asked = {}
     monkeypatch.setattr(
         huggingface_hub, "snapshot_download", lambda name, **options: asked.update(options) or str(tiny_encoder)
@@ -66,7 +67,7 @@ def test_only_files_without_code_are_asked_for(tiny_encoder, monkeypatch):
     assert "model.safetensors" in asked["allow_patterns"]
 
 
-def test_a_kaggle_handle_is_fetched_once_and_works_offline(tmp_path, monkeypatch):
+def test_kaggle_handle_works_offline_from_its_cache(tmp_path, monkeypatch):
     folder = kaggle_cache(tmp_path, "o/bert/tensorFlow2/tiny/2", write_encoder)
     monkeypatch.setenv("TFSENT_OFFLINE", "1")
     encoder = load_encoder("kaggle:o/bert/tensorFlow2/tiny/2")
@@ -76,7 +77,7 @@ def test_a_kaggle_handle_is_fetched_once_and_works_offline(tmp_path, monkeypatch
     assert load_encoder("kaggle:o/bert/tensorFlow2/tiny").provenance["revision"] == "2"
 
 
-def test_a_keras_preset_comes_from_kaggle(tmp_path, monkeypatch):
+def test_keras_preset_comes_from_kaggle(tmp_path, monkeypatch):
     monkeypatch.setenv("TFSENT_OFFLINE", "1")
 
     def write(folder):
@@ -88,7 +89,7 @@ def test_a_keras_preset_comes_from_kaggle(tmp_path, monkeypatch):
     assert encoder.lowercase is True
 
 
-def test_an_emptied_cache_is_filled_with_the_recorded_revision(tmp_path, monkeypatch):
+def test_emptied_cache_is_filled_with_the_recorded_revision(tmp_path, monkeypatch):
     folder, asked = tmp_path / "fetched" / "2", []
 
     def fetch(name, revision=None, **options):
@@ -109,22 +110,24 @@ def test_an_emptied_cache_is_filled_with_the_recorded_revision(tmp_path, monkeyp
     ]
 
 
-def test_what_was_fetched_is_recorded(tmp_path, monkeypatch):
+def test_fetched_files_are_recorded(tmp_path, monkeypatch):
     monkeypatch.setenv("TFSENT_OFFLINE", "1")
     folder = hugging_face_cache(tmp_path)
     uri = "hf:owner/name"
     assert not hubs.cached(uri)
     encoder = load_encoder(uri)
     assert hubs.cached(uri)
-    record = json.loads(hubs.record_path(uri).read_text())
+    path = hubs.record_path(uri)
+    record = json.loads(path.read_text())
     assert record["files"] == encoder.provenance["files"]
+    path.write_text(json.dumps({**record, "fingerprint": [0.5]}))  # as tfsent 0.1 wrote it
     assert check_encoder(uri).recorded == "same"
     assert {path.name for path in hubs.record_path(uri).parent.iterdir()} == {hubs.record_path(uri).name}
     (folder / "README.md").write_text("not read, so it may change")
     load_encoder(uri)
 
 
-def test_without_tensorflow_the_files_alone_are_recorded(tmp_path, monkeypatch):
+def test_hugging_face_folder_opens_without_tensorflow_text(tmp_path, monkeypatch):
     monkeypatch.setenv("TFSENT_OFFLINE", "1")
     hugging_face_cache(tmp_path)
     with monkeypatch.context() as barred:
@@ -136,7 +139,7 @@ def test_without_tensorflow_the_files_alone_are_recorded(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "vocab.txt", "config.json"])
-def test_a_file_that_changed_since_is_an_error(tmp_path, monkeypatch, name):
+def test_changed_file_is_an_error(tmp_path, monkeypatch, name):
     monkeypatch.setenv("TFSENT_OFFLINE", "1")
     folder = hugging_face_cache(tmp_path)
     load_encoder("hf:owner/name")
@@ -146,7 +149,7 @@ def test_a_file_that_changed_since_is_an_error(tmp_path, monkeypatch, name):
         load_encoder("hf:owner/name")
 
 
-def test_a_hub_that_serves_something_else_is_an_error(tmp_path, tiny_encoder, monkeypatch):
+def test_hub_with_other_files_is_an_error(tmp_path, tiny_encoder, monkeypatch):
     places = [tiny_encoder, write_encoder(tmp_path / "other", hidden_act="gelu_new")]
     monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda name, **options: str(places.pop(0)))
     load_encoder("hf:owner/name")
@@ -154,7 +157,7 @@ def test_a_hub_that_serves_something_else_is_an_error(tmp_path, tiny_encoder, mo
         load_encoder("hf:owner/name", ask_hub=True)
 
 
-def test_a_damaged_record_is_named(tmp_path):
+def test_damaged_record_is_named(tmp_path):
     path = hubs.record_path("hf:owner/name")
     path.parent.mkdir(parents=True)
     path.write_text('{"uri": 1')
@@ -162,7 +165,15 @@ def test_a_damaged_record_is_named(tmp_path):
         load_encoder("hf:owner/name")
 
 
-def test_folders_of_ones_own_are_not_recorded(tiny_encoder):
+def test_unusable_encoder_is_not_recorded(tmp_path, monkeypatch):
+    folder = write_encoder(tmp_path / "cased", [*VOCABULARY[:-1], "Film"])
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda name, **options: str(folder))
+    with pytest.raises(EncoderError, match="its vocabulary has capitals"):
+        load_encoder("hf:owner/name")
+    assert hubs.is_new("hf:owner/name")
+
+
+def test_own_folders_are_not_recorded(tiny_encoder):
     load_encoder(f"path:{tiny_encoder}")
     assert not hubs.record_path(f"path:{tiny_encoder}").exists()
     assert hubs.record_path("hf:a/b") != hubs.record_path("hf:a-b")
@@ -187,7 +198,7 @@ def test_folders_of_ones_own_are_not_recorded(tiny_encoder):
         ("kaggle:google/bert", "kaggle:google/bert is not a handle. Expected OWNER/MODEL/FRAMEWORK/VARIATION"),
     ],
 )
-def test_what_is_no_encoder_is_refused(uri, message):
+def test_unknown_encoders_are_refused(uri, message):
     with pytest.raises(EncoderError, match=message):
         load_encoder(uri)
 
@@ -208,7 +219,7 @@ def test_offline_forbids_hubs(monkeypatch, uri):
         load_encoder(uri)
 
 
-def test_a_hub_that_does_not_answer_is_a_clear_error(monkeypatch):
+def test_unreachable_hub_is_a_clear_error(monkeypatch):
     def refuse(*words, **options):
         raise ConnectionError("nobody there")
 
@@ -219,8 +230,8 @@ def test_a_hub_that_does_not_answer_is_a_clear_error(monkeypatch):
             load_encoder(uri)
 
 
-def test_a_tf_hub_handle_goes_through_the_same_door(tiny_encoder, monkeypatch):
-    """The rest of tfhub: is in test_tfhub.py."""
+def test_tf_hub_handle_is_recorded(tiny_encoder, monkeypatch):
+    """test_tfhub.py has the rest of tfhub: handles."""
     monkeypatch.setattr(tfhub, "resolve", lambda handle: tiny_encoder)
     assert load_encoder("tfhub:https://x/y").provenance["uri"] == "tfhub:https://x/y"
     assert hubs.cached("tfhub:https://x/y")

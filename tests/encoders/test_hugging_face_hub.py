@@ -1,4 +1,4 @@
-"""The real Hugging Face client against a hub on this machine: `HF_ENDPOINT`, a download that breaks off, the record."""
+"""The real Hugging Face client and a hub on this machine (`HF_ENDPOINT`), whose download breaks off once."""
 
 import hashlib
 import http.server
@@ -15,7 +15,7 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
 class Hub(http.server.BaseHTTPRequestHandler):
-    """As much of the hub's API as its client needs. The large file breaks off half-way, once."""
+    """The part of the hub's API that the client needs. The download of the weights breaks off half-way, once."""
 
     protocol_version = "HTTP/1.1"
     folder, asked, broken, commit = None, [], set(), COMMIT
@@ -72,31 +72,53 @@ def hub(tmp_path):
     server.server_close()
 
 
-def tfsent(tmp_path, endpoint, *words, code=0, **more):
-    own = {"HF_ENDPOINT": endpoint, "HF_HOME": str(tmp_path / "hf"), "TFSENT_CACHE": str(tmp_path / "cache")}
+CONSOLE = """
+import json, sys
+from click.testing import CliRunner
+from tfsent.cli.main import main
+for line in sys.stdin:
+    words, settings = json.loads(line)
+    done = CliRunner().invoke(main, words, env=settings)
+    print(json.dumps([done.exit_code, done.stdout, done.stderr]), flush=True)
+"""
+"""Runs several commands in one process, which loads TensorFlow once."""
+
+
+@pytest.fixture
+def tfsent(hub, tmp_path):
+    """Run a command in a process whose hub is `hub`; return its exit code, standard output and standard error."""
+    own = {"HF_ENDPOINT": hub[1], "HF_HOME": str(tmp_path / "hf"), "TFSENT_CACHE": str(tmp_path / "cache")}
     kept = {k: v for k, v in os.environ.items() if "proxy" not in k.lower() and not k.startswith(("HF_", "TFSENT_"))}
-    command = [sys.executable, "-m", "tfsent", *words]
-    done = subprocess.run(command, capture_output=True, text=True, env={**kept, **own, **more}, check=False)
-    assert done.returncode == code, done.stderr
-    assert "Traceback" not in done.stderr
-    return done.stderr if code else done.stdout
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "env": {**kept, **own}}
+    with subprocess.Popen([sys.executable, "-c", CONSOLE], **pipes) as process:
+
+        def run(*words, **settings):
+            process.stdin.write(json.dumps([words, settings]) + "\n")
+            process.stdin.flush()
+            return json.loads(process.stdout.readline())
+
+        yield run
+        process.stdin.close()
 
 
-def test_a_model_is_fetched_from_a_mirror_recorded_and_never_silently_replaced(hub, tmp_path):
-    handler, endpoint = hub
+def test_mirror_is_fetched_recorded_and_never_replaced(hub, tfsent):
+    handler, _ = hub
     (handler.folder / "pytorch_model.bin").write_bytes(b"a pickle")
-    out = tfsent(tmp_path, endpoint, "encoders", "fetch", "hf:owner/name")
+    code, out, _ = tfsent("encoders", "fetch", "hf:owner/name")
+    assert code == 0
     assert f"1,896 parameters, revision {COMMIT}" in out
     weights = [asked for asked in handler.asked if asked[0] == "GET" and "model.safetensors" in asked[1]]
-    assert len(weights) == 2  # broken off once; the client goes on at whole chunks of 10 MB, and this file is smaller
+    assert len(weights) == 2  # the first broke off
     assert not [asked for asked in handler.asked if "pytorch_model.bin" in asked[1]]
-    # From here on no hub is needed.
-    before = len(handler.asked)
-    result = json.loads(tfsent(tmp_path, endpoint, "encoders", "check", "hf:owner/name", "--json", TFSENT_OFFLINE="1"))
-    assert (result["recorded"], result["revision"], len(handler.asked)) == ("same", COMMIT, before)
-    # The hub moves on: said when it is asked, and what is here stays what it was.
+    # The record needs no hub.
+    before, check = len(handler.asked), ("encoders", "check", "hf:owner/name", "--json")
+    code, out, _ = tfsent(*check, TFSENT_OFFLINE="1")
+    assert (code, len(handler.asked)) == (0, before)
+    assert (json.loads(out)["recorded"], json.loads(out)["revision"]) == ("same", COMMIT)
+    # A newer commit at the hub is an error when the hub is asked, and changes nothing here.
     handler.commit = "f" * 40
     write_encoder(handler.folder, hidden_act="gelu_new")
-    message = tfsent(tmp_path, endpoint, "encoders", "fetch", "hf:owner/name", code=1)
-    assert "Error: hf:owner/name changed since it was fetched: " in message
-    assert json.loads(tfsent(tmp_path, endpoint, "encoders", "check", "hf:owner/name", "--json"))["revision"] == COMMIT
+    code, _, errors = tfsent("encoders", "fetch", "hf:owner/name")
+    assert code == 1
+    assert "Error: hf:owner/name changed since it was fetched: " in errors
+    assert json.loads(tfsent(*check)[1])["revision"] == COMMIT

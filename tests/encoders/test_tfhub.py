@@ -1,4 +1,4 @@
-"""TF-Hub handles through tensorflow-hub, from a server on this machine."""
+"""TF-Hub handles through the real tensorflow-hub, from a server on this machine."""
 
 import gzip
 import http.server
@@ -50,7 +50,7 @@ def archive_of(folder):
     return out.getvalue()
 
 
-def test_an_archive_is_fetched_unpacked_and_cached(server, tmp_path):
+def test_archive_is_fetched_unpacked_and_cached(server, tmp_path):
     folder = tfhub.resolve(server.handle)
     assert {path.name for path in folder.iterdir()} == {path.name for path in (tmp_path / "bert").iterdir()}
     assert server.asked == ["/google/bert/1?tf-hub-format=compressed"]
@@ -80,7 +80,7 @@ def evil(name, kind=tarfile.REGTYPE):
     ],
     ids=["cut", "page", "outside", "link", "fifo", "404"],
 )
-def test_what_is_no_sound_archive_is_refused(server, tmp_path, content):
+def test_unsafe_and_damaged_archives_are_refused(server, tmp_path, content):
     good, server.content = server.content, content
     with pytest.raises(AssetError, match="could not be fetched: .* Is the hub reachable, and the address right"):
         tfhub.resolve(server.handle)
@@ -103,7 +103,7 @@ def test_unsafe_settings_are_refused(server, monkeypatch, variable, message):
     assert not server.asked
 
 
-def test_an_unencrypted_address_is_refused():
+def test_unencrypted_address_is_refused():
     with pytest.raises(AssetError, match="http://example.org/x is not encrypted: .* Expected https"):
         tfhub.resolve("http://example.org/x")
 
@@ -112,3 +112,9 @@ def test_local_folders_and_short_names_are_handles(tmp_path):
     assert tfhub.resolve(str(tmp_path)) == tmp_path
     assert tfhub.full_handle("google/bert/1") == "https://tfhub.dev/google/bert/1"
     assert tfhub.full_handle("gs://bucket/bert") == "gs://bucket/bert"
+
+
+def test_model_that_is_not_downloaded_is_refused(server, monkeypatch):
+    monkeypatch.setattr(hub, "resolve", lambda handle: handle)  # as for a gs:// folder
+    with pytest.raises(AssetError, match="tfhub:gs://bucket/bert was not downloaded: .* Expected the address of an ar"):
+        tfhub.resolve("gs://bucket/bert")

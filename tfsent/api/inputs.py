@@ -13,7 +13,8 @@ from tfsent.errors import ConfigError
 if TYPE_CHECKING:
     from tfsent.data.statistics import DataStatistics
     from tfsent.encoders.catalogue import Entry
-    from tfsent.encoders.loader import Encoder, EncoderReport
+    from tfsent.encoders.loader import Encoder
+    from tfsent.encoders.report import EncoderReport
     from tfsent.recipe.reference import Key
     from tfsent.recipe.schema import Config
     from tfsent.text.tokenizer import Tokenizer
@@ -201,7 +202,7 @@ def check_encoder(uri: str) -> EncoderReport:
         AssetError: the download failed.
     """
     backend.use("tensorflow")
-    from tfsent.encoders.loader import check_encoder
+    from tfsent.encoders.report import check_encoder
 
     return check_encoder(uri)
 

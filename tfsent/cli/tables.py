@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tfsent.data.duplicates import Duplicates
     from tfsent.data.statistics import DataStatistics
     from tfsent.encoders.catalogue import Entry
-    from tfsent.encoders.loader import EncoderReport
+    from tfsent.encoders.report import EncoderReport
     from tfsent.evaluation.metrics import Metrics
     from tfsent.exporting.parity import ParityReport
     from tfsent.inference.predictor import Prediction

@@ -1,7 +1,6 @@
-"""A checkpoint as it lies on disk, whatever its layout: the weights under canonical names and what else it says.
+"""The content of a checkpoint, the same for every layout. `from_huggingface.py` and `from_tensorflow.py` read it.
 
-The readers are `layout_huggingface.py` and `layout_tensorflow.py`. Nothing of a checkpoint is run by them: a
-SavedModel's graph is looked at, never executed, and pickles are refused.
+No code of a checkpoint is run: a SavedModel's graph is read, never executed, and pickles are refused.
 """
 
 from __future__ import annotations
@@ -18,26 +17,28 @@ from tfsent.errors import EncoderError, first_line
 
 @dataclass(frozen=True)
 class PretrainedWeights:
-    """What a folder holds."""
+    """The weights of a checkpoint, and what its settings say about them."""
 
     format: str
     arrays: dict[str, np.ndarray]
-    """float32, by canonical name (`bert.py`)."""
+    """float32, by canonical name (`model/bert.py`)."""
     heads: int
     activation: str
+    """One of `bert.ACTIVATIONS`."""
     epsilon: float
+    """Of the layer norms."""
     vocabulary: tuple[str, ...]
     lowercase: bool | None
-    """None: the checkpoint does not say."""
+    """None where the checkpoint does not say."""
     files: tuple[str, ...]
-    """What was read, relative to the folder: a digest of these is a digest of the encoder."""
+    """Paths of the files that were read, relative to the folder."""
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object.
+    """Read a JSON object.
 
     Raises:
-        EncoderError: it is none.
+        EncoderError: the file is unreadable or holds something else.
     """
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
@@ -49,10 +50,15 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def read_gelu(name: str, known: dict[str, str], folder: Path) -> str:
-    """Our name of an activation (`bert.ACTIVATIONS`).
+    """Return our name of an activation.
+
+    Args:
+        name: in the checkpoint's configuration.
+        known: the checkpoint's name → one of `bert.ACTIVATIONS`.
+        folder: of the checkpoint, for the message.
 
     Raises:
-        EncoderError: it is none of the `known` ones.
+        EncoderError: the name is not in `known`.
     """
     if name not in known:
         raise EncoderError(f"{folder} uses the activation {name!r}. Expected one of {', '.join(known)}.")
@@ -60,11 +66,14 @@ def read_gelu(name: str, known: dict[str, str], folder: Path) -> str:
 
 
 def read_heads(value: Any, folder: Path) -> int:
-    """The number of attention heads a configuration gives.
+    """Return the number of attention heads that a configuration gives.
 
     Raises:
-        EncoderError: it gives none.
+        EncoderError: it is not a number above 0.
     """
     if type(value) is not int or value < 1:
-        raise EncoderError(f"{folder}: its configuration should have a number of attention heads. Received: {value!r}.")
+        raise EncoderError(
+            f"{folder}: its configuration does not give the number of attention heads. Expected a whole number above "
+            f"0. Received: {value!r}."
+        )
     return value

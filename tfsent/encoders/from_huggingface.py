@@ -1,6 +1,6 @@
-"""Checkpoints of transformers: a folder with config.json, model.safetensors and a WordPiece vocabulary.
+"""Reads checkpoints of transformers: folders with config.json, model.safetensors and a WordPiece vocabulary.
 
-BERT, DistilBERT and ELECTRA are read, with the heads of other tasks left out.
+BERT, DistilBERT and ELECTRA are read. The heads of other tasks are left out.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from tfsent.text.spec import read_vocabulary
 
 _GELU = {"gelu": "gelu_exact", "gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh"}
 """`hidden_act` of transformers → ours."""
-_NO_BERT = {
-    "roberta": ("byte-level BPE, no WordPiece", "hf:google-bert/bert-base-uncased"),
-    "xlm-roberta": ("SentencePiece, no WordPiece", "hf:google-bert/bert-base-multilingual-cased"),
-    "camembert": ("SentencePiece, no WordPiece", "hf:google-bert/bert-base-multilingual-cased"),
-    "albert": ("layers that share weights, and SentencePiece", "hf:distilbert/distilbert-base-uncased"),
+_NOT_BERT = {
+    "roberta": ("byte-level BPE instead of WordPiece", "hf:google-bert/bert-base-uncased"),
+    "xlm-roberta": ("SentencePiece instead of WordPiece", "hf:google-bert/bert-base-multilingual-cased"),
+    "camembert": ("SentencePiece instead of WordPiece", "hf:google-bert/bert-base-multilingual-cased"),
+    "albert": ("layers that share weights, SentencePiece", "hf:distilbert/distilbert-base-uncased"),
     "deberta": ("disentangled attention", "hf:google-bert/bert-base-uncased"),
-    "deberta-v2": ("disentangled attention, and SentencePiece", "hf:google-bert/bert-base-uncased"),
+    "deberta-v2": ("disentangled attention, SentencePiece", "hf:google-bert/bert-base-uncased"),
     "mpnet": ("relative positions", "pypi:minilm-l6"),
-    "mobilebert": ("bottlenecks inside its layers", "pypi:minilm-l6"),
-    "modernbert": ("rotary positions, and BPE", "hf:google-bert/bert-base-uncased"),
+    "mobilebert": ("bottleneck layers", "pypi:minilm-l6"),
+    "modernbert": ("rotary positions, BPE", "hf:google-bert/bert-base-uncased"),
     "nomic_bert": ("rotary positions", "pypi:minilm-l6"),
 }
-"""`model_type` → why it is no BERT, and what is near."""
+"""`model_type` → how it differs from BERT, and which encoder to try instead."""
 _DISTILBERT = (
     (r"^transformer/layer_", "encoder/layer_"),
     (r"attention/([qkv])_lin/", lambda m: f"attention/self/{ {'q': 'query', 'k': 'key', 'v': 'value'}[m[1]] }/"),
@@ -47,28 +47,28 @@ _HEADS = re.compile(
     r"|discriminator_predictions|generator_predictions|generator_lm_head|sequence_summary)\."
     r"|embeddings\.(position_ids|token_type_ids)$"
 )
-"""Heads of other tasks, and buffers that count positions: left out on purpose."""
+"""Heads of other tasks, and buffers of positions: not part of the encoder."""
 
 
 def read_huggingface(folder: Path) -> PretrainedWeights:
-    """Read such a folder.
+    """Read a folder in the layout of transformers.
 
     Raises:
-        EncoderError: it is damaged or incomplete, or holds what is no BERT.
+        EncoderError: a file is damaged or missing, or the model is not a BERT.
     """
     config = read_json(folder / "config.json")
     kind = config.get("model_type")
     if kind not in ("bert", "distilbert", "electra"):
-        reason, near = _NO_BERT.get(
-            str(kind), ("not one of the kinds tfsent reads", "hf:google-bert/bert-base-uncased")
-        )
+        reason, near = _NOT_BERT.get(str(kind), ("tfsent does not read this type", "hf:google-bert/bert-base-uncased"))
         raise EncoderError(
             f"{folder} holds a model of type {kind!r}: {reason}. Expected bert, distilbert or electra; try {near}."
         )
     if config.get("position_embedding_type", "absolute") != "absolute":
         raise EncoderError(f"{folder} has {config['position_embedding_type']!r} positions. Expected 'absolute'.")
     if config.get("is_decoder"):
-        raise EncoderError(f"{folder} holds a decoder, which looks at the words before only. Expected an encoder.")
+        raise EncoderError(
+            f"{folder} holds a decoder: each token attends only to those before it. Expected an encoder."
+        )
     act = config.get("activation" if kind == "distilbert" else "hidden_act", "gelu")
     activation = read_gelu(act, _GELU, folder)
     heads = config.get("n_heads" if kind == "distilbert" else "num_attention_heads")
@@ -87,7 +87,7 @@ def read_huggingface(folder: Path) -> PretrainedWeights:
 
 
 def _safetensors(folder: Path) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
-    """All tensors of `model.safetensors`, or of the parts its index names."""
+    """Read the tensors of `model.safetensors`, or of the shards in its index. Return them with the file names."""
     index = folder / "model.safetensors.index.json"
     if (folder / "model.safetensors").is_file():
         files = ["model.safetensors"]
@@ -96,7 +96,7 @@ def _safetensors(folder: Path) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
     else:
         pickled = (folder / "pytorch_model.bin").is_file()
         raise EncoderError(
-            f"{folder} has no model.safetensors, so it has no weights."
+            f"{folder} has no weights: model.safetensors is missing."
             + (" pytorch_model.bin is a pickle, which can run code: convert it to safetensors." if pickled else "")
         )
     arrays: dict[str, np.ndarray] = {}
@@ -109,7 +109,12 @@ def _safetensors(folder: Path) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
 
 
 def from_torch(arrays: dict[str, np.ndarray], kind: str) -> Iterable[tuple[str, np.ndarray]]:
-    """Names of transformers → canonical ones; PyTorch's `[out, in]` kernels → `[in, out]`."""
+    """Yield canonical names with their arrays. Kernels are transposed: PyTorch has `[out, in]`, Keras `[in, out]`.
+
+    Args:
+        arrays: by the names of transformers.
+        kind: `bert`, `distilbert` or `electra`.
+    """
     for name, array in arrays.items():
         name = name.removeprefix("bert.").removeprefix("distilbert.").removeprefix("electra.")
         if _HEADS.match(name):
@@ -130,7 +135,7 @@ def from_torch(arrays: dict[str, np.ndarray], kind: str) -> Iterable[tuple[str, 
 
 
 def _strange_setting(config: dict[str, Any], normalizer: dict[str, Any]) -> str | None:
-    """A setting of a tokenizer under which BERT's would give other ids."""
+    """Return the first setting of a tokenizer that changes ids compared to BERT's, None where there is none."""
     expected = {
         "tokenize_chinese_chars": (True, config),
         "do_basic_tokenize": (True, config),
@@ -146,7 +151,11 @@ def _strange_setting(config: dict[str, Any], normalizer: dict[str, Any]) -> str 
 
 
 def _tokenizer(folder: Path) -> tuple[tuple[str, ...], bool | None, tuple[str, ...]]:
-    """Vocabulary and casing, from vocab.txt and tokenizer_config.json, else from tokenizer.json."""
+    """Read vocabulary and casing from vocab.txt and tokenizer_config.json, else from tokenizer.json.
+
+    Returns:
+        The tokens, whether texts are lower-cased (None where no file says), and the names of the files.
+    """
     plain, fast, settings = (folder / n for n in ("vocab.txt", "tokenizer.json", "tokenizer_config.json"))
     config = read_json(settings) if settings.is_file() else {}
     model = read_json(fast) if fast.is_file() else {}
@@ -156,17 +165,17 @@ def _tokenizer(folder: Path) -> tuple[tuple[str, ...], bool | None, tuple[str, .
     if accents is not None and lowercase is not None and bool(accents) != bool(lowercase):
         raise EncoderError(
             f"{folder}: its tokenizer has lowercase={lowercase} and strip_accents={accents}. Expected both or neither, "
-            "as in BERT: tfsent's text graph and phones strip accents exactly where they lower-case."
+            "as in BERT: tfsent strips accents exactly when it lower-cases."
         )
     if strange := _strange_setting(config, normalizer):
         raise EncoderError(
-            f"{folder}: its tokenizer has {strange}, which changes ids. Expected a tokenizer as BERT's: tfsent's text "
-            "graph and phones know no other."
+            f"{folder}: its tokenizer has {strange}, which changes ids. Expected the settings of BERT's tokenizer, the "
+            "only ones that tfsent implements."
         )
     if not plain.is_file() and model.get("model", {}).get("type") != "WordPiece":
         raise EncoderError(
-            f"{folder} has no vocab.txt, and no WordPiece tokenizer.json. Expected the WordPiece vocabulary the "
-            "encoder was trained with."
+            f"{folder} has neither a vocab.txt nor a WordPiece tokenizer.json. Expected the vocabulary of the "
+            "encoder's training."
         )
     if plain.is_file():
         vocabulary = read_vocabulary(plain)

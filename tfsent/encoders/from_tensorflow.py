@@ -1,8 +1,8 @@
-"""Checkpoints of TensorFlow: Google's original `bert_model.ckpt` folders, and TF-Hub's BERT SavedModels.
+"""Reads checkpoints of TensorFlow: Google's original `bert_model.ckpt` folders, and TF-Hub's BERT SavedModels.
 
-The SavedModels are those that tf-models-official exports (export_tfhub, inputs `input_word_ids`, `input_mask`,
-`input_type_ids`), of 2020 and of today; older ones, whose variables begin with `bert_model/`; and TF-1 modules, whose
-variables are named as in Google's checkpoints.
+Three kinds of SavedModel are read: those that tf-models-official exports, in 2020 and today (export_tfhub, inputs
+`input_word_ids`, `input_mask`, `input_type_ids`); older ones, whose variables begin with `bert_model/`; and TF-1
+modules, whose variables are named as in Google's checkpoints.
 """
 
 from __future__ import annotations
@@ -40,16 +40,17 @@ _NAMES = (
     (r"(layer_\d+)/(intermediate|output)/(kernel|bias)$", r"\1/\2/dense/\3"),
     (r"^pooler_transform/", "pooler/dense/"),
 )
-"""What exporters called their variables over the years → canonical names (tf-models-official, its TF-1 converter)."""
-_HEADS = re.compile(
+"""Names of variables in each exporter → canonical names (tf-models-official and its TF-1 converter)."""
+_NOT_ENCODER = re.compile(
     r"(bert/)?(cls|predictions|masked_lm|next_sentence|classification)(/|$)|global_step$|do_lower_case$|Variable$"
     r"|.*/(adam_[mv]|Adam(_1)?|AdamWeightDecayOptimizer(_1)?)$|save_counter$"
 )
+"""Heads of other tasks, optimizer slots, counters and flags."""
 
 
 def _from_tensorflow(arrays: dict[str, np.ndarray]) -> Iterable[tuple[str, np.ndarray]]:
     for name, array in arrays.items():
-        if _HEADS.match(name):
+        if _NOT_ENCODER.match(name):
             continue
         for pattern, replacement in _NAMES:
             name = re.sub(pattern, replacement, name)
@@ -60,7 +61,7 @@ def read_google(folder: Path) -> PretrainedWeights:
     """Read a folder with bert_config.json, bert_model.ckpt.* and vocab.txt (google-research/bert).
 
     Raises:
-        EncoderError: it is damaged or incomplete, or holds what is no BERT.
+        EncoderError: a file is damaged or missing, or the model is not a BERT.
     """
     config = read_json(folder / "bert_config.json")
     prefixes = sorted(path.name.removesuffix(".index") for path in folder.glob("*.ckpt*.index"))
@@ -75,9 +76,9 @@ def read_google(folder: Path) -> PretrainedWeights:
         arrays=dict(_from_tensorflow(tensors)),
         heads=read_heads(config.get("num_attention_heads"), folder),
         activation=read_gelu(config.get("hidden_act", "gelu"), _GELU, folder),
-        epsilon=1e-12,  # tf.contrib.layers.layer_norm's, which the format's own code uses
+        epsilon=1e-12,  # that of tf.contrib.layers.layer_norm, which google-research/bert uses
         vocabulary=read_vocabulary(folder / "vocab.txt"),
-        lowercase=None,  # it says so only in the name of its archive
+        lowercase=None,  # only the name of the archive says
         files=(*files, f"{prefixes[0]}.index"),
     )
 
@@ -86,15 +87,15 @@ def read_savedmodel(folder: Path) -> PretrainedWeights:
     """Read a BERT SavedModel of TF-Hub or Kaggle.
 
     Raises:
-        EncoderError: it is damaged, or its vocabulary, activation, epsilon or heads cannot be told.
+        EncoderError: a file is damaged, or the graph does not tell vocabulary, activation, epsilon or heads.
     """
     model = saved_model_pb2.SavedModel()
     try:
         model.ParseFromString((folder / "saved_model.pb").read_bytes())
         graph = model.meta_graphs[0]
     except Exception as error:
-        # protobuf raises its own DecodeError, which is no public class
-        raise EncoderError(f"{folder / 'saved_model.pb'} is no SavedModel: {first_line(error)}") from error
+        # protobuf raises its own DecodeError, which is not a public class
+        raise EncoderError(f"{folder / 'saved_model.pb'} is not a SavedModel: {first_line(error)}") from error
     tensors = _tensors(folder / "variables" / "variables")
     arrays = dict(_from_tensorflow(_variables(tensors)))
     nodes = [*graph.graph_def.node, *(node for f in graph.graph_def.library.function for node in f.node_def)]
@@ -115,7 +116,7 @@ def read_savedmodel(folder: Path) -> PretrainedWeights:
 
 
 def _variables(tensors: dict[str, Any]) -> dict[str, np.ndarray]:
-    """A checkpoint's arrays by the names its variables had; object-based ones keep those in a graph of their own."""
+    """Return arrays by the names of their variables. Object-based checkpoints keep these names in an object graph."""
     if "_CHECKPOINTABLE_OBJECT_GRAPH" not in tensors:
         return tensors
     graph = trackable_object_graph_pb2.TrackableObjectGraph()
@@ -125,25 +126,25 @@ def _variables(tensors: dict[str, Any]) -> dict[str, np.ndarray]:
 
 
 def _vocabulary_asset(folder: Path, graph: Any) -> Path:
-    """The file the model calls `vocab_file`; where it calls none so, its only asset."""
+    """Return the file that the model calls `vocab_file`, else its only asset."""
     nodes, assets = graph.object_graph_def.nodes, list(graph.asset_file_def)
     named = [child.node_id for child in nodes[0].children if child.local_name == "vocab_file"] if nodes else []
     if named:
         assets = [assets[nodes[named[0]].asset.asset_file_def_index]]
-    # Only the last part of the name: a file may not lead out of its folder.
+    # Only the last part of the name, so that no path leads out of the folder.
     paths = [folder / "assets" / Path(asset.filename).name for asset in assets]
     if len(paths) != 1 or not paths[0].is_file():
         raise EncoderError(
-            f"{folder} names {len(paths)} vocabulary files, and {sum(p.is_file() for p in paths)} of them are there. "
-            "Expected one in assets/, such as assets/vocab.txt."
+            f"{folder} names {len(paths)} vocabulary files, of which {sum(p.is_file() for p in paths)} exist. Expected "
+            "one in assets/, such as assets/vocab.txt."
         )
     if paths[0].suffix == ".model":
-        raise EncoderError(f"{folder} has a SentencePiece vocabulary ({paths[0].name}). Expected WordPiece: BERT's.")
+        raise EncoderError(f"{folder} has a SentencePiece vocabulary ({paths[0].name}). Expected WordPiece.")
     return paths[0]
 
 
 def _scalars(nodes: Iterable[Any]) -> dict[str, set[float]]:
-    """The float32 constants of a graph that are one number, by the name of their node."""
+    """Return the scalar float32 constants of a graph, by the name of their node."""
     found: dict[str, set[float]] = {}
     for node in nodes:
         if node.op == "Const" and node.attr["dtype"].type == tf.float32.as_datatype_enum:
@@ -154,16 +155,16 @@ def _scalars(nodes: Iterable[Any]) -> dict[str, set[float]]:
 
 
 def _graph_activation(nodes: Iterable[Any], scalars: dict[str, set[float]], folder: Path) -> str:
-    """GELU with the error function has an Erf; the approximation has 0.044715."""
+    """Tell the kind of GELU: the exact one has an Erf operation, the approximation the constant 0.044715."""
     exact = any(node.op in ("Erf", "Erfc") for node in nodes)
     tanh = any(abs(value - 0.044715) < 1e-6 for values in scalars.values() for value in values)
     if exact == tanh:
-        raise EncoderError(f"{folder}: its graph has {'two kinds' if exact else 'no kind'} of GELU. Expected one.")
+        raise EncoderError(f"{folder}: its graph has {'two kinds of' if exact else 'no'} GELU. Expected one kind.")
     return "gelu_exact" if exact else "gelu_tanh"
 
 
 def _graph_epsilon(nodes: Iterable[Any], scalars: dict[str, set[float]], folder: Path) -> float:
-    """What the layer norms add to the variance."""
+    """Find what the layer norms add to the variance."""
     found = {value for name, values in scalars.items() if re.search("batchnorm/add(_1)?/y$", name) for value in values}
     found |= {node.attr["epsilon"].f for node in nodes if node.op.startswith("FusedBatchNorm")}
     if len(found) != 1:
@@ -172,7 +173,7 @@ def _graph_epsilon(nodes: Iterable[Any], scalars: dict[str, set[float]], folder:
 
 
 def _graph_heads(arrays: dict[str, np.ndarray], scalars: dict[str, set[float]], folder: Path) -> int:
-    """From the shape `[h, heads, size]`; where the heads are in one, from the scaling by 1 / sqrt(size)."""
+    """Tell the number of heads from a kernel of shape `[h, heads, size]`, else from the scaling by 1 / sqrt(size)."""
     kernel = arrays.get("encoder/layer_0/attention/self/query/kernel", np.zeros((1, 1)))
     if kernel.ndim == 3:
         return kernel.shape[1]
@@ -180,12 +181,12 @@ def _graph_heads(arrays: dict[str, np.ndarray], scalars: dict[str, set[float]], 
     sizes = {round(v**-2) for v in attention if 0 < v < 1 and abs(v**-2 - round(v**-2)) < 1e-3}
     sizes = {size for size in sizes if kernel.shape[1] % size == 0}
     if len(sizes) != 1:
-        raise EncoderError(f"{folder}: neither its variables nor its graph tell how many attention heads it has.")
+        raise EncoderError(f"{folder}: neither its variables nor its graph tell the number of attention heads.")
     return kernel.shape[1] // sizes.pop()
 
 
 def _tensors(prefix: Path) -> dict[str, Any]:
-    """All that a checkpoint holds, by its keys."""
+    """Read all tensors of a checkpoint, by their keys."""
     try:
         reader = tf.train.load_checkpoint(str(prefix))
         return {key: reader.get_tensor(key) for key in reader.get_variable_to_shape_map()}

@@ -75,14 +75,14 @@ def locate(uri: str, *, ask_hub: bool = False) -> EncoderFiles:
         return EncoderFiles(Path(rest).expanduser())
     record = read_record(uri)
     if record and not ask_hub and Path(record["folder"]).is_dir():
-        place = EncoderFiles(Path(record["folder"]), record["revision"])
+        located = EncoderFiles(Path(record["folder"]), record["revision"])
     else:
         logger.info(f"Fetching {uri} …")
-        place = _FETCHERS[scheme](rest if ask_hub or not record else _pinned(scheme, rest, record["revision"]))
+        located = _FETCHERS[scheme](rest if ask_hub or not record else _pinned(scheme, rest, record["revision"]))
     if record:
-        _compare(uri, place, record)
-        place = replace(place, files=record["files"])
-    return place
+        _compare(uri, located.folder, record["files"])
+        located = replace(located, files=record["files"])
+    return located
 
 
 def _pinned(scheme: str, rest: str, revision: str | None) -> str:
@@ -117,18 +117,18 @@ def is_own(uri: str) -> bool:
     return not is_hub(uri) and not uri.startswith("pypi:")
 
 
-def remember(uri: str, place: EncoderFiles, files: dict[str, str]) -> None:
+def remember(uri: str, located: EncoderFiles, files: dict[str, str]) -> None:
     """Record the files of a hub's encoder.
 
     Args:
         uri: of the encoder.
-        place: where it is.
+        located: its folder and revision.
         files: SHA-256 by name.
     """
-    record = {"uri": uri, "folder": str(place.folder), "revision": place.revision}
     path = record_path(uri)
     path.parent.mkdir(parents=True, exist_ok=True)
-    atomic.write_json(path, {**record, "files": files})
+    record = {"uri": uri, "folder": str(located.folder), "revision": located.revision, "files": files}
+    atomic.write_json(path, record)
 
 
 def digests(folder: Path, names: Iterable[str]) -> dict[str, str]:
@@ -158,15 +158,15 @@ def read_record(uri: str) -> dict[str, Any] | None:
         raise EncoderError(f"{path} is damaged: {first_line(error)}. Delete it to fetch {uri} anew.") from error
 
 
-def _compare(uri: str, place: EncoderFiles, record: dict[str, Any]) -> None:
-    """Compare every file with its record."""
-    for name, expected in record["files"].items():
-        path = place.folder / name
+def _compare(uri: str, folder: Path, recorded: dict[str, str]) -> None:
+    """Raise an `EncoderError` for the first file that differs from its recorded SHA-256."""
+    for name, expected in recorded.items():
+        path = folder / name
         received = sha256(path) if path.is_file() else "no such file"
         if received != expected:
             raise EncoderError(
                 f"{uri} changed since it was fetched: {path}. Expected SHA-256 {expected}, received "
-                f"{received}. To accept the change, delete {record_path(uri)}; otherwise delete {place.folder} and "
+                f"{received}. To accept the change, delete {record_path(uri)}; otherwise delete {folder} and "
                 "fetch it again."
             )
 
@@ -192,7 +192,7 @@ def _fetch_hf(name: str) -> EncoderFiles:
 
 def _fetch_kaggle(handle: str) -> EncoderFiles:
     import kagglehub
-    from kagglehub.cache import Cache
+    from kagglehub.cache import Cache  # kagglehub 1.0.2 has no other way to ask its cache alone
     from kagglehub.handle import parse_model_handle
 
     try:
@@ -203,10 +203,10 @@ def _fetch_kaggle(handle: str) -> EncoderFiles:
             "as kaggle:tensorflow/bert/tensorFlow2/en-uncased-l-4-h-512-a-8/2."
         ) from error
     try:
-        folder = Cache().load_from_cache(parsed) if parsed.is_versioned() else None
-        if folder is None and downloads.offline():
+        if not downloads.offline():
+            folder = kagglehub.model_download(handle)
+        elif not (parsed.is_versioned() and (folder := Cache().load_from_cache(parsed))):
             raise ConnectionError("TFSENT_OFFLINE forbids fetching it, and kagglehub's cache has no such version")
-        folder = folder or kagglehub.model_download(handle)
     except Exception as error:
         raise _unreachable(f"kaggle:{handle}", error) from error
     return EncoderFiles(Path(folder), Path(folder).name)
@@ -237,4 +237,5 @@ _FETCHERS = {"hf": _fetch_hf, "kaggle": _fetch_kaggle, "keras": _fetch_keras, "t
 
 def _unreachable(uri: str, error: Exception) -> AssetError:
     hint = "Unset TFSENT_OFFLINE" if downloads.offline() else "Is the hub reachable, and the name right? Try again"
-    return AssetError(f"{uri} could not be fetched: {first_line(error)}. {hint}, or use path:DIR with a local copy.")
+    reason = first_line(error).rstrip(".")
+    return AssetError(f"{uri} could not be fetched: {reason}. {hint}, or use path:DIR with a local copy.")

@@ -1,15 +1,14 @@
 """Pretrained BERT encoders: a URI (`hubs.py`) → an encoder with its vocabulary, casing and provenance.
 
-Every hub and layout ends in the same `BertEncoder`, so training, export and quantisation need not know where it came
-from.
+Every hub and every layout gives the same `BertEncoder`.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -26,11 +25,16 @@ from tfsent.text.spec import check_vocabulary, read_text_files
 class Encoder:
     """A pretrained encoder, for a classifier of tfsent or for a Keras model of your own.
 
+    The backbone takes `token_ids`, `segment_ids` and `padding_mask`, each `[rows, tokens]`, and gives
+    `sequence_output` (`float32[rows, tokens, hidden]`) and `pooled_output` (`float32[rows, hidden]`).
+
     Example:
-        >>> encoder = tfsent.Encoder.from_preset("hf:google-bert/bert-base-uncased")
-        >>> outputs = encoder.backbone({"token_ids": ids, "segment_ids": segments, "padding_mask": mask})
-        >>> outputs["sequence_output"].shape
-        (2, 16, 768)
+        >>> import keras, tfsent
+        >>> encoder = tfsent.Encoder.from_preset("pypi:minilm-l6")
+        >>> logits = keras.layers.Dense(2)(encoder.backbone.output["pooled_output"])
+        >>> model = keras.Model(encoder.backbone.input, logits)
+        >>> model.output_shape, len(encoder.vocabulary), encoder.lowercase
+        ((None, 2), 30522, True)
     """
 
     backbone: bert.BertEncoder
@@ -38,6 +42,7 @@ class Encoder:
     vocabulary: tuple[str, ...]
     """WordPiece tokens; the index is the id."""
     lowercase: bool
+    """Whether texts are lower-cased, and accents stripped, before they are tokenized."""
     provenance: dict[str, Any]
     """URI, format, folder, revision, the SHA-256 of each file, and the path of the record where a hub has it."""
 
@@ -63,34 +68,6 @@ class Encoder:
         return twin
 
 
-@dataclass(frozen=True)
-class EncoderReport:
-    """What `tfsent encoders check` shows."""
-
-    uri: str
-    format: str
-    folder: str
-    revision: str | None
-    parameters: int
-    layers: int
-    hidden_size: int
-    heads: int
-    positions: int
-    vocabulary: int
-    casing: Literal["cased", "uncased"]
-    activation: str
-    layer_norm_epsilon: float
-    pooler: bool
-    files: dict[str, str]
-    """SHA-256 by name."""
-    recorded: Literal["same", "new", "own"]
-    """Whether the files were compared with a record, are recorded from now on, or are a folder of your own."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the report ready for JSON."""
-        return asdict(self)
-
-
 def load_encoder(uri: str, *, ask_hub: bool = False) -> Encoder:
     """Open the encoder of a URI; see `Encoder.from_preset`.
 
@@ -101,8 +78,8 @@ def load_encoder(uri: str, *, ask_hub: bool = False) -> Encoder:
     Raises:
         EncoderError, AssetError, ArtifactError: see `Encoder.from_preset`.
     """
-    found_files = hubs.locate(uri, ask_hub=ask_hub)
-    folder = found_files.folder
+    located = hubs.locate(uri, ask_hub=ask_hub)
+    folder = located.folder
     opened = _open(folder, must_be_run=uri.startswith("run:"))
     size = opened.backbone.vocabulary_size
     if size != len(opened.vocabulary):
@@ -111,54 +88,23 @@ def load_encoder(uri: str, *, ask_hub: bool = False) -> Encoder:
             "rows. Expected the vocabulary the encoder was trained with."
         )
     check_vocabulary(opened.vocabulary)
-    files = found_files.files or hubs.digests(folder, opened.files)
+    lowercase = _casing(opened, folder)
+    files = located.files or hubs.digests(folder, opened.files)
     if hubs.is_new(uri):
-        hubs.remember(uri, found_files, files)
+        hubs.remember(uri, located, files)
     provenance = {
         "uri": uri,
         "format": opened.format,
         "folder": str(folder),
-        "revision": found_files.revision,
+        "revision": located.revision,
         "files": files,
         "record": str(hubs.record_path(uri)) if hubs.is_hub(uri) else None,
     }
-    return Encoder(opened.backbone, opened.vocabulary, _casing(opened, folder), provenance)
-
-
-def check_encoder(uri: str) -> EncoderReport:
-    """Open an encoder and compare its files with what was recorded.
-
-    Args:
-        uri: see the table in `hubs.py`.
-
-    Raises:
-        EncoderError: a file is not what was recorded; and what `load_encoder` raises.
-    """
-    recorded: Literal["same", "new", "own"] = "own" if hubs.is_own(uri) else "new" if hubs.is_new(uri) else "same"
-    encoder = load_encoder(uri)
-    backbone, about = encoder.backbone, encoder.provenance
-    return EncoderReport(
-        uri=uri,
-        format=about["format"],
-        folder=about["folder"],
-        revision=about["revision"],
-        parameters=backbone.count_params(),
-        layers=backbone.num_layers,
-        hidden_size=backbone.hidden_dim,
-        heads=backbone.num_heads,
-        positions=backbone.max_sequence_length,
-        vocabulary=len(encoder.vocabulary),
-        casing="uncased" if encoder.lowercase else "cased",
-        activation=backbone.activation,
-        layer_norm_epsilon=backbone.layer_norm_epsilon,
-        pooler=bert.has_pooler(backbone),
-        files=about["files"],
-        recorded=recorded,
-    )
+    return Encoder(opened.backbone, opened.vocabulary, lowercase, provenance)
 
 
 class OpenedCheckpoint(NamedTuple):
-    """What a folder holds."""
+    """The encoder in a folder, before its vocabulary and casing are checked."""
 
     format: str
     backbone: Any

@@ -1,7 +1,7 @@
 """TF-Hub handles → folders, through tensorflow-hub and its cache.
 
-tensorflow-hub downloads, unpacks (it refuses links and names that lead out of the folder) and caches. Addresses that it
-would take on trust are refused here before it is asked.
+tensorflow-hub downloads, unpacks and caches. It unpacks safely: version 0.16.1 refuses links, devices and names that
+lead out of the folder. It does not check addresses, so `resolve` refuses unsafe ones first.
 """
 
 from __future__ import annotations
@@ -30,13 +30,20 @@ def resolve(handle: str) -> Path:
     if "://" in handle:
         _require_safe(handle)
     try:
-        return Path(hub.resolve(handle))
+        folder = Path(hub.resolve(handle))
     except Exception as error:
         # urllib, tarfile, TensorFlow's file systems and tensorflow-hub each raise their own kinds.
+        reason = first_line(error).rstrip(".")
         raise AssetError(
-            f"tfhub:{handle} could not be fetched: {first_line(error)}. Is the hub reachable, and the address right? "
+            f"tfhub:{handle} could not be fetched: {reason}. Is the hub reachable, and the address right? "
             "Try again, or use path:DIR with a local copy."
         ) from error
+    if not folder.is_dir():
+        raise AssetError(
+            f"tfhub:{handle} was not downloaded: tensorflow-hub reads it where it is. Expected the address of an "
+            "archive (.tar.gz), and TFHUB_MODEL_LOAD_FORMAT unset."
+        )
+    return folder
 
 
 def full_handle(handle: str) -> str:
