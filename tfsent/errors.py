@@ -1,14 +1,14 @@
-"""Everything that can go wrong in a way the user can mend.
+"""The errors that a user can fix.
 
     TfsentError                 exit code 1
     ├── ConfigError             a recipe or a --set is wrong
     ├── AssetError              a download is missing, damaged or forbidden
-    ├── DataError               reviews cannot be read, or are not fit to train on
+    ├── DataError               reviews cannot be read, or cannot be trained on
     ├── EncoderError            a checkpoint cannot be used as an encoder
     ├── RunError                a run directory cannot be made, or is not one
-    ├── TrainingError           training went wrong (a loss that is not a number, …)
+    ├── TrainingError           training failed (a loss that is not a number, …)
     ├── Stopped                 a signal ended training; it is not an error
-    │   ├── Interrupted         exit code 130: the user pressed Ctrl-C, what was learnt is saved
+    │   ├── Interrupted         exit code 130: the user pressed Ctrl-C, and the model is saved
     │   └── Preempted           exit code 75: SIGTERM came, a checkpoint was written
     ├── ArtifactError           a saved model or exported file cannot be opened
     └── ExportError             an export failed
@@ -32,19 +32,19 @@ class TfsentError(Exception):
 
 
 def first_line(error: Exception) -> str:
-    """What a library's exception says, without the paragraphs that some add."""
+    """Return the first line of an exception's message."""
     return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """The known word that is nearest to an unknown one, else all of them, as a sentence with a space before it."""
+    """Return a sentence that suggests the nearest known word, or lists all of them. It begins with a space."""
     known = list(known)
     near = difflib.get_close_matches(word, known, n=1)
     return f" Did you mean {near[0]!r}?" if near else f" Expected one of: {', '.join(known)}."
 
 
 def last_line(said: str) -> str:
-    """What a child process said last on standard error: where its own error is."""
+    """Return the last line of a child process's standard error, which names its error."""
     return next((line.strip() for line in reversed(said.splitlines()) if line.strip()), "it said nothing")
 
 
@@ -57,7 +57,7 @@ class AssetError(TfsentError):
 
 
 class DataError(TfsentError):
-    """Reviews cannot be read, or are not fit to train on."""
+    """Reviews cannot be read, or cannot be trained on."""
 
 
 class EncoderError(TfsentError):
@@ -69,7 +69,7 @@ class RunError(TfsentError):
 
 
 class TrainingError(TfsentError):
-    """Training went wrong."""
+    """Training failed."""
 
 
 class Stopped(TfsentError):  # noqa: N818 - an event, not an error
@@ -77,7 +77,7 @@ class Stopped(TfsentError):  # noqa: N818 - an event, not an error
 
 
 class Interrupted(Stopped):
-    """The user pressed Ctrl-C; what was learnt is saved."""
+    """The user pressed Ctrl-C; the model is saved."""
 
     exit_code = 130
 

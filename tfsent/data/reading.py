@@ -1,11 +1,6 @@
-"""Labelled reviews, and how they are split: to learn from, to choose by, to report on.
+"""Rows of a source → labelled reviews, checked. `splits.py` splits them.
 
-A test split that comes with the source is only ever read to report. Where there is none, one is held out of train:
-stratified by label, seeded, and where the recipe names a group (a film, an author) with no group on both sides. IMDb's
-own train and test are of disjoint films; a part held out of its train shares films with what is left, so a figure on it
-flatters a little.
-
-Texts lie in a file (`RowStore`), so that data may be larger than memory.
+Texts are in a file (`RowStore`), so that data may be larger than memory.
 """
 
 from __future__ import annotations
@@ -32,11 +27,11 @@ from tfsent.storage.row_store import RowStore, StoredTexts
 logger = logging.getLogger(__name__)
 
 SUSPICIOUS_CLASSES = 50
-"""With more classes than this, and hardly any twice, the label column is not one."""
+"""With more classes than this, and fewer than five rows a class, the label column is probably a wrong one."""
 
 
 def load_parts(config: DataConfig) -> dict[str, Reviews]:
-    """The parts that the source has, unsplit: `train`, and perhaps `validation` and `test`.
+    """Read the parts of the source, unsplit: `train`, and where it has them `validation` and `test`.
 
     Raises:
         DataError: see `load_splits`.
@@ -63,23 +58,23 @@ def collect(
     faults: Faults,
     origin: str,
 ) -> Reviews:
-    """Rows → reviews. Rows without a text are left out, and that is said.
+    """Turn rows into reviews. Rows without a text are left out, and a message counts them.
 
     Args:
         rows: from a source.
-        labels: the classes and their order; None: those that occur, sorted (as numbers if they are numbers).
-        groups: numbers of the groups seen so far, which are added to; None: there are no groups.
-        faults: where the source notes what is wrong.
+        labels: the classes in their order; None: the classes that occur, sorted (as numbers where all are numbers).
+        groups: the number of each group so far; new groups are added. None: there are no groups.
+        faults: faults of rows that the source found.
         origin: see `Reviews`.
 
     Raises:
-        DataError: rows are faulty, have no label or an unknown one, or there is but one class.
+        DataError: rows are faulty, have no label or an unknown one, or there is only one class.
     """
     store, codes, group_codes, empty = RowStore(), array("i"), array("i"), Faults()
     number = {label: i for i, label in enumerate(labels or ())}
     last = time.monotonic()
     for row in rows:
-        # JSON may hold half of a character; nothing could be made of it, on no runtime.
+        # JSON may hold half of a surrogate pair, which UTF-8 cannot write.
         text, label, group = (word.encode("utf-8", "ignore").decode() for word in row[:3])
         label, group = label.strip(), group.strip()
         if not label:
@@ -146,7 +141,7 @@ def _require_labels(names: Sequence[str], rows: int, origin: str, *, found: bool
 
 
 def _equal_numbers(names: Iterable[str]) -> list[str]:
-    """Labels such as `1` and `1.0`: a column of numbers with a gap in it becomes one of floats."""
+    """Return labels that are the same number, such as `1` and `1.0`."""
     numbers: dict[float, list[str]] = defaultdict(list)
     for name in names:
         with contextlib.suppress(ValueError):
@@ -163,7 +158,7 @@ def _origin(config: DataConfig, part: Part) -> str:
 
 
 def _require_own_files(config: DataConfig, names: Iterable[Part]) -> None:
-    """No file may be learnt from and reported on."""
+    """Check that no file is in two parts."""
     part_of: dict[Path, str] = {}
     for name in names:
         for path in find_files(getattr(config, name) or (), name):

@@ -1,4 +1,4 @@
-"""Labelled reviews in memory or on disk, and the file a run keeps them in."""
+"""Labelled reviews, in memory or on disk, and the file format of `RUN/heldout/`."""
 
 from __future__ import annotations
 
@@ -23,8 +23,13 @@ from tfsent.storage.row_store import RowStore, StoredTexts
 class Reviews:
     """Texts with their labels.
 
-    `labels` is `int32[n]`, an index into `label_names`; `origin` says in words where the reviews come from; `groups`,
-    `int32[n]`, are equal where the reviews must stay on one side of a split.
+    Attributes:
+        texts: `n` texts.
+        labels: `int32[n]`, indexes into `label_names`.
+        label_names: the classes.
+        origin: where the reviews come from, in words.
+        groups: `int32[n]`; reviews of one group stay on one side of a split.
+        empty_rows: rows of the source without a text, which are left out.
     """
 
     texts: Sequence[str]
@@ -33,20 +38,19 @@ class Reviews:
     origin: str
     groups: np.ndarray | None = None
     empty_rows: int = 0
-    """Rows of the source that had no text and are left out."""
 
     def __len__(self) -> int:
         return len(self.texts)
 
     def take(self, rows: np.ndarray, origin: str | None = None) -> Reviews:
-        """The reviews at these rows, in this order."""
+        """Return the reviews at these rows, in this order."""
         texts = self.texts.take(rows) if isinstance(self.texts, StoredTexts) else tuple(self.texts[i] for i in rows)
         groups = None if self.groups is None else self.groups[rows]
         return Reviews(texts, self.labels[rows], self.label_names, origin or self.origin, groups)
 
     @functools.cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over texts, labels and label names: equal if and only if the reviews are."""
+        """SHA-256 over texts, labels and label names."""
         digest = hashlib.sha256("\0".join(self.label_names).encode())
         for text, label in zip(self.texts, self.labels, strict=True):
             raw = text.encode("utf-8")
@@ -56,13 +60,13 @@ class Reviews:
 
     @property
     def class_counts(self) -> dict[str, int]:
-        """How many reviews each class has."""
+        """The number of reviews of each class."""
         counts = np.bincount(self.labels, minlength=len(self.label_names))
         return dict(zip(self.label_names, counts.tolist(), strict=True))
 
 
 def save_reviews(reviews: Reviews, path: Path) -> None:
-    """Write reviews as gzipped JSON lines, first line the label names and the origin."""
+    """Write reviews as gzipped JSON lines. The first line has the label names and the origin."""
     with atomic.replacing(path) as staged, gzip.open(staged, "wt", encoding="utf-8", compresslevel=5) as out:
         out.write(json.dumps({"label_names": reviews.label_names, "origin": reviews.origin}) + "\n")
         for text, label in zip(reviews.texts, reviews.labels.tolist(), strict=True):

