@@ -9,7 +9,7 @@ quickstart: $(VENV)/installed
 	$(VENV)/bin/tfsent train quickstart --run-dir $(RUN) --overwrite
 	$(VENV)/bin/tfsent evaluate $(RUN)
 	$(VENV)/bin/tfsent export $(RUN)
-	$(VENV)/bin/tfsent predict $(RUN) "Loved every minute." "I want my two hours back."
+	$(VENV)/bin/tfsent predict $(RUN) "Loved every minute." "Dull, and far too long."
 
 test: $(VENV)/installed-dev
 	@echo "All tests, about 10 minutes on 2 cores. One wing alone: $(VENV)/bin/python -m pytest tests/data"

@@ -288,7 +288,7 @@ def test_a_damaged_specification_is_refused(tmp_path, content):
 def test_a_vocabulary_wordpiece_cannot_use_is_refused():
     with pytest.raises(EncoderError, match=r"lacks \[CLS\], \[SEP\]"):
         Tokenizer(TextSpec(True, 8), ["[PAD]", "[UNK]", "a"])
-    with pytest.raises(EncoderError, match="names the token 'good' twice"):
+    with pytest.raises(EncoderError, match="has the token 'good' twice"):
         Tokenizer(TextSpec(True, 8), [*VOCABULARY, *GOOD[:1]])
 
 
