@@ -1,8 +1,8 @@
 """Asks Hugging Face `tokenizers` what BERT makes of each code point.
 
-    python tests/unicode_reference.py      writes tfsent/code_points.npz anew
+    python tests/unicode_reference.py      writes tfsent/text/code_points.npz anew
 
-`tests/test_unicode.py` compares the file with the installed version.
+`tests/text/test_code_points.py` compares the file with the installed version.
 """
 
 from functools import cache

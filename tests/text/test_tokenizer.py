@@ -120,7 +120,7 @@ REORDERED = re.compile("[\u302e\u302f\U0001d165\U0001d166\U0001d16d-\U0001d172]{
 @given(text=TEXTS)
 @settings(max_examples=int(os.environ.get("TFSENT_EXAMPLES", "400")), deadline=None)
 def test_ids_are_those_of_hugging_face_tokenizers(lowercase, text):
-    # Hugging Face reads "[SEP]" in a text as the special token; ours never does. And tfsent.unicode names the marks.
+    # Hugging Face reads "[SEP]" in a text as the special token; ours never does. And `code_points.py` names the marks.
     assume("[" not in text and not REORDERED.search(unicodedata.normalize("NFD", text)))
     ours = OURS[lowercase].tokenize(tf.constant([text.encode()])).numpy()[0].tolist()
     # Line breaks in HTML are ours.
@@ -144,7 +144,7 @@ def test_the_shortcut_for_ascii_comes_to_the_same(lowercase, text):
 
 
 def test_the_one_difference_that_is_known_is_the_one_the_docstring_names():
-    """If this fails, Hugging Face has changed, or we can do better than `tfsent.unicode` says."""
+    """If this fails, Hugging Face has changed, or we can do better than `code_points.py` says."""
     swapped = "\U0001d16d\U0001d165"  # NFD puts the second first: its combining class is lower
     assert unicodedata.normalize("NFD", swapped) == swapped[::-1]
     vocabulary = [*SPECIAL_TOKENS, swapped, swapped[::-1]]
