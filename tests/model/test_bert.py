@@ -84,3 +84,11 @@ def test_a_pooler_is_there_or_not(arrays):
 def test_segments_may_be_absent(arrays):
     encoder = build({name: array for name, array in arrays.items() if "token_type" not in name})
     assert not encoder.get_layer("segment_embedding").embeddings.numpy().any()
+
+
+def test_its_config_keeps_precision_and_trainable():
+    sizes = {"vocabulary_size": 30, "num_layers": 1, "num_heads": 2, "hidden_dim": 8, "intermediate_dim": 16}
+    encoder = bert.BertEncoder(**sizes, dtype="mixed_bfloat16", trainable=False)
+    twin = bert.BertEncoder.from_config(encoder.get_config())
+    assert twin.compute_dtype == twin.get_layer("transformer_layer_0").compute_dtype == "bfloat16"
+    assert not twin.trainable

@@ -88,7 +88,8 @@ class BertEncoder(keras.Model):
             x = layer(x, padding_mask=inputs["padding_mask"])
         pooled_dense = keras.layers.Dense(hidden_dim, activation="tanh", dtype=dtype, name="pooled_dense")
         outputs = {"sequence_output": x, "pooled_output": pooled_dense(x[:, 0, :])}
-        super().__init__(inputs=inputs, outputs=outputs, dtype=dtype, **kwargs)
+        super().__init__(inputs=inputs, outputs=outputs, **kwargs)
+        self.dtype_policy = keras.dtype_policies.get(dtype)  # a functional model does not take it as an argument
         self.token_embedding = token_embedding
         self.pooled_dense = pooled_dense
         self.vocabulary_size, self.num_segments, self.embedding_dim = vocabulary_size, num_segments, embedding_dim
@@ -104,7 +105,12 @@ class BertEncoder(keras.Model):
             *("num_segments", "embedding_dim", "dropout", "activation", "layer_norm_epsilon"),
         )
         policy = keras.saving.serialize_keras_object(self.dtype_policy)
-        return {**{name: getattr(self, name) for name in names}, "dtype": policy, "name": self.name}
+        return {
+            **{name: getattr(self, name) for name in names},
+            "dtype": policy,
+            "name": self.name,
+            "trainable": self.trainable,
+        }
 
 
 _LAYER = {
