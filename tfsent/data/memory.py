@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
+from numbers import Number
 from typing import Any
 
-from tfsent.data.files import Faults, Row, spelt_label
+import numpy as np
+
+from tfsent.data.files import Faults, Row, find_columns, spelt_label
 from tfsent.data.reading import collect
 from tfsent.data.reviews import Reviews
 from tfsent.errors import DataError, did_you_mean
@@ -18,72 +21,100 @@ def read_memory(data: Any, config: DataConfig) -> dict[str, Reviews]:
     """Read reviews from a program's memory.
 
     Args:
-        data: `(texts, labels)`; a pandas DataFrame or Arrow table with the columns `config.text`, `config.label` and
-            `config.group`; or a dict with `train` and perhaps `validation` and `test`, each one of these.
+        data: `(texts, labels)`, each a list, an array or a Series; a pandas DataFrame or Arrow table with the columns
+            `config.text`, `config.label` and `config.group`; or a dict with `train` and perhaps `validation` and
+            `test`, each one of these. Labels are strings or numbers.
         config: names the columns and, with `labels`, the classes in their order.
 
     Returns:
         Reviews by split.
 
     Raises:
-        DataError: the data has none of these forms, texts and labels differ in number, a column is missing, or a row is
-            faulty.
+        DataError: the data has none of these forms, texts and labels differ in number, a column is missing, a row is
+            faulty, or there is only one class.
+
+    Example:
+        >>> read_memory((["Loved it.", "Dull."], [1, 0]), config)["train"].class_counts
+        {'0': 1, '1': 1}
     """
     parts = data if isinstance(data, Mapping) else {"train": data}
     if unknown := [name for name in parts if name not in SPLITS]:
-        raise DataError(f"data= has the split {unknown[0]!r}.{did_you_mean(str(unknown[0]), SPLITS)}")
+        raise DataError(
+            f"data= is a dict, so its keys name splits. Received the key {unknown[0]!r}."
+            f"{did_you_mean(str(unknown[0]), SPLITS)}"
+        )
     if "train" not in parts:
         raise DataError("data= has no split 'train', the reviews to learn from.")
     found: dict[str, Reviews] = {}
     labels, groups = config.labels, (None if config.group is None else dict[str, int]())
     for name in [name for name in SPLITS if name in parts]:
         faults = Faults()
-        rows = _rows(parts[name], name, config, faults)
+        rows = _rows(_columns(parts[name], name, config), name, faults)
         found[name] = collect(rows, labels, groups, faults, f"{name} reviews passed to tfsent")
         labels = found[name].label_names
     return found
 
 
-def _rows(part: Any, name: str, config: DataConfig, faults: Faults) -> Iterator[Row]:
-    columns = _columns(part, name, config)
+def _rows(columns: list[list[Any]], name: str, faults: Faults) -> Iterator[Row]:
     for number, (text, label, *group) in enumerate(zip(*columns, strict=True), 1):
-        place = f"{name}, row {number}"
-        if text is not None and not isinstance(text, str) and text == text:  # NaN is a missing text
-            faults.add(place, f"the text is no string; received {text!r:.40}")
-            continue
-        yield Row(text if isinstance(text, str) else "", _plain(label), "".join(map(_plain, group)), place)
+        place, spelt = f"{name}, row {number}", _spelt(label)
+        if _missing(text):
+            text = ""
+        if not isinstance(text, str):
+            faults.add(place, f"the text is not a string; received {text!r:.40}")
+        elif spelt is None:
+            faults.add(place, f"the label is neither a string nor a number; received {label!r:.40}")
+        else:
+            yield Row(text, spelt, "".join(map(spelt_label, group)), place)
 
 
 def _columns(part: Any, name: str, config: DataConfig) -> list[list[Any]]:
     """Return texts, labels and, where the recipe has a group, groups."""
-    if hasattr(part, "column_names"):  # pyarrow.Table
-        return [part[column].to_pylist() for column in _names(list(part.column_names), name, config)]
-    if hasattr(part, "columns"):  # pandas.DataFrame
-        return [part[column].tolist() for column in _names(list(part.columns), name, config)]
-    if isinstance(part, str) or not isinstance(part, Iterable) or not isinstance(part, tuple | list) or len(part) != 2:
+    # Arrow says `column_names`, pandas `columns`. A pandas column may have any name, such as a number.
+    header = getattr(part, "column_names", getattr(part, "columns", None))
+    if header is not None:
+        header = list(header)
+        columns = [header[i] for i in find_columns(f"data= for {name}", list(map(str, header)), config)]
+        return [_listed(part[column], name) for column in columns]
+    if not isinstance(part, tuple | list) or len(part) != 2:
         raise DataError(
             f"data= for {name}: expected (texts, labels), a DataFrame or an Arrow table. "
             f"Received: {type(part).__name__}."
         )
     if config.group is not None:
         raise DataError(f"data.group is {config.group!r}, and (texts, labels) has no columns. Pass a DataFrame.")
-    texts, labels = (values.tolist() if hasattr(values, "tolist") else list(values) for values in part)
+    texts, labels = (_listed(values, name) for values in part)
     if len(texts) != len(labels):
         raise DataError(f"data= for {name} has {len(texts):,} texts and {len(labels):,} labels. Expected one for each.")
     return [texts, labels]
 
 
-def _names(there: list[Any], name: str, config: DataConfig) -> list[str]:
-    wanted = {"data.text": config.text, "data.label": config.label, "data.group": config.group}
-    for key, column in wanted.items():
-        if column is not None and column not in there:
-            known = [str(other) for other in there]
-            raise DataError(
-                f"data= for {name} has no column {column!r}.{did_you_mean(column, known)} Name yours with {key}."
-            )
-    return [column for column in wanted.values() if column is not None]
+def _listed(values: Any, name: str) -> list[Any]:
+    """Return the values of a column as a list, with None for what pandas counts as missing."""
+    if hasattr(values, "notna"):  # pandas.Series
+        values = values.astype(object).where(values.notna(), None)
+    for convert in ("to_pylist", "tolist"):  # Arrow; NumPy and pandas
+        if hasattr(values, convert):
+            values = getattr(values, convert)()
+            break
+    if isinstance(values, str | bytes | Mapping | Set) or not isinstance(values, Iterable):
+        raise DataError(
+            f"data= for {name}: expected a list, an array or a Series of texts and one of labels. "
+            f"Received: {type(values).__name__}."
+        )
+    return list(values)
 
 
-def _plain(value: Any) -> str:
-    """Spell a label or group as files spell it; NumPy's numbers as Python's."""
-    return spelt_label(value.item() if hasattr(value, "item") else value)
+def _missing(value: Any) -> bool:
+    return value is None or (isinstance(value, float) and value != value)  # NaN
+
+
+def _spelt(label: Any) -> str | None:
+    """Return a label as files spell it, and None for what is no label."""
+    label = label.item() if isinstance(label, np.generic) else label
+    if not isinstance(label, str | bytes | Number | None):
+        return None
+    try:
+        return spelt_label(label)
+    except UnicodeDecodeError:
+        return None

@@ -37,6 +37,11 @@ def load_parts(config: DataConfig) -> dict[str, Reviews]:
         DataError: see `load_splits`.
         AssetError: a download failed.
     """
+    if config.source == "memory":
+        raise DataError(
+            "data.source is memory: these reviews were passed to tfsent.train, and no file has them. Pass the same "
+            "data= again."
+        )
     parts: dict[str, Reviews] = {}
     labels = config.labels
     groups: dict[str, int] | None = None if config.group is None else {}

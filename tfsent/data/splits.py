@@ -95,7 +95,7 @@ class Splits:
     test: Reviews
 
     def describe(self) -> dict[str, object]:
-        """What `data.json` keeps."""
+        """Return counts, origins and fingerprints, as `data.json` keeps them."""
         return {
             name: {
                 "reviews": len(part),
@@ -107,18 +107,18 @@ class Splits:
         }
 
 
-def load_splits(config: DataConfig, given: Mapping[str, Reviews] | None = None) -> Splits:
+def load_splits(config: DataConfig, parts: Mapping[str, Reviews] | None = None) -> Splits:
     """Read the source and split it, equally on every machine.
 
     Args:
         config: section `data` of the recipe.
-        given: splits in memory; None reads the source.
+        parts: reviews by split, unsplit otherwise; nothing is read then. None reads the source.
 
     Raises:
         DataError: the source is missing, empty or faulty, a class has no examples, or the split asks for too many.
         AssetError: a download failed.
     """
-    parts = load_parts(config) if given is None else dict(given)
+    parts = load_parts(config) if parts is None else parts
     train, rng = parts["train"], np.random.default_rng(config.seed)
     _require_apart(parts, config)
     test, train = _held_out("test", parts, train, config.test_examples, rng, config)
@@ -142,7 +142,7 @@ def _count(wanted: float | None, reviews: Reviews) -> int:
 
 def _held_out(
     name: str,
-    parts: dict[str, Reviews],
+    parts: Mapping[str, Reviews],
     train: Reviews,
     wanted: float | None,
     rng: np.random.Generator,
@@ -173,7 +173,7 @@ def _hold_out(
     return reviews.take(chosen, origin), reviews.take(rest)
 
 
-def _require_apart(parts: dict[str, Reviews], config: DataConfig) -> None:
+def _require_apart(parts: Mapping[str, Reviews], config: DataConfig) -> None:
     """Check that no group of train occurs in a given split."""
     train = parts["train"].groups
     if train is None:
