@@ -67,7 +67,7 @@ def test_missing_values_of_pandas_are_missing(dtype, messages):
 
 
 def test_empty_texts_are_left_out_and_reported(messages):
-    found = read((["good", None, float("nan"), " \n", "bad"], LABELS + [0]))["train"]
+    found = read((["good", None, float("nan"), " \n", "bad"], [*LABELS, 0]))["train"]
     assert (plain(found), found.empty_rows) == ([("good", "1"), ("bad", "0")], 3)
     assert "3 rows without text are left out, such as train, row 2." in messages.text
 
