@@ -62,17 +62,17 @@ def write(path, content):
         ("a.jsonl", "\r\n".join(json.dumps({"label": n, "text": t}) for t, n in GOOD).encode()),
     ],
 )
-def test_every_kind_of_text_file_gives_the_same_rows(tmp_path, name, content):
+def test_every_kind_of_file_gives_equal_rows(tmp_path, name, content):
     rows = read(write(tmp_path / name, content), name.split(".")[1])
     assert plain(rows) == GOOD
 
 
-def test_a_text_with_tabs_and_lines_is_read_from_a_csv(tmp_path):
+def test_csv_texts_may_span_tabs_and_lines(tmp_path):
     rows = [("Pros:\n\t- acting\n\t- music", "pos"), ("bad", "neg")]
     assert plain(read(write(tmp_path / "a.csv", csv_bytes(rows)))) == rows
 
 
-def test_upper_case_names_are_read_as_others(tmp_path):
+def test_upper_case_suffixes_are_read(tmp_path):
     for name in ("pos/0.txt", "pos/1.TXT", "neg/2.Txt"):
         write(tmp_path / "reviews" / name, b"a film")
     assert sorted(row.label for row in read(tmp_path / "reviews", "folder")) == ["neg", "pos", "pos"]
@@ -93,28 +93,28 @@ def test_upper_case_names_are_read_as_others(tmp_path):
         ("a.zip", None),
     ],
 )
-def test_the_last_suffix_says_what_a_file_is(name, kind):
+def test_the_suffix_decides_the_kind(name, kind):
     assert source_of(name) == kind
 
 
-def test_labels_that_are_bytes_in_parquet_are_read_as_utf8(tmp_path):
+def test_parquet_labels_may_be_bytes(tmp_path):
     table = pyarrow.table({"text": ["a", "b"], "label": pyarrow.array(["schön".encode(), b"bad"], pyarrow.binary())})
     pyarrow.parquet.write_table(table, tmp_path / "a.parquet")
     assert plain(read(tmp_path / "a.parquet", "parquet")) == [("a", "schön"), ("b", "bad")]
 
 
-def test_a_row_knows_the_line_it_begins_at(tmp_path):
+def test_a_row_names_its_first_line(tmp_path):
     rows = read(write(tmp_path / "a.csv", csv_bytes(GOOD)))
     assert [row.place for row in rows] == [f"{tmp_path}/a.csv, line {n}" for n in (2, 3, 5, 6)]
 
 
-def test_columns_are_named_in_the_recipe_and_others_ignored(tmp_path):
+def test_the_recipe_names_the_columns(tmp_path):
     content = csv_bytes([(1, "neg", "x", "bad"), (2, "pos", "y", "good")], ("id", "stars", "film", "body"))
     rows = read(write(tmp_path / "a.csv", content), text="body", label="stars", group="film")
     assert [row[:3] for row in rows] == [("bad", "neg", "x"), ("good", "pos", "y")]
 
 
-def test_parquet_gives_the_same_rows_and_numbers_are_labels(tmp_path):
+def test_parquet_gives_equal_rows(tmp_path):
     texts = [text for text, _ in GOOD]
     table = pyarrow.table({"text": texts, "label": [1, 1, 0, 0], "film": [7, 7, 8, None], "other": [0.5] * 4})
     pyarrow.parquet.write_table(table, tmp_path / "a.parquet")
@@ -130,7 +130,7 @@ def test_parquet_gives_the_same_rows_and_numbers_are_labels(tmp_path):
         read(tmp_path / "c.parquet", "parquet")
 
 
-def test_labels_and_groups_are_words_whatever_a_column_became(tmp_path):
+def test_whole_floats_are_spelt_as_integers(tmp_path):
     """pandas turns a column of whole numbers with a gap in it into one of floats."""
     lines = [{"text": "a", "label": label, "film": label} for label in (1, 1.0, 0.5, None, float("nan"), "x")]
     write(tmp_path / "a.jsonl", "\n".join(map(json.dumps, lines)).encode())
@@ -141,13 +141,13 @@ def test_labels_and_groups_are_words_whatever_a_column_became(tmp_path):
     assert [row.label for row in read(tmp_path / "a.parquet", "parquet")] == ["1", "", ""]
 
 
-def test_rows_without_text_and_columns_without_name_stop_nothing(tmp_path):
+def test_null_texts_and_unnamed_columns_are_read(tmp_path):
     path = write(tmp_path / "a.jsonl", b'{"text": null, "label": 1}\n{"text": "a", "label": 0}\n')
     assert plain(read(path, "jsonl")) == [("", "1"), ("a", "0")]
     assert plain(read(write(tmp_path / "excel.csv", b"text,label,,\na,b,,\n"))) == [("a", "b")]
 
 
-def test_a_folder_per_class_is_read_as_it_comes(tmp_path):
+def test_a_folder_per_class_is_read(tmp_path):
     for place, text in [("pos/0_9.txt", "good"), ("neg/1_2.txt", "bad\nplot"), ("unsup/0_0.txt", "who knows")]:
         write(tmp_path / "aclImdb" / "train" / place, text.encode())
     write(tmp_path / "aclImdb" / "train" / "labeledBow.feat", b"1:2")
@@ -189,7 +189,7 @@ def test_a_folder_per_class_is_read_as_it_comes(tmp_path):
         read(write(tmp_path / "a.csv", b""), "folder")
 
 
-def test_several_files_globs_and_members_of_a_zip(tmp_path):
+def test_several_files_globs_and_zip_members(tmp_path):
     for i, row in enumerate(GOOD):
         write(tmp_path / f"part{i}.csv", csv_bytes([row]))
     assert plain(read(tmp_path / "part*.csv")) == GOOD
@@ -227,15 +227,19 @@ def test_several_files_globs_and_members_of_a_zip(tmp_path):
         (
             "a.tsv",
             b'text\tlabel\n"I loved it\t1\nIt was great\t1\nsaid she"\t1\nbad\t0\n',
-            "1 faulty row:\n  .*a.tsv, line 2: a quote at the start of a field runs over tabs and lines",
+            "1 faulty row:\n  .*a.tsv, line 2: unbalanced quote: the field spans several rows. Escape it as",
         ),
         (
             "a.csv",
             b"text,label\na,b\nc\nd,e,f\n",
-            "line 3: 1 fields, but the header has 2; is a quote missing(.|\n)*line 4: 3 f",
+            "line 3: expected 2 fields, received 1; is a quote missing(.|\n)*line 4: expected 2 fields, received 3",
         ),
-        ("a.csv", b'text,label\na,b\n"c,d\n', "line 3: unexpected end of data. Is a quote unclosed"),
-        ("a.csv", b'text,label\n"a"b,c\n', "line 2: .*expected after.*Is a quote unclosed, or not doubled"),
+        ("a.csv", b'text,label\na,b\n"c,d\n', "line 3: unexpected end of data. Close every quote"),
+        (
+            "a.csv",
+            b'text,label\n"a"b,c\n',
+            "line 2: .*expected after.*Close every quote, and write one inside a field twice",
+        ),
         (
             "a.csv",
             b"text,label\nna\xefve,b\n",
@@ -256,13 +260,13 @@ def test_several_files_globs_and_members_of_a_zip(tmp_path):
         ),
     ],
 )
-def test_a_faulty_file_is_named_with_its_line(tmp_path, name, content, message):
+def test_a_fault_names_file_and_line(tmp_path, name, content, message):
     source = name.split(".")[1].replace("zip", "csv")
     with pytest.raises(DataError, match=message):
         read(write(tmp_path / name, content), source)
 
 
-def test_ten_faults_are_spelt_out_and_the_others_counted(tmp_path):
+def test_ten_faults_are_shown_others_counted(tmp_path):
     path = write(tmp_path / "a.csv", b"text,label\n" + b"only\n" * 25)
     with pytest.raises(DataError) as caught:
         read(path)
@@ -272,12 +276,12 @@ def test_ten_faults_are_spelt_out_and_the_others_counted(tmp_path):
     assert len(lines) == 12
 
 
-def test_bad_bytes_are_replaced_when_the_recipe_says_so(tmp_path):
+def test_errors_replace_replaces_bad_bytes(tmp_path):
     path = write(tmp_path / "a.csv", b"text,label\nna\xefve,b\n")
     assert plain(read(path, errors="replace")) == [("na\ufffdve", "b")]
 
 
-def test_nothing_at_a_path_and_a_folder_for_a_file(tmp_path):
+def test_a_missing_file_or_a_folder_is_refused(tmp_path):
     with pytest.raises(
         DataError, match="data.train: there is nothing at '.*none.csv'. Expected a file, a folder, or a g"
     ):
@@ -300,7 +304,7 @@ FIELD = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_siz
 
 @given(st.lists(st.tuples(FIELD, FIELD), min_size=1, max_size=6), st.sampled_from(["\r\n", "\n"]))
 @settings(deadline=None, max_examples=100)
-def test_what_the_csv_module_writes_is_read_back(tmp_path_factory, rows, end):
+def test_written_csv_is_read_back(tmp_path_factory, rows, end):
     path = tmp_path_factory.mktemp("csv") / "a.csv"
     path.write_bytes(csv_bytes(rows, lineterminator=end, quoting=csv.QUOTE_ALL))
     assert plain(read(path)) == rows
@@ -308,7 +312,7 @@ def test_what_the_csv_module_writes_is_read_back(tmp_path_factory, rows, end):
 
 @given(st.binary(max_size=200))
 @settings(deadline=None, max_examples=200)
-def test_any_bytes_are_rows_or_one_clear_error(tmp_path_factory, content):
+def test_any_bytes_give_rows_or_one_error(tmp_path_factory, content):
     path = tmp_path_factory.mktemp("junk") / "a.csv"
     path.write_bytes(b"text,label\n" + content)
     try:

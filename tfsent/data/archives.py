@@ -1,4 +1,4 @@
-"""Packed files → streams: `.gz`, and the members of a `.zip`, `.tar.gz`, `.tgz` or `.tar`. Nothing goes to disk."""
+"""Packed files → streams: `.gz`, and the members of a `.zip`, `.tar.gz`, `.tgz` or `.tar`. None is unpacked to disk."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import IO, Any
 from tfsent.errors import DataError
 
 ARCHIVES = (".zip", ".tar.gz", ".tgz", ".tar")
-"""How the names of archives end."""
+"""Suffixes of archives."""
 _DAMAGED = (OSError, EOFError, RuntimeError, zlib.error, tarfile.TarError, zipfile.BadZipFile, NotImplementedError)
 
 
@@ -25,7 +25,7 @@ def is_archive(path: Path) -> bool:
 
 
 def open_streams(path: Path, kind: str) -> Iterator[tuple[str, IO[bytes]]]:
-    """Open a file, what a gzip holds, or each member of an archive; yield the name and the stream of each.
+    """Open a file, the content of a gzip, or each member of an archive. Yield the name and the stream of each.
 
     Args:
         path: of the file.
@@ -68,7 +68,7 @@ def members(path: Path, suffix: str, *, classes: bool = False) -> Iterator[tuple
 
 
 def _name(spelt: str) -> PurePosixPath:
-    """Return a member's name with slashes, as the zip format has it and some packers do not write it."""
+    """Return a member's name with slashes. Some packers write backslashes, against the zip format."""
     return PurePosixPath(spelt.replace("\\", "/"))
 
 
@@ -86,7 +86,7 @@ def readable(name: Path | str) -> Iterator[None]:
 
 
 def in_class_folders(path: Path, names: list[PurePosixPath]) -> list[PurePosixPath]:
-    """Return the names that lie deepest: aclImdb also has `.txt` files beside its class folders.
+    """Return the most deeply nested names. aclImdb also has `.txt` files beside its class folders.
 
     Raises:
         DataError: they are in no folder, or in more than one place.

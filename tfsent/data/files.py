@@ -20,15 +20,15 @@ from tfsent.errors import DataError, first_line
 from tfsent.recipe.schema import DataConfig
 
 SHOWN = 10
-"""How many faults a message names; it counts the others."""
+"""Faults that a message shows. It counts the others."""
 MAX_LINE = 64 << 20
-"""Longest line, in bytes. A longer one is a sign of another kind of file."""
+"""Longest line or text file, in bytes. A longer one is a sign of another kind of file."""
 UNLABELLED_FOLDER = "unsup"
 """aclImdb's folder of reviews without labels."""
 
 
 class Row(NamedTuple):
-    """One review, as it stands in its source."""
+    """One review as its source has it."""
 
     text: str
     label: str
@@ -46,7 +46,7 @@ class Faults:
         self.count = 0
 
     def add(self, place: str, message: str) -> None:
-        """Add a fault at a place."""
+        """Record a fault."""
         self.count += 1
         if len(self.shown) < SHOWN:
             self.shown.append(f"{place}: {message}")
@@ -91,7 +91,7 @@ def read_files(paths: Iterable[Path], config: DataConfig, faults: Faults) -> Ite
 
 
 def _lines(name: str, stream: IO[bytes], config: DataConfig, faults: Faults) -> Iterator[str]:
-    """Decode the lines of a stream, with line ends and without a byte order mark. Only a line feed ends a line."""
+    """Decode the lines of a stream. Line ends are kept, a byte order mark is dropped; only a line feed ends a line."""
     number = 0
     while raw := _line(name, stream):
         number += 1
@@ -139,18 +139,21 @@ def _csv(path: Path, config: DataConfig, faults: Faults) -> Iterator[Row]:
                 if not fields:
                     continue
                 if len(fields) != len(header):
-                    faults.add(place, f"{len(fields)} fields, but the header has {len(header)}; is a quote missing?")
+                    faults.add(place, f"expected {len(header)} fields, received {len(fields)}; is a quote missing?")
                     continue
                 if config.source == "tsv" and any("\t" in field and "\n" in field for field in fields):
-                    # pandas writes a text of several lines so, but with line feeds alone.
+                    # A text of several lines has line feeds alone in the files that pandas writes.
                     faults.add(
-                        place, "a quote at the start of a field runs over tabs and lines; double it, and quote all"
+                        place,
+                        'unbalanced quote: the field spans several rows. Escape it as "" and quote the whole field',
                     )
                     continue
                 text, label, *group = (fields[column] for column in columns)
                 yield Row(text, label, "".join(group), place)
         except csv.Error as error:
-            raise DataError(f"{name}, line {start}: {error}. Is a quote unclosed, or not doubled?") from error
+            raise DataError(
+                f"{name}, line {start}: {error}. Close every quote, and write one inside a field twice."
+            ) from error
 
 
 def find_columns(name: str, header: list[str], config: DataConfig) -> list[int]:
@@ -242,7 +245,7 @@ def _folder(path: Path, config: DataConfig, faults: Faults) -> Iterator[Row]:
         with readable(name):
             raw = stream.read(MAX_LINE)
         if len(raw) == MAX_LINE:
-            raise DataError(f"{name} is longer than {MAX_LINE >> 20} MB. Is this a text file?")
+            raise DataError(f"{name} is longer than {MAX_LINE >> 20} MB. Is it a text file?")
         yield Row(_decode(raw.removeprefix(b"\xef\xbb\xbf"), name, config, faults), label, "", name)
 
 

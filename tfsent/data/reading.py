@@ -31,7 +31,7 @@ SUSPICIOUS_CLASSES = 50
 
 
 def load_parts(config: DataConfig) -> dict[str, Reviews]:
-    """Read the parts of the source, unsplit: `train`, and where it has them `validation` and `test`.
+    """Read the parts of the source: `train` and, where it has them, `validation` and `test`.
 
     Raises:
         DataError: see `load_splits`.
@@ -103,7 +103,7 @@ def collect(
     faults.raise_if_any()
     if empty.count:
         rows_are = "row without text is" if empty.count == 1 else "rows without text are"
-        logger.info(f"{empty.count:,} {rows_are} left out, such as {empty.shown[0].removesuffix(': no text')}.")
+        logger.warning(f"{empty.count:,} {rows_are} left out, such as {empty.shown[0].removesuffix(': no text')}.")
     names = tuple(number) if labels is not None else _sorted_labels(number)
     _require_labels(names, len(store), origin, found=labels is None)
     order = np.array([names.index(label) for label in number], np.int32)
@@ -130,13 +130,13 @@ def _require_labels(names: Sequence[str], rows: int, origin: str, *, found: bool
     if found and max(alike.values()) > 1:
         same = [name for name in names if alike[name.casefold()] > 1]
         raise DataError(
-            f"The {origin} have labels that differ in nothing but case: {', '.join(map(repr, same[:6]))}. Make them "
-            "one; or name all labels in data.labels, if they are different classes."
+            f"The {origin} have labels that differ only in case: {', '.join(map(repr, same[:6]))}. Spell them alike; "
+            "or list all labels in data.labels, if they are different classes."
         )
     if found and (same := _equal_numbers(names)):
         raise DataError(
-            f"The {origin} have labels that are one number: {', '.join(map(repr, same))}. Write it in one way; or name "
-            "all labels in data.labels, if they are different classes."
+            f"The {origin} have labels that are the same number: {', '.join(map(repr, same))}. Spell it in one way; or "
+            "list all labels in data.labels, if they are different classes."
         )
     if found and len(names) > max(SUSPICIOUS_CLASSES, rows // 5):
         raise DataError(
@@ -170,6 +170,6 @@ def _require_own_files(config: DataConfig, names: Iterable[Part]) -> None:
             other = part_of.setdefault(path.resolve(), name)
             if other != name:
                 raise DataError(
-                    f"{path} is in data.{other} and in data.{name}. Expected every file in one of them; a glob takes "
-                    "all that it fits."
+                    f"{path} is in data.{other} and in data.{name}. Expected every file in one of them; a glob "
+                    "includes every file that it matches."
                 )

@@ -64,7 +64,7 @@ def _tfds(config: DataConfig, part: Part) -> Iterator[Row] | None:
         )
     # These imports take seconds, and only this source needs them.
     try:
-        import tensorflow as tf  # noqa: F401 - tensorflow-datasets reads through it, and does not say so
+        import tensorflow as tf  # noqa: F401 - tensorflow-datasets needs it without requiring it
     except ImportError as error:
         raise DataError(
             f"data.source {config.source} is read through TensorFlow, which is not installed here. pip install "
@@ -114,7 +114,7 @@ def _tfds_rows(builder: Any, name: str, folder: Path | None, part: str, config: 
     own = getattr(features[config.label], "names", None)
     names = dict(enumerate(IMDB_LABELS if config.source == "imdb" else own or ()))
     with _explained(name, folder):
-        # With parallel shards the order changes from call to call, and so would the split.
+        # Parallel shards would change the order from call to call, and so the split.
         order = tfds.ReadConfig(interleave_cycle_length=1)
         dataset = builder.as_dataset(split=part, read_config=order, shuffle_files=False).batch(256)
         number = 0
@@ -122,7 +122,7 @@ def _tfds_rows(builder: Any, name: str, folder: Path | None, part: str, config: 
             groups = batch[config.group] if config.group else [""] * len(batch[config.text])
             for raw, label, group in zip(batch[config.text], batch[config.label], groups, strict=True):
                 number += 1
-                # A set that hides the labels of its test split has -1 there.
+                # A data set that hides the labels of its test split has -1 there.
                 known = "" if own and label < 0 else names.get(int(label), str(label)) if own else _spelt(label)
                 yield Row(raw.decode("utf-8", "replace"), known, _spelt(group), f"tfds:{name}, {part}, row {number}")
 

@@ -1,8 +1,8 @@
-"""Reviews to learn from, to choose by and to report on: given splits, or drawn ones.
+"""Splits reviews into train, validation and test.
 
-A test split of the source is only used to report. Where there is none, one is drawn from train: stratified by label,
-seeded, and with whole groups where the recipe names a group. IMDb's own train and test are of disjoint films; a part of
-its train shares films with the rest, so accuracy on it is a little too high.
+The test split is used only to report. A split that the source lacks is drawn from train: stratified by label, seeded,
+and in whole groups where the recipe names a group. IMDb's own train and test have no film in common. A part of its
+train shares films with the rest, so accuracy on that part is slightly too high.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ def split(reviews: Reviews, count: int, rng: np.random.Generator, key: str) -> t
 def _require_enough(reviews: Reviews, count: int, key: str) -> None:
     if count > len(reviews):
         raise DataError(
-            f"{key} asks for {count:,} reviews, and only {len(reviews):,} are left ({reviews.origin}). Ask for fewer, "
-            f"or for a share such as 0.1; --set {key}=null takes the default."
+            f"{key} asks for {count:,} reviews, but only {len(reviews):,} are left ({reviews.origin}). Ask for fewer, "
+            f"or for a share such as 0.1; --set {key}=null restores the default."
         )
 
 
@@ -66,16 +66,16 @@ def split_by_group(reviews: Reviews, count: int, rng: np.random.Generator, key: 
     folds = round(1 / share) if share < 1 / 3 else min(10, there)
     if there < max(folds, 2):
         raise DataError(
-            f"{key} asks for {count:,} of {len(reviews):,} reviews, and they are of only {there:,} groups: none is "
-            "that small. Ask for more, or leave data.group out."
+            f"{key} asks for {count:,} of {len(reviews):,} reviews, but they form only {there:,} groups: too few for "
+            "so small a share. Ask for more, or leave data.group out."
         )
     fold = StratifiedGroupKFold(folds, shuffle=True, random_state=int(rng.integers(2**31)))
     try:
         parts = [part for _, part in fold.split(np.zeros(len(reviews)), reviews.labels, reviews.groups)]
     except ValueError as error:
         raise DataError(
-            f"{key} asks for {count:,} of {len(reviews):,} reviews, and every class has fewer than {folds}. Ask for "
-            "more, or leave data.group out."
+            f"{key} asks for {count:,} of {len(reviews):,} reviews, but every class has fewer than {folds} reviews. "
+            "Ask for more, or leave data.group out."
         ) from error
     taken = max(1, round(share * folds))
     chosen, rest = (np.concatenate([np.zeros(0, int), *some]) for some in (parts[:taken], parts[taken:]))
@@ -83,12 +83,12 @@ def split_by_group(reviews: Reviews, count: int, rng: np.random.Generator, key: 
 
 
 HELD_OUT_AT_MOST = 10_000
-"""Reviews that are held out by default: a more exact figure is rarely worth more."""
+"""Most reviews that are held out by default. With 10,000 an accuracy is known to about half a point."""
 
 
 @dataclass(frozen=True)
 class Splits:
-    """Reviews to learn from, to choose by, and to report on."""
+    """Reviews to train on, to choose the best epoch by, and to report on."""
 
     train: Reviews
     validation: Reviews
@@ -108,7 +108,7 @@ class Splits:
 
 
 def load_splits(config: DataConfig, parts: Mapping[str, Reviews] | None = None) -> Splits:
-    """Read the source and split it, equally on every machine.
+    """Read the source and split it. The result is the same on every machine.
 
     Args:
         config: section `data` of the recipe.
@@ -134,7 +134,7 @@ def load_splits(config: DataConfig, parts: Mapping[str, Reviews] | None = None) 
 
 
 def _count(wanted: float | None, reviews: Reviews) -> int:
-    """Return how many reviews a key of the recipe means: a number, a share, or by default a tenth."""
+    """Resolve a number of reviews, a share of them, or the default of a tenth."""
     if wanted is None:
         return min(max(1, round(0.1 * len(reviews))), HELD_OUT_AT_MOST)
     return wanted if isinstance(wanted, int) else max(1, round(wanted * len(reviews)))
@@ -148,7 +148,7 @@ def _held_out(
     rng: np.random.Generator,
     config: DataConfig,
 ) -> tuple[Reviews, Reviews]:
-    """Return the reviews of a held-out split, and what is left of train."""
+    """Return the reviews of a held-out split and the rest of train."""
     key = f"data.{name}_examples"
     if name not in parts:
         return _hold_out(train, wanted, rng, key, config)
@@ -162,7 +162,7 @@ def _held_out(
 def _hold_out(
     reviews: Reviews, wanted: float | None, rng: np.random.Generator, key: str, config: DataConfig
 ) -> tuple[Reviews, Reviews]:
-    """Draw held-out reviews; return them and those that are left."""
+    """Draw held-out reviews. Return them and the rest."""
     draw = split if reviews.groups is None else split_by_group
     chosen, rest = draw(reviews, _count(wanted, reviews), rng, key)
     origin = "held out of the training reviews"
