@@ -6,9 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tfsent.data import duplicates
-from tfsent.data.reading import load_parts
 from tfsent.data.reviews import Reviews
-from tfsent.recipe.schema import DataConfig
 
 
 def reviews_of(*pairs, names=("bad", "good")):
@@ -72,7 +70,6 @@ def test_the_jaccard_index_is_exact(words, changes):
 
 
 @pytest.mark.real
-def test_imdb_shares_123_reviews(tfds_folder, monkeypatch):
-    parts = load_parts(DataConfig(dir=str(tfds_folder)))
+def test_imdb_shares_123_reviews(tfds_parts, monkeypatch):
     monkeypatch.setattr(duplicates, "COMPARED", 100)  # the near ones are not what this is about
-    assert duplicates.find_duplicates(parts).shared == {"train and test": duplicates.Shared(123, 123)}
+    assert duplicates.find_duplicates(tfds_parts).shared == {"train and test": duplicates.Shared(123, 123)}

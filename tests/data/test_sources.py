@@ -90,8 +90,8 @@ def test_the_wheel_holds_all_training_reviews(imdb):
 
 
 @pytest.mark.real
-def test_tfds_and_wheel_hold_equal_reviews(imdb, tfds_folder):
-    splits = load_splits(DataConfig(dir=str(tfds_folder)))
+def test_tfds_and_wheel_hold_equal_reviews(imdb, tfds_parts):
+    splits = load_splits(DataConfig(), tfds_parts)
     assert [len(part) for part in vars(splits).values()] == [22500, 2500, 25000]
     official = sorted(
         (text, label)

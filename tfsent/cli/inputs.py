@@ -21,11 +21,12 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON i
 @click.option("--png", type=click.Path(path_type=Path), help="Draw classes and lengths into this file.")
 @json_option
 def data_command(source: str, overrides: tuple[str, ...], png: Path | None, as_json: bool) -> None:
-    """Show what is in the data of RECIPE, or in a FILE: .csv, .tsv, .jsonl (also as .gz, .zip), .parquet, or a folder.
+    """Show what is in the data of RECIPE, or in a FILE: .csv, .tsv, .jsonl, .parquet, or a folder per class.
+
+    A FILE may be packed as .gz, .zip or .tar.gz; Parquet may not. It is read as recipe imdb would read it.
 
     Counts reviews, classes, lengths and what each text.max_tokens would cut, repeated and nearly repeated texts, texts
-    with two labels, and texts that train and test share. Lengths are in tokens of the recipe's encoder. A FILE is read
-    as recipe imdb would read it.
+    with two labels, and texts that train and test share. Lengths are in tokens of the recipe's encoder.
 
     \b
       tfsent data imdb --set data.dir=~/tensorflow_datasets
