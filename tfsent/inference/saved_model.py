@@ -43,7 +43,7 @@ class SavedModelPredictor(Predictor):
 
         result = np.zeros((len(texts), len(self.label_names)), np.float32)
         # Texts of similar length go together, so that little of a batch is padding. `isolated_process.py` repeats
-        # this on purpose: it runs without tfsent.
+        # this on purpose: it cannot import tfsent.
         order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
         for start in range(0, len(order), 32):
             rows = order[start : start + 32]

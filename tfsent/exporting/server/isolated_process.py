@@ -1,9 +1,8 @@
-"""What a server does with a SavedModel, in a process that has neither Keras nor tfsent in it.
+"""Runs a SavedModel as a server does, in a process without Keras and tfsent.
 
-Run as a file: `python -P isolated_process.py SAVEDMODEL TEXTS.json OUT.npz`. Only TensorFlow and the one op library
-of tensorflow-text that the graph may use are loaded, and Keras is barred from being imported; a graph with any other
-custom op fails here as it would on a server. Writes `probabilities float32[n, classes]`, in the order of the texts,
-and `seconds`, of batches of one.
+Run as a file: `python -P isolated_process.py SAVEDMODEL TEXTS.json OUT.npz`. The process loads only TensorFlow and the
+op library of tensorflow-text that the graph may use. A graph with any other custom op fails here as on a server. Writes
+`probabilities`, `float32[n, classes]`, in the order of the texts, and `seconds` of single inferences.
 """
 
 import json
@@ -18,17 +17,19 @@ TIMED = 100
 
 def main(folder: str, texts_path: str, out_path: str) -> None:
     """Load, run, write."""
-    # `import tensorflow` would import Keras if it could. A server has none, so here it cannot.
+    # `import tensorflow` imports Keras where it can. A server has none.
     for name in BARRED:
         sys.modules[name] = None  # type: ignore[assignment]
     import numpy as np
     import tensorflow as tf
 
-    # tensorflow_text lies beside tensorflow; importing it would register every op it has.
+    # Importing tensorflow_text, which lies beside tensorflow, would register all of its ops.
     ops = Path(tf.__file__).parents[1] / "tensorflow_text" / "python" / "ops"
     tf.load_op_library(str(ops / ALLOWED_OP_LIBRARY))
     serve = tf.saved_model.load(folder).signatures["serving_default"]
     texts = [text.encode("utf-8", "ignore") for text in json.loads(Path(texts_path).read_text(encoding="utf-8"))]
+    # Texts of similar length go together, so that little of a batch is padding. `SavedModelPredictor` does the same;
+    # it is repeated on purpose, for tfsent cannot be imported here.
     order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
     probabilities = [np.zeros(0)] * len(texts)
     for start in range(0, len(order), 32):
