@@ -7,6 +7,7 @@ import shutil
 import numpy as np
 import pytest
 
+from tfsent.cli.tables import print_metrics
 from tfsent.evaluation.metrics import ClassMetrics, compute_metrics, evaluate
 
 
@@ -39,6 +40,23 @@ def test_three_classes_one_never_predicted():
     # Each class against the rest, pair by pair. a: 0.3 and 0.2 against 0.4 and 0.25: 1 of 4. b: 0.4 against 0.6, 0.5
     # and 0.25: 1 of 3. c: 3 of 3. The mean, whatever their sizes:
     assert found.roc_auc == pytest.approx((1 / 4 + 1 / 3 + 1) / 3)
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_a_class_without_reviews_has_no_roc_auc(classes, capsys):
+    probabilities = np.full((3, classes), 1 / classes, np.float32)
+    names = tuple("abc"[:classes])
+    found = compute_metrics(probabilities, np.array([0, 0, classes - 2]), names)
+    assert found.roc_auc is None
+    json.dumps(found.to_dict(), allow_nan=False)
+    print_metrics(found)
+    assert "ROC-AUC – " in capsys.readouterr().out
+
+
+def test_the_best_of_several_seeds_is_evaluated(tiny_run, tmp_path):
+    best = shutil.copytree(tiny_run, tmp_path / "run" / "seed-2")
+    (tmp_path / "run" / "seeds.json").write_text('{"best_run": "seed-2"}')
+    assert evaluate(tmp_path / "run").to_dict() == json.loads((best / "metrics.json").read_text())
 
 
 def test_evaluate_writes_what_it_says(tiny_run, tmp_path):

@@ -107,7 +107,10 @@ def export(run: Path, targets: tuple[str, ...], overrides: tuple[str, ...], as_j
         raise
     _print_report(report, as_json)
     if not as_json:
-        click.echo("Published: " + ", ".join(str(run / place) for place in report.published))
+        from tfsent.storage.run_directory import require_run
+
+        best = require_run(run)  # of several seeds
+        click.echo("Published: " + ", ".join(str(best / folder) for folder in report.published))
 
 
 def _print_report(report: ParityReport, as_json: bool) -> None:

@@ -147,7 +147,8 @@ def print_metrics(found: Metrics) -> None:
     low, high = found.accuracy_interval
     click.echo(f"{found.reviews:,} reviews: {found.origin}")
     click.echo(f"accuracy {found.accuracy:.2%} (95% confidence interval {low:.2%} to {high:.2%})")
-    click.echo(f"ROC-AUC {found.roc_auc:.4f} · log loss {found.log_loss:.4f}")
+    roc_auc = "–" if found.roc_auc is None else f"{found.roc_auc:.4f}"
+    click.echo(f"ROC-AUC {roc_auc} · log loss {found.log_loss:.4f}")
     rows = []
     for (name, c), predicted in zip(found.classes.items(), found.confusion_matrix, strict=True):
         shares = (f"{c.precision:.2%}", f"{c.recall:.2%}", f"{c.f1:.2%}")

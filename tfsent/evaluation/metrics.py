@@ -38,9 +38,9 @@ class Metrics:
     """95% confidence interval (E. B. Wilson, 1927)."""
     balanced_accuracy: float
     macro_f1: float
-    roc_auc: float
+    roc_auc: float | None
     """Probability that a review of the second class ranks above one of the first; with more classes, the macro average
-    of each class against the rest."""
+    of each class against the rest. None where a class has no review."""
     log_loss: float
     """In nats."""
     classes: dict[str, ClassMetrics]
@@ -61,7 +61,7 @@ def evaluate(run: Path, split: str = "test") -> Metrics:
     """Evaluate a run's model on reviews it never learnt from; write `metrics.json` and `predictions.csv`.
 
     Args:
-        run: the run directory.
+        run: the run directory, or one of several seeds: the best is evaluated.
         split: `test`, or `validation`, by which the best epoch was chosen.
 
     Returns:
@@ -71,7 +71,8 @@ def evaluate(run: Path, split: str = "test") -> Metrics:
         RunError: the directory holds no finished run.
         DataError: its held-out reviews are damaged.
     """
-    predictor = KerasPredictor(run_directory.require_run(run))
+    run = run_directory.require_run(run)
+    predictor = KerasPredictor(run)
     run_directory.warn_if_interrupted(run)
     reviews = load_reviews(run / "heldout" / f"{split}.jsonl.gz")
     with progress_bar(f"evaluating {split}", len(reviews)) as bar:
@@ -121,10 +122,13 @@ def compute_metrics(
     )
 
 
-def _roc_auc(probabilities: np.ndarray, labels: np.ndarray) -> float:
-    if probabilities.shape[1] == 2:
+def _roc_auc(probabilities: np.ndarray, labels: np.ndarray) -> float | None:
+    classes = np.arange(probabilities.shape[1])
+    if not np.isin(classes, labels).all():
+        return None  # scikit-learn gives NaN, which JSON does not have
+    if len(classes) == 2:
         return float(sk.roc_auc_score(labels, probabilities[:, 1]))
-    return float(sk.roc_auc_score(labels, probabilities, multi_class="ovr", labels=np.arange(probabilities.shape[1])))
+    return float(sk.roc_auc_score(labels, probabilities, multi_class="ovr", labels=classes))
 
 
 def _write_predictions(path: Path, reviews: Reviews, probabilities: np.ndarray) -> None:

@@ -34,18 +34,19 @@ def export(run: Path, config: ExportConfig, targets: Sequence[str] = TARGETS) ->
     """Export, verify, and publish when every file is within its budget; write `verify.json` either way.
 
     Args:
-        run: the run directory.
+        run: the run directory, or one of several seeds: the best is exported.
         config: budgets, and the number of held-out reviews.
         targets: `serving`, `mobile` or both.
 
     Returns:
-        The report; `published` is empty where a file is over its budget.
+        The report; `published` is relative to the exported run, and empty where a file is over its budget.
 
     Raises:
         ExportError: a file could not be made or run.
         RunError: the directory holds no finished run, or cannot be written to.
     """
-    predictor = KerasPredictor(run_directory.require_run(run))
+    run = run_directory.require_run(run)
+    predictor = KerasPredictor(run)
     run_directory.warn_if_interrupted(run)
     reviews = load_reviews(run / "heldout" / "test.jsonl.gz")
     rows, _ = split(reviews, min(config.verify_examples, len(reviews)), np.random.default_rng(0), "verify_examples")
