@@ -9,7 +9,7 @@ from tfsent.storage import environment, run_directory
 
 
 def fill(run, content="{}"):
-    (run / "model").mkdir()
+    (run / "model").mkdir(parents=True)
     (run / "model" / "model.keras").write_text(content)
     (run / "config.yaml").write_text(content)
 
@@ -63,7 +63,57 @@ def test_an_interrupted_replacement_does_not_cost_the_run_it_was_to_replace(tmp_
     assert sorted(path.name for path in run.iterdir()) == ["config.yaml", "model"]
 
 
-def test_what_a_kill_left_of_a_model_goes_when_training_goes_on(tmp_path):
+@pytest.fixture
+def own_copy(tmp_path):
+    """A folder that a user called RUN.old: no training made it, so none may delete it."""
+    (tmp_path / "run.old").mkdir()
+    (tmp_path / "run.old" / "notes.txt").write_text("years of work")
+    yield tmp_path / "run.old" / "notes.txt"
+    assert (tmp_path / "run.old" / "notes.txt").read_text() == "years of work"
+
+
+def test_a_users_own_old_folder_survives_training(own_copy, tmp_path):
+    with run_directory.new_run(tmp_path / "run", overwrite=False) as run:
+        fill(run)
+    with run_directory.unfinished_run(run):
+        pass
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_overwrite_refuses_to_take_a_users_old_folder(own_copy, tmp_path, finished):
+    fill(run := tmp_path / "run")
+    if not finished:
+        (run / "checkpoints" / "step-00000010").mkdir(parents=True)
+    with pytest.raises(RunError, match=r"run.old, which exists and was not put there by tfsent. Rename .*run.old, or"):
+        with run_directory.new_run(run, overwrite=True):
+            pass
+    assert (run / "model" / "model.keras").exists()
+
+
+def test_a_run_moved_away_by_hand_is_not_deleted(tmp_path):
+    """Also after a training that replaced it failed, and put it back."""
+    run = tmp_path / "run"
+    fill(run, "mine")
+    with pytest.raises(ValueError), run_directory.new_run(run, overwrite=True):
+        raise ValueError
+    run.rename(tmp_path / "run.old")
+    with run_directory.new_run(run, overwrite=False):
+        fill(run, "new")
+    assert (tmp_path / "run.old" / "model" / "model.keras").read_text() == "mine"
+
+
+def test_a_run_killed_while_it_replaced_another_gives_it_back(tmp_path):
+    """Killed after the old run was moved away, and before the new one was there."""
+    run = tmp_path / "run"
+    fill(run, "old")
+    run_directory.set_aside(run)
+    with pytest.raises(ValueError), run_directory.new_run(run, overwrite=False):
+        raise ValueError
+    assert (run / "model" / "model.keras").read_text() == "old"
+    assert sorted(path.name for path in run.iterdir()) == ["config.yaml", "model"]
+
+
+def test_a_killed_model_is_removed_when_training_resumes(tmp_path):
     (tmp_path / "config.yaml").write_text("")
     (tmp_path / "checkpoints" / "step-00000010").mkdir(parents=True)
     (tmp_path / ".model.k1x2" / "model").mkdir(parents=True)

@@ -14,6 +14,7 @@ RUN/seed-N/…             a run for each seed (tfsent train --seeds)
     seeds.json           their figures, and which one is best
 
 RUN.old                  the run that a training with --overwrite replaces, until the new one is finished
+    replaced.txt         marks it: a RUN.old without this file is the user's, and is never deleted
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ RUN_FORMAT = 2
 """Written into environment.json. A run of another format cannot be opened."""
 WRITTEN = ("config.yaml", "environment.json", "data.json", "history.csv", "model")
 """What training writes into a run, each in one step."""
+REPLACED = "replaced.txt"
 
 
 def require_free(path: Path, overwrite: bool) -> None:
@@ -88,28 +90,36 @@ def new_run(path: Path, *, overwrite: bool) -> Iterator[Path]:
             shutil.rmtree(path, ignore_errors=True)
             if replaced:
                 old_run(path).rename(path)
+                (path / REPLACED).unlink(missing_ok=True)
         raise
-    _remove_old_if_finished(path)
+    if is_finished(path):
+        remove_old(path)
 
 
 def set_aside(path: Path) -> bool:
-    """Rename a run to `RUN.old`, and return whether there is a `RUN.old` now.
+    """Rename a run to `RUN.old`, and return whether tfsent keeps a `RUN.old` now.
 
     An unfinished run that was itself to replace `RUN.old` is removed instead.
 
     Raises:
-        RunError: another process trains in it, or it cannot be renamed.
+        RunError: another process trains in it, it cannot be renamed, or the user has a `RUN.old`.
     """
     old = old_run(path)
     if not path.exists():
-        return False
+        return _is_replaced(old)
+    if old.exists() and not _is_replaced(old):
+        raise RunError(
+            f"--overwrite would move {path} to {old}, which exists and was not put there by tfsent. Rename {old}, or "
+            "choose another --run-dir."
+        )
     with atomic.in_use(path):
         pass  # nobody trains in what is to be replaced
     try:
         if old.exists() and not is_finished(path):
             shutil.rmtree(path)
         else:
-            shutil.rmtree(old, ignore_errors=True)
+            remove_old(path)
+            (path / REPLACED).write_text(f"Removed when the run that replaces it, {path.name}, is finished.\n")
             path.rename(old)
     except OSError as error:
         raise RunError(f"Cannot replace the run {path}: {error.strerror or error}.") from error
@@ -122,9 +132,20 @@ def old_run(path: Path) -> Path:
     return path.with_name(f"{path.name}.old")
 
 
-def _remove_old_if_finished(path: Path) -> None:
-    if is_finished(path):
-        shutil.rmtree(old_run(path), ignore_errors=True)
+def remove_old(path: Path) -> None:
+    """Remove the run that a finished run replaced."""
+    old = old_run(path)
+    if not _is_replaced(old):
+        return
+    for child in old.iterdir():
+        if child.name != REPLACED:  # last: when the process is killed here, the rest is still known to be tfsent's
+            shutil.rmtree(child, ignore_errors=True) if child.is_dir() else child.unlink(missing_ok=True)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _is_replaced(old: Path) -> bool:
+    """Return whether tfsent set this run aside, and did not find it there. Nobody misses an empty folder."""
+    return (old / REPLACED).is_file() or (old.is_dir() and not any(old.iterdir()))
 
 
 def require_unfinished(path: Path) -> Path:
@@ -153,7 +174,8 @@ def unfinished_run(path: Path) -> Iterator[Path]:
         for half in filter(_is_half, path.iterdir()):
             shutil.rmtree(half)
         yield path
-    _remove_old_if_finished(path)
+    if is_finished(path):
+        remove_old(path)
 
 
 def _is_run(path: Path) -> bool:

@@ -121,7 +121,7 @@ def train_seeds(
             raise TrainingError(f"Training failed with every seed. Seed {seeds[0]}: {failed[0].why}")
         result = _summary(config.train.selection_metric, finished, failed)
         atomic.write_json(run / "seeds.json", result.to_dict())
-    shutil.rmtree(run_directory.old_run(run), ignore_errors=True)
+    run_directory.remove_old(run)
     return result
 
 
