@@ -1,4 +1,7 @@
-"""Recipes: defaults, overrides, and every fault told at once."""
+"""Recipes: defaults, overrides, and every fault reported at once."""
+
+import re
+import zipfile
 
 import pydantic
 import pytest
@@ -94,6 +97,48 @@ def test_every_fault_is_reported_at_once(recipe):
         assert part in message
 
 
+def test_every_removed_key_says_why(recipe):
+    """With the other faults, so that a recipe of an earlier version needs mending once."""
+    path = recipe("train:\n  ema_momentum: 0.99\n  layer_decay: 0.9\n  schedule: cosine\n  guards: true\n  epochs: 0\n")
+    with pytest.raises(ConfigError) as caught:
+        load_config(path)
+    message = str(caught.value)
+    for key in ("ema_momentum", "layer_decay", "schedule"):
+        assert re.search(rf"train.{key} was removed: .* gained nothing beyond noise .* Delete the key\.\n", message)
+    assert "train.guards was removed: training stops only at a loss that is not a number" in message
+    assert "train.epochs: Input should be greater than or equal to 1" in message
+
+
+@pytest.mark.parametrize(
+    ("members", "kind"),
+    [
+        (["a.CSV", "b.csv", "readme.txt"], "csv"),
+        (["reviews/pos/1.txt", "reviews/neg/1.txt"], "folder"),
+        (["__MACOSX/a.csv", "a.jsonl"], "jsonl"),
+        (["a.csv", "b.tsv"], None),
+        (["a.doc"], None),
+    ],
+)
+def test_a_zip_is_what_its_members_are(tmp_path, members, kind):
+    path = tmp_path / "reviews.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for member in members:
+            archive.writestr(member, "")
+    assert loader.source_of(str(path)) == kind
+
+
+@pytest.mark.parametrize("name", ["broken.zip", "aclImdb_v1.tar.gz", "data.tgz"])
+def test_packed_data_of_unknown_kind_names_the_way(tmp_path, name):
+    (tmp_path / name).write_bytes(b"\x1f\x8b\xd7")
+    if name.endswith(".zip"):  # whole at its end, and damaged in its directory
+        with zipfile.ZipFile(tmp_path / name, "w") as archive:
+            archive.writestr("a.csv", "text,label")
+        (tmp_path / name).write_bytes((tmp_path / name).read_bytes().replace(b"PK\x01\x02", b"PK\x09\x09"))
+    assert loader.source_of(str(tmp_path / name)) is None
+    with pytest.raises(ConfigError, match="is packed data, and its name does not say of which kind. To train on it: "):
+        load_config(tmp_path / name)
+
+
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
@@ -146,7 +191,7 @@ def test_a_file_that_is_no_recipe_is_not_printed_whole(tmp_path):
     assert len(str(caught.value)) < 300
 
 
-def test_an_unknown_recipe_is_told_with_the_nearest_one():
+def test_an_unknown_recipe_suggests_the_nearest_one():
     with pytest.raises(ConfigError, match="No recipe is called 'quickstat'. Did you mean 'quickstart'?"):
         load_config("quickstat")
     with pytest.raises(ConfigError, match="No recipe file at 'no/such.yaml'"):
@@ -188,7 +233,7 @@ def test_labels_may_look_like_numbers_or_like_yes_and_no():
     assert weighted.class_weight == {"0": 1.0, "1": 2.5}
 
 
-def test_a_key_that_stands_there_twice_is_refused(tmp_path):
+def test_a_duplicate_key_is_refused(tmp_path):
     path = tmp_path / "twice.yaml"
     path.write_text("train:\n  epochs: 2\n  seed: 1\n  epochs: 3\n")
     with pytest.raises(ConfigError, match='(?s)twice.yaml is not valid YAML: .*duplicate key "epochs".*line 4'):

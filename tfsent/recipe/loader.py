@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import io
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,11 +20,13 @@ from ruamel.yaml.error import YAMLError
 from ruamel.yaml.representer import SafeRepresenter
 
 from tfsent.errors import ConfigError, did_you_mean
-from tfsent.recipe.schema import FILE_SOURCES, Config
+from tfsent.recipe.schema import FILE_SOURCES, REMOVED, Config
+
+PACKED = (".gz", ".tar", ".tgz", ".zip")
 
 
 class _Words(SafeConstructor):
-    """Reads a date as the word it is: a folder or a label may be called 2024-06-01."""
+    """Reads a date as a word: a folder or a label may be called 2024-06-01."""
 
 
 _Words.add_constructor("tag:yaml.org,2002:timestamp", SafeConstructor.construct_yaml_str)
@@ -41,7 +44,7 @@ _Escaped.add_representer(str, _represent)
 
 
 def _yaml() -> YAML:
-    """Return a reader and writer of YAML 1.2, in which `6e-5` is a number, `no` a word, and a key twice an error."""
+    """Return a reader and writer of YAML 1.2: `6e-5` is a number, `no` is a word, a duplicate key is an error."""
     yaml = YAML(typ="safe", pure=True)
     yaml.Constructor, yaml.Representer = _Words, _Escaped
     yaml.default_flow_style = False  # type: ignore[assignment]
@@ -76,6 +79,11 @@ def find_recipe(name: str) -> Path:
             f"{name} is data, not a recipe. To train on it: tfsent train imdb --set data.source={kind} --set "
             f"data.train={name}"
         )
+    if path.is_file() and name.lower().endswith(PACKED):
+        raise ConfigError(
+            f"{name} is packed data, and its name does not say of which kind. To train on it: tfsent train imdb --set "
+            f"data.source=KIND --set data.train={name}, where KIND is one of: {', '.join(FILE_SOURCES)}."
+        )
     if path.is_file():
         return path
     if path.suffix in (".yaml", ".yml") or "/" in name:
@@ -84,16 +92,34 @@ def find_recipe(name: str) -> Path:
 
 
 def source_of(path: str) -> str | None:
-    """Return the `data.source` of a path to data, by its name; None for a recipe and for unknown kinds."""
+    """Return the `data.source` of a path to data; None for a recipe and for unknown kinds.
+
+    The name decides, such as `reviews.csv.gz`. Where it does not, as in `reviews.zip`, the names inside a zip do.
+    """
     if path in recipes():
         return None
     if Path(path).is_dir():
         return "folder"
     name = path.lower()
-    for packed in (".gz", ".tar", ".tgz", ".zip"):
+    for packed in PACKED:
         name = name.removesuffix(packed)
     kind = Path(name).suffix[1:]
-    return kind if kind in FILE_SOURCES else None
+    if kind in FILE_SOURCES:
+        return kind
+    return _kind_in_zip(path) if path.lower().endswith(".zip") else None
+
+
+def _kind_in_zip(path: str) -> str | None:
+    """Return the one kind of table in a zip; `folder` where it has texts and no table."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            found = {Path(name).suffix[1:].lower() for name in archive.namelist() if not name.startswith("__MACOSX/")}
+    except (OSError, zipfile.BadZipFile):
+        return None
+    tables = found.intersection(FILE_SOURCES)
+    if len(tables) == 1:
+        return tables.pop()
+    return "folder" if "txt" in found and not tables else None
 
 
 def describe_recipe(path: Path) -> str:
@@ -167,6 +193,8 @@ def _apply(tree: dict[str, Any], override: str) -> None:
 
 def _fault(details: Any) -> str:
     where = ".".join(str(part) for part in details["loc"])
+    if where in REMOVED:
+        return f"{where} was removed: {REMOVED[where]}. Delete the key."
     if details["type"] == "extra_forbidden" and (key := _elsewhere(where)):
         return f"{where}: unknown key. Did you mean {key!r}?"
     if details["type"] == "extra_forbidden":

@@ -158,12 +158,12 @@ class ModelConfig(_Section):
 
 
 REMOVED = {
-    "ema_momentum": "a moving average of the weights gained nothing on IMDb",
-    "layer_decay": "layer-wise rate decay gained nothing beyond noise",
-    "schedule": "a cosine schedule gained nothing beyond noise",
-    "guards": "a training now stops only at a loss that is not a number, and a model that learnt nothing is reported",
+    "train.ema_momentum": "a moving average of the weights gained nothing beyond noise (benchmarks/README.md)",
+    "train.layer_decay": "layer-wise rate decay gained nothing beyond noise (benchmarks/README.md)",
+    "train.schedule": "a cosine schedule gained nothing beyond noise (benchmarks/README.md)",
+    "train.guards": "training stops only at a loss that is not a number, and reports a model that learnt nothing",
 }
-"""Keys of section `train` that recipes of earlier versions may have."""
+"""Keys that recipes of earlier versions may have, and why they were removed."""
 
 
 class TrainConfig(_Section):
@@ -218,13 +218,6 @@ class TrainConfig(_Section):
     def selection_metric(self) -> str:
         """The validation metric that chooses the best epoch, `select_by` with its default resolved."""
         return self.select_by or ("balanced_accuracy" if self.class_weight == "balanced" else "accuracy")
-
-    @pydantic.model_validator(mode="before")
-    @classmethod
-    def _removed_keys(cls, tree: Any) -> Any:
-        if gone := [key for key in REMOVED if isinstance(tree, dict) and key in tree]:
-            raise ValueError(f"{gone[0]} was removed: {REMOVED[gone[0]]} (benchmarks/README.md). Delete the key")
-        return tree
 
     @pydantic.model_validator(mode="after")
     def _devices_can_be_had(self) -> TrainConfig:
