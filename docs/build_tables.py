@@ -48,8 +48,11 @@ def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 def _write(page: Path, name: str, table: str) -> None:
     """Put a table between the marks of its name."""
     begin, end = f"<!-- {name}: made by `make docs` -->", f"<!-- /{name} -->"
-    before, _, rest = page.read_text(encoding="utf-8").partition(begin)
-    page.write_text(f"{before}{begin}\n{table}{end}{rest.partition(end)[2]}", encoding="utf-8")
+    before, found_begin, rest = page.read_text(encoding="utf-8").partition(begin)
+    _, found_end, after = rest.partition(end)
+    if not (found_begin and found_end):
+        raise SystemExit(f"{page} needs the lines {begin} and {end}, between which the table goes.")
+    page.write_text(f"{before}{begin}\n{table}{end}{after}", encoding="utf-8")
 
 
 if __name__ == "__main__":

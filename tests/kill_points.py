@@ -105,6 +105,29 @@ def new_folder() -> int:
     return at_every_event(lambda f: None, action, check)
 
 
+def replaced_folder() -> int:
+    """A folder that is replaced is the old one, the new one, or for one event not there. It is never a mixture."""
+    from tfsent.storage import atomic
+
+    def write(folder: Path, text: str) -> None:
+        with atomic.replacing(folder / "made") as staged:
+            staged.mkdir()
+            for name in ("a", "b"):
+                (staged / name).write_text(text)
+
+    absent = []
+
+    def check(folder: Path) -> None:
+        if not (folder / "made").exists():
+            absent.append(folder)  # no system call that Python knows exchanges two folders
+            return
+        assert {(folder / "made" / name).read_text() for name in ("a", "b")} in ({"old"}, {"new"})
+
+    events = at_every_event(lambda f: write(f, "old"), lambda f: write(f, "new"), check)
+    assert len(absent) <= 1
+    return events
+
+
 def cached_folder() -> int:
     """What the cache gives is whole."""
     from tfsent.storage import cache
@@ -171,7 +194,7 @@ def overwritten_run() -> int:
     return at_every_event(prepare, action, check)
 
 
-SCENARIOS = (checkpoints, text_file, new_folder, cached_folder, reviews, overwritten_run)
+SCENARIOS = (checkpoints, text_file, new_folder, replaced_folder, cached_folder, reviews, overwritten_run)
 
 if __name__ == "__main__":
     chosen = next(scenario for scenario in SCENARIOS if scenario.__name__ == sys.argv[1])

@@ -56,8 +56,12 @@ def test_short_work_prints_no_progress(capsys):
     assert lines_of(capsys, progress_bar("MB", 3), 3) == []
 
 
-def test_a_terminal_is_left_as_it_was(monkeypatch, capsys):
+def test_a_terminal_gets_a_bar_that_disappears(monkeypatch, capsys):
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
-    with progress_bar("epoch 1/3", 10) as bar:
+    with progress_bar("epoch 1/3", 10, done=2) as bar:
+        bar.set_postfix_str("loss 0.41")
         bar.update(5)
-    assert capsys.readouterr().err.split("\r")[-1].strip() == ""
+    shown = capsys.readouterr().err
+    assert "epoch 1/3" in shown and "2/10" in shown and "loss 0.41" in shown
+    assert "\n" not in shown
+    assert shown.split("\r")[-1].strip() == ""

@@ -4,6 +4,7 @@ import json
 import sys
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner
 
 from tfsent.cli.main import main
@@ -27,7 +28,7 @@ def test_every_key_is_there_with_its_default_and_a_meaning():
     assert tree == Config().model_dump(mode="json")
 
 
-def test_limits_and_choices_are_told():
+def test_limits_and_choices_are_listed():
     found = {key.name: key.values for key in keys()}
     assert found["text.max_tokens"] == "≥ 3, ≤ 512"
     assert found["train.learning_rate"] == "> 0, < 1"
@@ -37,6 +38,18 @@ def test_limits_and_choices_are_told():
 
 def test_the_page_is_made_from_the_config():
     assert build_tables.keys() in (DOCS / "recipes.md").read_text(encoding="utf-8"), "make docs"
+
+
+def test_the_page_keeps_what_is_around_the_table(tmp_path):
+    page = tmp_path / "page.md"
+    marks = "<!-- keys: made by `make docs` -->", "<!-- /keys -->"
+    page.write_text(f"before\n{marks[0]}\nold\n{marks[1]}\nafter\n")
+    build_tables._write(page, "keys", "new\n")
+    assert page.read_text() == f"before\n{marks[0]}\nnew\n{marks[1]}\nafter\n"
+    page.write_text(f"before\n{marks[0]}\nold\nafter\n")
+    with pytest.raises(SystemExit, match="page.md needs the lines"):
+        build_tables._write(page, "keys", "new\n")
+    assert page.read_text() == f"before\n{marks[0]}\nold\nafter\n"
 
 
 def test_the_command_prints_them():

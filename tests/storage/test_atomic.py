@@ -40,7 +40,7 @@ def test_a_failure_leaves_the_old_file_and_no_trace(tmp_path, error):
     assert list(tmp_path.iterdir()) == [target]
 
 
-def test_a_full_disk_is_told_and_changes_nothing(tmp_path):
+def test_a_full_disk_is_reported_and_changes_nothing(tmp_path):
     target = tmp_path / "a.txt"
     target.write_text("old")
     with pytest.raises(RunError, match="Cannot write .*a.txt: No space left on device. Nothing was changed."):

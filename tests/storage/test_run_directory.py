@@ -14,7 +14,7 @@ def fill(run, content="{}"):
     (run / "config.yaml").write_text(content)
 
 
-def test_a_run_that_made_no_model_is_taken_away(tmp_path):
+def test_a_run_that_made_no_model_is_removed(tmp_path):
     run = tmp_path / "run"
     with pytest.raises(ValueError), run_directory.new_run(run, overwrite=False):
         (run / "config.yaml").write_text("x")
@@ -29,7 +29,7 @@ def test_a_run_is_not_replaced_unasked(tmp_path):
         pass
 
 
-def test_overwriting_keeps_the_old_run_until_the_new_one_has_a_model(tmp_path):
+def test_overwriting_keeps_the_old_run_until_the_end(tmp_path):
     run = tmp_path / "run"
     with run_directory.new_run(run, overwrite=False):
         fill(run, "old")
@@ -43,7 +43,7 @@ def test_overwriting_keeps_the_old_run_until_the_new_one_has_a_model(tmp_path):
     assert list(tmp_path.iterdir()) == [run]
 
 
-def test_an_interrupted_replacement_does_not_cost_the_run_it_was_to_replace(tmp_path):
+def test_an_interrupted_replacement_keeps_the_old_run(tmp_path):
     """Ctrl-C saves the model as it is then, which after ten steps is worth nothing."""
     run = tmp_path / "run"
     with run_directory.new_run(run, overwrite=False):
@@ -121,7 +121,7 @@ def test_a_killed_model_is_removed_when_training_resumes(tmp_path):
         assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoints", "config.yaml"]
 
 
-def test_overwrite_does_not_delete_what_is_no_run(tmp_path):
+def test_overwrite_deletes_only_runs(tmp_path):
     precious = tmp_path / "thesis"
     precious.mkdir()
     (precious / "chapter.txt").write_text("years of work")
@@ -131,14 +131,14 @@ def test_overwrite_does_not_delete_what_is_no_run(tmp_path):
     assert (precious / "chapter.txt").exists()
 
 
-def test_a_place_that_cannot_be_made_is_told(tmp_path):
+def test_a_run_that_cannot_be_made_is_reported(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(RunError, match="Cannot make the run directory .*Not a directory"):
         with run_directory.new_run(tmp_path / "file" / "run", overwrite=False):
             pass
 
 
-def test_what_is_no_finished_run_is_told(tmp_path):
+def test_what_is_not_a_finished_run_is_refused(tmp_path):
     with pytest.raises(RunError, match="No run at .*nowhere. `tfsent train RECIPE --run-dir"):
         run_directory.require_run(tmp_path / "nowhere")
     with pytest.raises(RunError, match="is not a run of tfsent: it has no config.yaml"):

@@ -59,6 +59,9 @@ def clear_old(folder: Path, pattern: str) -> None:
 def publish(staged: Path, target: Path) -> None:
     """Rename a finished file or folder into place, over what is there. Both are on one file system.
 
+    A file is replaced in one step. A folder takes two: a process that is killed between them leaves no target, and the
+    old folder beside `staged`.
+
     Args:
         staged: the finished one.
         target: its place.
@@ -93,7 +96,7 @@ def in_use(folder: Path) -> Iterator[None]:
     """Keep a folder to this process. The lock ends with the process, however that ends, and leaves no file behind.
 
     Raises:
-        RunError: another process has the folder.
+        RunError: another process holds the folder.
     """
     descriptor = os.open(folder, os.O_RDONLY)
     try:

@@ -188,12 +188,12 @@ def holds_seeds(path: Path) -> bool:
 
 
 def _is_half(path: Path) -> bool:
-    """Return whether a killed process was writing this: `atomic` writes into such a folder first."""
+    """Return whether a killed process left this. `atomic` writes into such a folder before it renames."""
     return path.is_dir() and path.name.startswith(tuple(f".{name}." for name in WRITTEN))
 
 
 def mark_finished(path: Path) -> None:
-    """Delete the checkpoints. They are renamed first: a run that is killed meanwhile is finished all the same."""
+    """Delete the checkpoints. They are renamed first, so a process killed meanwhile leaves a finished run."""
     gone = path / ".checkpoints"
     (path / "checkpoints").rename(gone)
     shutil.rmtree(gone, ignore_errors=True)
@@ -210,7 +210,7 @@ def has_checkpoint(path: Path) -> bool:
 
 
 def has_model(path: Path) -> bool:
-    """Return whether there is a model; an interrupted training saves one, too."""
+    """Return whether there is a model. An interrupted training also saves one."""
     return (path / "model" / "model.keras").is_file()
 
 
@@ -274,7 +274,7 @@ def _require_format(path: Path) -> None:
 
 
 def warn_if_interrupted(path: Path) -> None:
-    """Warn that a model is one of an interrupted training: it looks like any other."""
+    """Warn that a model comes from an interrupted training. Nothing else tells it from a finished one."""
     if has_checkpoint(path):
         logger.warning(
             f"{path} was interrupted; this is its model as it was then. To continue: tfsent train --resume {path}"
