@@ -12,7 +12,7 @@ from tiny import VOCABULARY, write_encoder, write_preset
 from tfsent.encoders import catalogue
 from tfsent.encoders.loader import Encoder, load_encoder
 from tfsent.encoders.report import check_encoder
-from tfsent.errors import EncoderError
+from tfsent.errors import EncoderError, RunError
 from tfsent.model.bert import BertEncoder, has_pooler
 from tfsent.model.classifier import load_classifier
 from tfsent.storage.manifest import sha256
@@ -149,6 +149,15 @@ def test_encoder_of_a_run_is_opened(tiny_run):
     assert (encoder.vocabulary, encoder.lowercase) == (tuple(VOCABULARY), True)
     assert encoder.provenance["files"]["model/model.keras"] == sha256(tiny_run / "model" / "model.keras")
     assert load_encoder(f"path:{tiny_run}").provenance["format"] == "tfsent-run"
+
+
+def test_encoder_of_several_seeds_is_that_of_the_best(tiny_run, tmp_path):
+    (tmp_path / "seed-2").symlink_to(tiny_run)
+    (tmp_path / "seeds.json").write_text('{"best_run": "seed-2"}')
+    assert load_encoder(f"run:{tmp_path}").provenance["folder"] == str(tmp_path / "seed-2")
+    (tmp_path / "seeds.json").write_text('{"best_run": null}')
+    with pytest.raises(RunError, match="several seeds that is not finished"):
+        load_encoder(f"run:{tmp_path}")
 
 
 def test_folder_without_a_run_is_refused(tiny_encoder):

@@ -1,5 +1,6 @@
 """Rows of bytes in a file."""
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -59,12 +60,12 @@ def test_a_cache_folder_that_cannot_be_written_and_a_full_disk(tmp_path, monkeyp
     with pytest.raises(DataError, match="Cannot write to the cache folder .*: Not a directory. Free some"):
         store.append(b"x")
     monkeypatch.setenv("TFSENT_CACHE", str(tmp_path))
-    store = RowStore()
-    monkeypatch.setattr(store, "_file", Path("/dev/full").open("r+b", buffering=8))  # noqa: SIM115
-    with pytest.raises(DataError, match="No space left on device. Free some space there, or set TFSENT_CACHE"):
-        store.append(b"x" * 100)
-    store = RowStore()
-    monkeypatch.setattr(store, "_file", Path("/dev/full").open("r+b", buffering=1000))  # noqa: SIM115
-    store.append(b"x")
-    with pytest.raises(DataError, match="No space left on device. Free some space there, or set TFSENT_CACHE"):
-        store[0]
+    for buffer in (8, 1000):  # the write fails, or only the flush before a read
+        store = RowStore()
+        full = Path("/dev/full").open("r+b", buffering=buffer)  # noqa: SIM115
+        monkeypatch.setattr(store, "_file", full)
+        with pytest.raises(DataError, match="No space left on device. Free some space there, or set TFSENT_CACHE"):
+            store.append(b"x" * 100)
+            _ = store[0]
+        with contextlib.suppress(OSError):
+            full.close()

