@@ -4,10 +4,12 @@ import gzip
 import io
 import tarfile
 import zipfile
+from pathlib import PurePosixPath
 
 import pytest
 
-from tfsent.data.archives import members, open_streams, readable
+from tfsent.data.archives import open_archive, readable, split_archive
+from tfsent.data.formats import open_tables
 from tfsent.errors import DataError
 
 CONTENT = b"text,label\ngood film,pos\nbad plot,neg\n"
@@ -16,7 +18,7 @@ CONTENT = b"text,label\ngood film,pos\nbad plot,neg\n"
 def drain(path):
     """All that a file holds, member by member."""
     found = {}
-    for name, stream in open_streams(path, "csv"):
+    for name, stream in open_tables(path):
         with readable(name):
             found[name] = stream.read()
     return found
@@ -45,15 +47,15 @@ def test_a_file_is_what_was_packed(tmp_path, name):
 
 @pytest.mark.parametrize("name", ["a.zip", "a.tar.gz", "a.tgz", "a.tar"])
 def test_a_member_is_named_with_its_archive(tmp_path, name):
-    contents = {"one/a.CSV": CONTENT, "two/b.csv": b"", "notes.txt": b"mine", "__MACOSX/._a.csv": b"\0"}
+    contents = {"one/a.CSV": CONTENT, "two/b.csv": b"", "notes.txt": b"mine", "__MACOSX/._a.csv": b"", "a/.b.csv": b"x"}
     path = pack(tmp_path / name, contents)
     assert drain(path) == {f"{path}:one/a.CSV": CONTENT, f"{path}:two/b.csv": b""}
 
 
 @pytest.mark.parametrize("name", ["a.zip", "a.tar.gz"])
 def test_an_archive_without_such_files(tmp_path, name):
-    with pytest.raises(DataError, match="holds no .csv file"):
-        drain(pack(tmp_path / name, {"a.txt": b"x"}))
+    with pytest.raises(DataError, match="holds no table. Expected a member whose name ends with .csv, .tsv, "):
+        drain(pack(tmp_path / name, {"a.txt": b"x", "b.txt": b"y"}))
 
 
 @pytest.mark.parametrize("name", ["a.zip", "a.tar.gz"])
@@ -93,5 +95,18 @@ def test_links_in_a_tar_are_ignored(tmp_path):
         info = tarfile.TarInfo("a.csv")
         info.type, info.linkname = tarfile.SYMTYPE, str(tmp_path / "secret.csv")
         archive.addfile(info)
-    with pytest.raises(DataError, match="holds no .csv file"):
-        list(members(tmp_path / "a.tar", ".csv"))
+    with pytest.raises(DataError, match="holds no table"):
+        drain(tmp_path / "a.tar")
+
+
+@pytest.mark.parametrize("name", ["a.zip", "a.tar.gz"])
+def test_a_folder_inside_an_archive_has_a_path(tmp_path, name):
+    path = pack(tmp_path / name, {"top/train/a.csv": CONTENT, "top/test/b.csv": b""})
+    assert split_archive(path / "top" / "train") == (path, PurePosixPath("top/train"))
+    assert split_archive(tmp_path / "none.zip") is None
+    assert list(drain(path / "top" / "train")) == [f"{path / 'top' / 'train'}:a.csv"]
+    with (
+        pytest.raises(DataError, match=f"{name} has no folder 'top/tain'. It has: 'top', 'top/test', 'top/train'"),
+        open_archive(path, PurePosixPath("top/tain")),
+    ):
+        pass

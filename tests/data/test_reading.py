@@ -2,8 +2,8 @@
 
 import pytest
 
-from tfsent.data.files import Faults, Row
 from tfsent.data.reading import collect
+from tfsent.data.records import Faults, Row
 from tfsent.errors import DataError
 
 
@@ -54,7 +54,7 @@ def test_implausible_label_columns_are_refused():
         DataError, match="200 different labels in 200 rows, such as '0'. Is data.label the right column"
     ):
         gather(rows_of(*((f"t{i}", str(i)) for i in range(200))))
-    with pytest.raises(DataError, match="labels that differ only in case: 'Pos', 'pos'. Spell them alike; or list"):
+    with pytest.raises(DataError, match="labels that look alike: 'Pos', 'pos'. They .* Spell them alike; or list"):
         gather(rows_of(("a", "pos"), ("b", "Pos"), ("c", "neg")))
     assert gather(rows_of(("a", "pos"), ("b", "Pos")), labels=("Pos", "pos")).label_names == ("Pos", "pos")
     with pytest.raises(
@@ -76,6 +76,34 @@ def test_lone_surrogates_are_dropped():
     """JSON may hold one, and no file that is UTF-8 can."""
     found = gather(rows_of(("nice \ud83d", "x\ud83d"), ("\ud83d", "x"), ("b", "y")))
     assert (list(found.texts), found.label_names, found.empty_rows) == (["nice ", "b"], ("x", "y"), 1)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("caf\u00e9", "cafe\u0301"),
+        ("very good", "very\u00a0 good"),
+        ("pos\u200b", "pos"),
+        ("\uff11", "1"),
+        ("STRASSE", "straße"),
+    ],
+)
+def test_labels_that_look_alike_are_refused(one, other):
+    with pytest.raises(DataError, match="labels that look alike: "):
+        gather(rows_of(("a", one), ("b", other), ("c", "x")))
+    assert len(gather(rows_of(("a", one), ("b", other)), labels=(one, other)).label_names) == 2
+
+
+@pytest.mark.parametrize("word", ["nan", "NULL", "None", "N/A", "#N/A", "<NA>"])
+def test_labels_that_stand_for_a_missing_value_are_named(word, messages):
+    gather(rows_of(("a", word), ("b", word), ("c", "x")))
+    assert f"have the label {word!r} 2 times, as many programs write a missing value" in messages.text
+
+
+def test_blank_rows_are_counted_as_rows_without_text(messages):
+    found = gather(rows_of(("a", "x"), ("b", "y"), ("", ""), (" ", " ")))
+    assert (len(found), found.empty_rows) == (2, 2)
+    assert "2 rows without text are left out" in messages.text
 
 
 def test_a_row_without_its_group_is_a_fault():

@@ -1,7 +1,6 @@
 """Recipes: defaults, overrides, and every fault reported at once."""
 
 import re
-import zipfile
 
 import pydantic
 import pytest
@@ -110,33 +109,44 @@ def test_every_removed_key_says_why(recipe):
 
 
 @pytest.mark.parametrize(
-    ("members", "kind"),
-    [
-        (["a.CSV", "b.csv", "readme.txt"], "csv"),
-        (["reviews/pos/1.txt", "reviews/neg/1.txt"], "folder"),
-        (["__MACOSX/a.csv", "a.jsonl"], "jsonl"),
-        (["a.csv", "b.tsv"], None),
-        (["a.doc"], None),
-    ],
+    "name", ["a.csv", "a.JSONL", "b.parquet", "c.tar.gz", "reviews.zip/train", "sms.txt", "folder"]
 )
-def test_a_zip_is_what_its_members_are(tmp_path, members, kind):
-    path = tmp_path / "reviews.zip"
-    with zipfile.ZipFile(path, "w") as archive:
-        for member in members:
-            archive.writestr(member, "")
-    assert loader.source_of(str(path)) == kind
-
-
-@pytest.mark.parametrize("name", ["broken.zip", "aclImdb_v1.tar.gz", "data.tgz"])
-def test_packed_data_of_unknown_kind_names_the_way(tmp_path, name):
-    (tmp_path / name).write_bytes(b"\x1f\x8b\xd7")
-    if name.endswith(".zip"):  # whole at its end, and damaged in its directory
-        with zipfile.ZipFile(tmp_path / name, "w") as archive:
-            archive.writestr("a.csv", "text,label")
-        (tmp_path / name).write_bytes((tmp_path / name).read_bytes().replace(b"PK\x01\x02", b"PK\x09\x09"))
-    assert loader.source_of(str(tmp_path / name)) is None
-    with pytest.raises(ConfigError, match="is packed data, and its name does not say of which kind. To train on it: "):
+def test_data_in_place_of_a_recipe_names_the_way(tmp_path, name):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "sms.txt").touch()
+    (tmp_path / "reviews.zip").touch()
+    assert loader.is_data(str(tmp_path / name))
+    with pytest.raises(ConfigError, match=f"{name} is data, not a recipe. .* --set data.train=.*{name}"):
         load_config(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["imdb", "mine.yaml", "mine.yml", "qickstart", "a.csv.yaml"])
+def test_a_recipe_is_not_data(tmp_path, name):
+    (tmp_path / "mine.yaml").touch()
+    assert not loader.is_data(name)
+
+
+def test_files_replace_the_source_of_a_recipe():
+    config = load_config("imdb", ["data.dir=/data", "data.train=my.csv"]).data
+    assert (config.source, config.train, config.dir) == ("files", ("my.csv",), None)
+    assert load_config({"data": {"train": "my.csv"}}).data.source == "files"
+    assert load_config("imdb", ["data.source=tsv", "data.train=my.csv"]).data.source == "tsv"
+    assert load_config(load_config("imdb", ["data.train=a.csv"]), ["data.train=b.csv"]).data.train == ("b.csv",)
+    assert load_config("imdb", ["data.train=null"]).data.source == "imdb"
+
+
+def test_columns_and_labels_may_be_numbers():
+    config = load_config("imdb", ["data.train=a.csv", "data.text=0", "data.label=1", "data.header=[0, x]"]).data
+    assert (config.text, config.label, config.header) == ("0", "1", ("0", "x"))
+
+
+def test_a_backslash_and_a_tab_can_be_given():
+    config = load_config("imdb", ["data.train=a.csv", "data.escape=\\", 'data.delimiter="\\t"']).data
+    assert (config.escape, config.delimiter) == ("\\", "\t")
+    with pytest.raises(
+        ConfigError, match="data.encoding: unknown encoding 'utf8x'. Expected one such as utf-8, latin-1"
+    ):
+        load_config("imdb", ["data.encoding=utf8x"])
 
 
 @pytest.mark.parametrize(
@@ -159,7 +169,7 @@ def test_packed_data_of_unknown_kind_names_the_way(tmp_path, name):
         ("data.test_examples=many", "expected a number of reviews such as 2000, or a share of them such as 0.1"),
         ("data.source=cvs", "data: unknown source 'cvs'. Did you mean 'csv'?"),
         ("data.source=csv", "data: source csv needs data.train, the file or files to learn from"),
-        ("data.train=my.csv", "data: source imdb-wheel has its own reviews; data.train is for csv, tsv, jsonl"),
+        ("data.test=my.csv", "data: source imdb-wheel has its own reviews; data.test is for files, csv, tsv, jsonl"),
         ("data.group=film", "data: source imdb-wheel has no columns, so data.group cannot name one"),
         ("data.labels=[a, a]", "data.labels: the label 'a' is listed twice"),
         ("data.labels=[a]", "data.labels: Expected at least 2 of them. Received: ['a']."),

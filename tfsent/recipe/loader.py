@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 import io
-import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from ruamel.yaml.representer import SafeRepresenter
 from tfsent.errors import ConfigError, did_you_mean
 from tfsent.recipe.schema import FILE_SOURCES, REMOVED, Config
 
-PACKED = (".gz", ".tar", ".tgz", ".zip")
+DATA_SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet", ".gz", ".tar", ".tgz", ".zip", ".xlsx")
 
 
 class _Words(SafeConstructor):
@@ -74,16 +73,8 @@ def find_recipe(name: str) -> Path:
     if name in known:
         return known[name]
     path = Path(name)
-    if (kind := source_of(name)) is not None:
-        raise ConfigError(
-            f"{name} is data, not a recipe. To train on it: tfsent train imdb --set data.source={kind} --set "
-            f"data.train={name}"
-        )
-    if path.is_file() and name.lower().endswith(PACKED):
-        raise ConfigError(
-            f"{name} is packed data, and its name does not say of which kind. To train on it: tfsent train imdb --set "
-            f"data.source=KIND --set data.train={name}, where KIND is one of: {', '.join(FILE_SOURCES)}."
-        )
+    if is_data(name):
+        raise ConfigError(f"{name} is data, not a recipe. To train on it: tfsent train imdb --set data.train={name}")
     if path.is_file():
         return path
     if path.suffix in (".yaml", ".yml") or "/" in name:
@@ -91,35 +82,12 @@ def find_recipe(name: str) -> Path:
     raise ConfigError(f"No recipe is called {name!r}.{did_you_mean(name, known)} `tfsent recipes ls` lists them.")
 
 
-def source_of(path: str) -> str | None:
-    """Return the `data.source` of a path to data; None for a recipe and for unknown kinds.
-
-    The name decides, such as `reviews.csv.gz`. Where it does not, as in `reviews.zip`, the names inside a zip do.
-    """
-    if path in recipes():
-        return None
-    if Path(path).is_dir():
-        return "folder"
-    name = path.lower()
-    for packed in PACKED:
-        name = name.removesuffix(packed)
-    kind = Path(name).suffix[1:]
-    if kind in FILE_SOURCES:
-        return kind
-    return _kind_in_zip(path) if path.lower().endswith(".zip") else None
-
-
-def _kind_in_zip(path: str) -> str | None:
-    """Return the one kind of table in a zip; `folder` where it has texts and no table."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            found = {Path(name).suffix[1:].lower() for name in archive.namelist() if not name.startswith("__MACOSX/")}
-    except (OSError, zipfile.BadZipFile):
-        return None
-    tables = found.intersection(FILE_SOURCES)
-    if len(tables) == 1:
-        return tables.pop()
-    return "folder" if "txt" in found and not tables else None
+def is_data(name: str) -> bool:
+    """Return whether a name is of data, not of a recipe: a folder, a file that is not YAML, or an ending of data."""
+    path = Path(name)
+    if name in recipes() or path.suffix in (".yaml", ".yml"):
+        return False
+    return path.exists() or path.suffix.lower() in DATA_SUFFIXES or any(parent.is_file() for parent in path.parents)
 
 
 def describe_recipe(path: Path) -> str:
@@ -141,6 +109,7 @@ def load_config(recipe: str | Path | Mapping[str, Any] | Config, overrides: Sequ
     tree = _tree(recipe)
     for override in overrides:
         _apply(tree, override)
+    _take_files(tree, overrides)
     try:
         return Config.model_validate(tree)
     except pydantic.ValidationError as error:
@@ -148,6 +117,17 @@ def load_config(recipe: str | Path | Mapping[str, Any] | Config, overrides: Sequ
         name = recipe if isinstance(recipe, str | Path) else "The recipe"
         changed = f", with {' '.join(f'--set {override}' for override in overrides)}," if overrides else ""
         raise ConfigError(f"{name}{changed} is not a valid recipe:\n{faults}") from None
+
+
+def _take_files(tree: dict[str, Any], overrides: Sequence[str]) -> None:
+    """Let `--set data.train=FILE` replace the source of a recipe that has reviews of its own."""
+    keys = {override.partition("=")[0].strip() for override in overrides}
+    data = tree.get("data")
+    if "data.train" not in keys or "data.source" in keys or not isinstance(data, dict):
+        return
+    if data.get("train") is not None and data.get("source") not in FILE_SOURCES:
+        data["source"] = "files"
+        data.pop("dir", None)
 
 
 def _tree(recipe: str | Path | Mapping[str, Any] | Config) -> dict[str, Any]:

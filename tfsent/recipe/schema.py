@@ -9,7 +9,7 @@ import re
 from typing import Annotated, Any, Literal
 
 import pydantic
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, Strict
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, Strict
 
 from tfsent.errors import did_you_mean
 
@@ -42,14 +42,24 @@ def _examples(value: Any) -> Any:
     return value
 
 
+def _encoding(name: str) -> str:
+    """Accept a codec of text that Python knows."""
+    try:
+        "".encode(name)
+    except LookupError:
+        raise ValueError(f"unknown encoding {name!r}. Expected one such as utf-8, latin-1, cp1252 or utf-16") from None
+    return name
+
+
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Proportion = Annotated[float, Field(ge=0.0, lt=1.0)]
 Count = Annotated[int, Field(ge=1)]
 Examples = Annotated[Any, PlainValidator(_examples)]
 Paths = Annotated[tuple[str, ...], Strict(False), BeforeValidator(lambda v: (v,) if isinstance(v, str) else v)]
+Column = Annotated[str, BeforeValidator(lambda v: str(v) if type(v) is int else v)]
 Labels = Annotated[tuple[str, ...], Strict(False), BeforeValidator(_spelt_labels), Field(min_length=2)]
 
-FILE_SOURCES = ("csv", "tsv", "jsonl", "parquet", "folder")
+FILE_SOURCES = ("files", "csv", "tsv", "jsonl", "parquet", "folder")
 SOURCES = ("imdb", "imdb-wheel", "tfds:NAME", *FILE_SOURCES, "memory")
 
 
@@ -78,21 +88,42 @@ class _Section(BaseModel):
 class DataConfig(_Section):
     """Which reviews, and how they are split. A number of reviews may be a share: 0.1 is a tenth of them."""
 
-    source: str = Field("imdb", description=f"{', '.join(SOURCES)} (data passed to tfsent.train)")
+    source: str = Field(
+        "imdb",
+        description=f"{', '.join(SOURCES)}; files: each file's content decides; memory: data passed to tfsent.train. "
+        "Where data.train is set, the default is files",
+    )
     dir: str | None = Field(None, description="folder of a copy that tensorflow-datasets prepared; null: download")
     train: Paths | None = Field(None, description="files of the training reviews: paths or globs")
     validation: Paths | None = Field(None, description="files of the validation reviews; null: hold some of train out")
     test: Paths | None = Field(None, description="files of the test reviews; null: hold some of train out")
-    text: str = Field("text", description="the column of the texts")
-    label: str = Field("label", description="the column of the labels")
-    group: str | None = Field(
+    text: Column = Field("text", description="the column of the texts")
+    label: Column = Field("label", description="the column of the labels")
+    group: Column | None = Field(
         None, description="a column such as film_id; none of its values occurs on both sides of a split"
+    )
+    header: Annotated[tuple[Column, ...], Strict(False), Field(min_length=1)] | None = Field(
+        None, description="names of the columns of a table without a header, such as [label, text]"
+    )
+    delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = Field(
+        None, description='what separates the columns of a table, such as ";" or "\\t"; null: found from the header'
+    )
+    quoting: Literal["double", "none"] | None = Field(
+        None,
+        description="double: a field may stand in double quotes, and a quote inside it is written twice; none: quotes "
+        "are part of the text; null: double, and a quote that looks unbalanced is an error",
+    )
+    escape: Annotated[str, Field(min_length=1, max_length=1)] | None = Field(
+        None, description='what stands before a quote inside a quoted field, such as "\\" in files of MySQL'
+    )
+    encoding: Annotated[str, AfterValidator(_encoding)] = Field(
+        "utf-8", description="encoding of the files, such as latin-1, cp1252 or utf-16"
     )
     labels: Labels | None = Field(
         None, description="the classes in their order; null: the classes found in train, sorted"
     )
     errors: Literal["strict", "replace"] = Field(
-        "strict", description="bytes that are not UTF-8: refuse the file, or replace them"
+        "strict", description="bytes that data.encoding does not have: refuse the file, or replace them"
     )
     train_examples: Examples | None = Field(
         None, description="training reviews, a number or a share such as 0.1; null: all that remain"
@@ -106,6 +137,14 @@ class DataConfig(_Section):
         "most 10,000",
     )
     seed: Annotated[int, Field(ge=0)] = Field(0, description="random seed of the splits")
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _files_need_no_source(cls, tree: Any) -> Any:
+        """Accept `train: FILE` without a source."""
+        if isinstance(tree, dict) and tree.get("train") is not None and "source" not in tree:
+            return {**tree, "source": "files"}
+        return tree
 
     @pydantic.model_validator(mode="after")
     def _files_belong_to_file_sources(self) -> DataConfig:

@@ -1,0 +1,159 @@
+"""The records of a table and the rows of reviews: their text decoded, their columns checked, their faults collected."""
+
+from __future__ import annotations
+
+import codecs
+import contextlib
+import difflib
+import io
+import itertools
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from tfsent.data.archives import readable
+from tfsent.errors import DataError
+from tfsent.recipe.schema import DataConfig
+
+SHOWN = 10
+"""Faults that a message shows. It counts the others."""
+MAX_LINE = 64 << 20
+"""Longest line or text file, in characters. A longer one is a sign of another kind of file."""
+HEAD = 1 << 16
+"""Bytes by which the kind of a file is found."""
+_UNDECODED = re.compile("[\udc80-\udcff]")
+"""What Python's `surrogateescape` makes of bytes that an encoding does not have."""
+
+
+class Record(NamedTuple):
+    """One line of a table."""
+
+    fields: Mapping[str, Any]
+    place: str
+    """File and line, for messages."""
+
+
+class Row(NamedTuple):
+    """One review as its source has it."""
+
+    text: str
+    label: str
+    """Empty when there is none."""
+    group: str
+    place: str
+    """File and line, for messages."""
+
+
+class Faults:
+    """Collects the faults of rows, so that one message reports all of them."""
+
+    def __init__(self) -> None:
+        self.shown: list[str] = []
+        self.count = 0
+
+    def add(self, place: str, message: str) -> None:
+        """Record a fault."""
+        self.count += 1
+        if len(self.shown) < SHOWN:
+            self.shown.append(f"{place}: {message}")
+
+    def raise_if_any(self) -> None:
+        """Raise a `DataError` that reports the faults so far, if there are any."""
+        if self.count:
+            more = f"\n  … and {self.count - len(self.shown):,} more" if self.count > len(self.shown) else ""
+            raise DataError(
+                f"{self.count:,} faulty row{'s' if self.count > 1 else ''}:\n  " + "\n  ".join(self.shown) + more
+            )
+
+
+def require_columns(name: str, header: Sequence[str], columns: Mapping[str, str], word: str = "column") -> None:
+    """Check that a table has the columns that the recipe names.
+
+    Args:
+        name: of the table.
+        header: its columns.
+        columns: key of the recipe → column.
+        word: what a column is called there.
+
+    Raises:
+        DataError: columns are missing, or there twice.
+    """
+    if twice := [column for column in header if column and header.count(column) > 1]:
+        raise DataError(f"{name} has two {word}s called {twice[0]!r}. Rename one.")
+    if not (missing := {key: column for key, column in columns.items() if column not in header}):
+        return
+    lacks = " and ".join(f"no {word} {column!r}" for column in missing.values())
+    has = ", ".join(map(repr, header[:20])) + (f" and {len(header) - 20} more" if len(header) > 20 else "")
+    near = {key: found for key, column in missing.items() if (found := _nearest(key, column, header))}
+    hint = f" Did you mean {' and '.join(map(repr, near.values()))}?" if near else ""
+    use = " ".join(f"--set {key}={near.get(key, 'NAME')}" for key in missing)
+    raise DataError(f"{name} has {lacks}. It has: {has}.{hint} Name yours: {use}")
+
+
+USUAL = {
+    "data.text": ("text", "review", "sentence", "content", "body", "comment", "message", "tweet"),
+    "data.label": ("label", "sentiment", "stars", "rating", "score", "overall", "class", "category", "polarity"),
+}
+"""Words that are often in the names of such columns."""
+
+
+def _nearest(key: str, column: str, header: Sequence[str]) -> str | None:
+    """Return the column that was probably meant."""
+    if near := difflib.get_close_matches(column, header, n=1):
+        return near[0]
+    words = (column.lower(), *USUAL.get(key, ()))
+    return next((name for word in words for name in header if word in name.lower()), None)
+
+
+def open_text(stream: io.BufferedReader, config: DataConfig) -> io.TextIOWrapper:
+    """Decode a stream. Line ends are kept, a byte order mark is dropped.
+
+    A line ends with a line feed; in files of old Macs, which have none after the first line, with a carriage return.
+    """
+    head = stream.peek(HEAD).decode(config.encoding, "replace")
+    first = re.search("\r\n|\r|\n", head)
+    mac = first is not None and first.group() == "\r" and first.end() < len(head)
+    codec = "utf-8-sig" if codecs.lookup(config.encoding).name == "utf-8" else config.encoding
+    return io.TextIOWrapper(stream, codec, "surrogateescape", newline="\r" if mac else "\n")
+
+
+def read_lines(name: str, text: io.TextIOWrapper, config: DataConfig, faults: Faults) -> Iterator[str]:
+    """Give the lines of a text, checked and with their ends. Undecodable bytes are added to `faults` or replaced.
+
+    Raises:
+        DataError: a line is too long, or the file is damaged.
+    """
+    for number in itertools.count(1):
+        with decodable(name, config):
+            line = text.readline(MAX_LINE)
+        if not line:
+            return
+        if len(line) >= MAX_LINE:
+            raise DataError(f"{name}, line {number}: longer than {MAX_LINE >> 20} MB. Is this a text file?")
+        yield line if line.isascii() else decoded(line, f"{name}, line {number}", config, faults)
+
+
+@contextlib.contextmanager
+def decodable(name: str, config: DataConfig) -> Iterator[None]:
+    """Turn what reading a damaged file or decoding UTF-16 raises into one error."""
+    try:
+        with readable(name):
+            yield
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{name} is not {config.encoding}: {error.reason}. Set data.encoding to its encoding."
+        ) from None
+
+
+def decoded(line: str, place: str, config: DataConfig, faults: Faults) -> str:
+    """Return a text without what could not be decoded; report it, where `data.errors` is `strict`."""
+    if not (wrong := _UNDECODED.search(line)):
+        return line
+    if config.errors == "strict":
+        at = len(line[: wrong.start()].encode(config.encoding, "surrogateescape")) + 1
+        faults.add(
+            place,
+            f"byte {at} (0x{ord(wrong.group()) - 0xDC00:02x}) is not {config.encoding.upper()}; set data.encoding, "
+            "such as latin-1 or cp1252; or set data.errors=replace",
+        )
+    return line.encode(config.encoding, "surrogateescape").decode(config.encoding, "replace")
