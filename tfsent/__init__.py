@@ -17,18 +17,21 @@ from typing import TYPE_CHECKING, Any
 import wrapt
 
 if TYPE_CHECKING:
+    from tfsent.api.answers import evaluate, load, predict_file
     from tfsent.api.inputs import load_recipe
-    from tfsent.api.models import EpochResult, Run, evaluate, export, load
+    from tfsent.api.models import EpochResult, Run, export
     from tfsent.api.training import find_learning_rate, train, train_seeds, tune
     from tfsent.encoders.loader import Encoder
     from tfsent.errors import TfsentError
     from tfsent.evaluation.metrics import Metrics
     from tfsent.exporting.parity import ParityReport
+    from tfsent.inference.bulk import BulkResult
     from tfsent.inference.predictor import Prediction, Predictor
     from tfsent.recipe.schema import Config
 
 __version__ = "0.2.0"
 __all__ = [
+    "BulkResult",
     "Config",
     "Encoder",
     "EpochResult",
@@ -44,12 +47,14 @@ __all__ = [
     "find_learning_rate",
     "load",
     "load_recipe",
+    "predict_file",
     "train",
     "train_seeds",
     "tune",
 ]
 
 _MODULES = {
+    "BulkResult": "inference.bulk",
     "Config": "recipe.schema",
     "Encoder": "encoders.loader",
     "EpochResult": "api.models",
@@ -59,11 +64,12 @@ _MODULES = {
     "Predictor": "inference.predictor",
     "Run": "api.models",
     "TfsentError": "errors",
-    "evaluate": "api.models",
+    "evaluate": "api.answers",
     "export": "api.models",
     "find_learning_rate": "api.training",
-    "load": "api.models",
+    "load": "api.answers",
     "load_recipe": "api.inputs",
+    "predict_file": "api.answers",
     "train": "api.training",
     "train_seeds": "api.training",
     "tune": "api.training",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import sys
 from collections.abc import Iterable, Sequence
@@ -9,6 +10,8 @@ from typing import Any
 
 import click
 
+WIDTH = 100
+"""Columns of a table where there is no terminal."""
 LINE_SECONDS = 30
 """Where standard error is not a terminal, a progress bar prints a line this often."""
 
@@ -22,6 +25,9 @@ class _Lines(logging.Handler):
 
 def show_messages() -> None:
     """Print tfsent's log messages from level INFO up on standard error. The command line calls this once."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # PYTHONIOENCODING=ascii must not end a command
     logger = logging.getLogger("tfsent")
     if not any(isinstance(handler, _Lines) for handler in logger.handlers):
         logger.addHandler(_Lines())
@@ -68,7 +74,7 @@ class _LineFile:
 
 
 def print_table(title: str, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """A table for people: the first column left, the others right."""
+    """Print a table for people: the first column left, the others right. Without a terminal it is 100 columns wide."""
     from rich.box import SIMPLE_HEAD
     from rich.cells import cell_len
     from rich.console import Console
@@ -92,7 +98,7 @@ def print_table(title: str, header: Sequence[str], rows: Iterable[Sequence[objec
     for line in lines:
         table.add_row(*line)
     # What stands in a cell is a reader's text, and no markup.
-    console = Console(width=None if sys.stdout.isatty() else 160, markup=False, emoji=False, highlight=False)
+    console = Console(width=None if sys.stdout.isatty() else WIDTH, markup=False, emoji=False, highlight=False)
     with console.capture() as drawn:
         console.print(table, crop=False)  # or the last columns would be missing
     print("\n".join(line.rstrip() for line in drawn.get().splitlines()))

@@ -16,7 +16,7 @@ TOKENIZER = Tokenizer(TextSpec(True, 512), VOCABULARY)
 
 
 def statistics_of(parts, tokenizer=TOKENIZER):
-    return statistics.statistics(parts, tokenize_all(tokenizer, parts["train"].texts).review_lengths)
+    return statistics.statistics(parts, tokenize_all(tokenizer, parts["train"].texts).review_lengths, (0.25, 0.5))
 
 
 def reviews_of(*pairs, names=("bad", "good")):

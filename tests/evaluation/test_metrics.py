@@ -1,14 +1,16 @@
 """Metrics, against figures worked out by hand."""
 
-import csv
 import json
-import shutil
+import warnings
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn import metrics as sk
 
 from tfsent.cli.tables import print_metrics
-from tfsent.evaluation.metrics import ClassMetrics, compute_metrics, evaluate
+from tfsent.evaluation.metrics import ClassMetrics, compute_metrics
 
 
 def test_two_classes_by_hand():
@@ -53,29 +55,52 @@ def test_a_class_without_reviews_has_no_roc_auc(classes, capsys):
     assert "ROC-AUC – " in capsys.readouterr().out
 
 
-def test_the_best_of_several_seeds_is_evaluated(tiny_run, tmp_path):
-    best = shutil.copytree(tiny_run, tmp_path / "run" / "seed-2")
-    (tmp_path / "run" / "seeds.json").write_text('{"best_run": "seed-2"}')
-    assert evaluate(tmp_path / "run").to_dict() == json.loads((best / "metrics.json").read_text())
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=2, max_size=60))
+@settings(deadline=None, max_examples=50)
+def test_metrics_are_those_of_scikit_learn(pairs):
+    labels, predicted = (np.array(column) for column in zip(*pairs, strict=True))
+    found = compute_metrics(np.eye(4, dtype=np.float32)[predicted] * 0.97 + 0.0075, labels, tuple("abcd"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert found.balanced_accuracy == pytest.approx(sk.balanced_accuracy_score(labels, predicted))
+        assert found.macro_f1 == pytest.approx(sk.f1_score(labels, predicted, average="macro", zero_division=0.0))
+        assert found.matthews == pytest.approx(sk.matthews_corrcoef(labels, predicted))
+    for name in ("balanced_accuracy", "macro_f1", "matthews", "accuracy"):
+        low, high = getattr(found, f"{name}_interval")
+        assert low - 1e-9 <= high
+    assert found.without_reviews == tuple(name for i, name in enumerate("abcd") if i not in labels)
+    assert set(found.never_predicted) == {"abcd"[i] for i in set(labels.tolist()) - set(predicted.tolist())}
 
 
-def test_evaluate_writes_what_it_says(tiny_run, tmp_path):
-    run = tmp_path / "run"
-    shutil.copytree(tiny_run, run)
-    result = evaluate(run)
-    assert json.loads((run / "metrics.json").read_text()) == result.to_dict()
-    assert result.reviews == 100
-    assert result.origin == "official IMDb test split"
-    assert b"\r" not in (run / "predictions.csv").read_bytes()
-    with (run / "predictions.csv").open(newline="", encoding="utf-8") as handle:
-        rows = list(csv.DictReader(handle))
-    assert np.mean([row["true_label"] == row["predicted_label"] for row in rows]) == result.accuracy
-    assert all(abs(float(row["p_negative"]) + float(row["p_positive"]) - 1) < 1e-5 for row in rows)
-    assert evaluate(run, "validation").reviews == 40
-    assert json.loads((run / "metrics.json").read_text()) == result.to_dict()
+def test_intervals_are_those_of_the_bootstrap():
+    """Against draws of the reviews themselves, one by one."""
+    rng = np.random.default_rng(1)
+    labels = rng.integers(0, 3, 400)
+    predicted = np.where(rng.random(400) < 0.7, labels, rng.integers(0, 3, 400))
+    found = compute_metrics(np.eye(3, dtype=np.float32)[predicted], labels, tuple("abc"))
+    drawn = []
+    for _ in range(2000):
+        rows = rng.integers(0, 400, 400)
+        drawn.append(sk.matthews_corrcoef(labels[rows], predicted[rows]))
+    assert found.matthews_interval == pytest.approx(np.quantile(drawn, [0.025, 0.975]), abs=0.01)
+    assert found == compute_metrics(np.eye(3, dtype=np.float32)[predicted], labels, tuple("abc"))
 
 
-def test_the_tiny_model_has_learnt(tiny_run, tmp_path):
-    run = tmp_path / "run"
-    shutil.copytree(tiny_run, run)
-    assert evaluate(run).accuracy > 0.9
+@pytest.mark.parametrize("classes", [2, 4, 10, 77, 300])
+def test_tables_stay_within_100_columns(classes, capsys):
+    names = tuple(f"customer_request_number_{i:02}" for i in range(classes))
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, classes, 2000)
+    print_metrics(compute_metrics(rng.dirichlet(np.ones(classes), 2000).astype(np.float32), labels, names))
+    printed = capsys.readouterr().out
+    assert max(map(len, printed.splitlines())) <= 100
+    assert ("Most frequent confusions" in printed) == (classes > 10)
+
+
+def test_what_the_figures_do_not_cover_is_said(capsys):
+    probabilities = np.array([[0.9, 0.1, 0.0], [0.8, 0.2, 0.0]], np.float32)
+    print_metrics(compute_metrics(probabilities, np.array([0, 1]), ("a", "b", "c"), unknown_labels={"x": 3}))
+    printed = capsys.readouterr().out
+    assert "No review here has the class 'c'" in printed
+    assert "Never predicted: 'b'" in printed
+    assert "Left out: 3 rows with labels that the model does not know: 'x'" in printed

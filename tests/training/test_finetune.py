@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 from tfsent.errors import ConfigError, DataError, EncoderError, RunError, TrainingError
-from tfsent.evaluation.metrics import evaluate
+from tfsent.evaluation.evaluate import evaluate_run
 from tfsent.inference.keras_run import KerasPredictor
 from tfsent.model import loss
 from tfsent.recipe.loader import load_config
@@ -35,7 +35,7 @@ def test_history_has_a_row_an_epoch_and_the_best_epoch_is_what_was_kept(tiny_run
         rows = list(csv.DictReader(handle))
     assert 1 <= len(rows) <= 6
     best = max(float(row["val_accuracy"]) for row in rows)
-    assert evaluate(tiny_run, "validation").accuracy == pytest.approx(best)
+    assert evaluate_run(tiny_run, "validation").accuracy == pytest.approx(best)
 
 
 def test_the_same_seed_trains_the_same_model(tiny_settings, tmp_path):

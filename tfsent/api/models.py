@@ -1,4 +1,4 @@
-"""A trained model: its run, its figures, its exported files, and how each is opened."""
+"""A trained model: its run, and the files exported from it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tfsent import backend
+from tfsent.api.answers import evaluate, load
 from tfsent.api.inputs import as_words, load_recipe
 from tfsent.errors import BudgetError, ConfigError
 
@@ -89,57 +90,6 @@ class Run:
     def load(self) -> Predictor:
         """Open the model; see `tfsent.load`."""
         return load(self.path)
-
-
-def load(path: str | Path) -> Predictor:
-    """Open any form of a model: a run directory, a SavedModel, or a `.tflite` file.
-
-    Args:
-        path: a run directory, a SavedModel folder (or the folder of its versions), or a `.tflite` file with the files
-            that `tfsent export` wrote beside it.
-
-    Returns:
-        A `Predictor`: `predict(texts)`, `predict_proba(texts)`, `label_names`; of a run also `model`, the Keras model
-        from token ids to logits, and `tokenizer`.
-
-    Raises:
-        ArtifactError: the path is none of these, or a file is missing or damaged.
-        RunError: the run is not finished.
-        ConfigError: Keras is loaded on, or `KERAS_BACKEND` is set to, another backend than TensorFlow.
-
-    Example:
-        >>> model = tfsent.load("runs/quickstart/export/mobile/model-int8.tflite")
-        >>> model.predict(["Loved every minute."])[0].label
-        'positive'
-    """
-    from tfsent.inference import opening
-
-    return opening.load(path)
-
-
-def evaluate(run: str | Path, split: str = "test") -> Metrics:
-    """Evaluate the model of a run on reviews it never learnt from.
-
-    Writes `metrics.json` and `predictions.csv` into the run (`metrics-validation.json` and so on for `validation`).
-
-    Args:
-        run: the run directory.
-        split: `test`, or `validation`, by which the best epoch was chosen: its figures flatter.
-
-    Returns:
-        Accuracy with its 95% interval, and more.
-
-    Raises:
-        RunError: the directory holds no finished run.
-        DataError: its held-out reviews are damaged.
-    """
-    from tfsent.storage.run_directory import require_run
-
-    path = require_run(run)
-    backend.use("tensorflow")
-    from tfsent.evaluation import metrics
-
-    return metrics.evaluate(path, split)
 
 
 def export(run: str | Path, targets: Sequence[str] = TARGETS, overrides: Any = ()) -> ParityReport:

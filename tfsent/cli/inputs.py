@@ -21,22 +21,25 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON i
 @click.option("--png", type=click.Path(path_type=Path), help="Draw classes and lengths into this file.")
 @json_option
 def data_command(source: str, overrides: tuple[str, ...], png: Path | None, as_json: bool) -> None:
-    """Show what is in the data of RECIPE, or in a FILE: .csv, .tsv, .jsonl, .parquet, or a folder per class.
+    """Show what is in the data of RECIPE, or in a FILE: CSV, TSV, JSON lines, Parquet, or a folder per class.
 
-    A FILE may be packed as .gz, .zip or .tar.gz; Parquet may not. It is read as recipe imdb would read it.
+    The content of a FILE says what it is. It may be packed as .gz, .zip or .tar.gz; Parquet may not. It is read as
+    recipe imdb would read it.
 
-    Counts reviews, classes, lengths and what each text.max_tokens would cut, repeated and nearly repeated texts, texts
-    with two labels, and texts that train and test share. Lengths are in tokens of the recipe's encoder.
+    Counts reviews, classes, lengths and what each text.max_tokens would cut, unknown tokens, repeated and nearly
+    repeated texts, texts with two labels, and texts that train and test share. Lengths are in tokens of the recipe's
+    encoder.
 
     \b
       tfsent data imdb --set data.dir=~/tensorflow_datasets
       tfsent data my.csv --set data.text=body --set data.label=stars --png my.png
+      tfsent data sms.txt --set data.header=[label,text]
     """
     found = inputs.inspect_data(source, overrides, png=png)
     from tfsent.cli import tables
 
     if as_json:
-        click.echo(json.dumps(found.to_dict(), indent=2, ensure_ascii=False))
+        click.echo(json.dumps(found.to_dict(), indent=2))
     else:
         tables.print_statistics(found)
 
@@ -61,7 +64,7 @@ def tokens(source: str, text: str, overrides: tuple[str, ...], as_json: bool) ->
     pieces = tokenizer.explain(text)
     if as_json:
         for piece in pieces:
-            click.echo(json.dumps(piece._asdict(), ensure_ascii=False))
+            click.echo(json.dumps(piece._asdict()))
     else:
         tables.print_pieces(text, pieces, tokenizer)
 
@@ -160,7 +163,7 @@ def config_keys(as_json: bool) -> None:
     """List every key of a recipe with its default, its limits and its meaning. --set KEY=VALUE changes one."""
     keys = inputs.recipe_keys()
     if as_json:
-        click.echo(json.dumps([key._asdict() for key in keys], indent=2, ensure_ascii=False))
+        click.echo(json.dumps([key._asdict() for key in keys], indent=2))
         return
     for key in keys:
         click.echo(f"{key.name}: {key.default}{f'    ({key.values})' if key.values else ''}")

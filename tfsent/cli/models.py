@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tfsent.api import models
+from tfsent.api import answers, models
 from tfsent.errors import BudgetError, ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -28,54 +28,129 @@ _export_set_option = click.option(
 _run_argument = click.argument("run", type=click.Path(path_type=Path))
 
 
-@click.command(short_help="Evaluate a run on reviews it never learnt from.")
-@_run_argument
+_data_set_option = click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="How to read FILE, e.g. data.delimiter=';'."
+)
+_text_option = click.option("--text", metavar="COLUMN", help="The column of the texts.  [default: as the run, or text]")
+
+
+@click.command(short_help="Evaluate a run on its held-out reviews, or any model on a file.")
+@click.argument("model", type=click.Path(path_type=Path))
 @click.option(
     "--split",
     type=click.Choice(["test", "validation"]),
-    default="test",
-    show_default=True,
-    help="test is for reporting, validation for choosing settings.",
+    help="Of a run's own reviews: test is for reporting, validation for choosing settings.  [default: test]",
 )
+@click.option("--data", metavar="FILE", help="Labelled reviews of yours: CSV, TSV, JSON lines, Parquet or a folder.")
+@_text_option
+@click.option("--label", metavar="COLUMN", help="The column of the labels.  [default: as the run, or label]")
+@click.option("--output", type=click.Path(path_type=Path), help="Where predictions go.  [default: beside FILE]")
+@_data_set_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
-def evaluate(run: Path, split: str, as_json: bool) -> None:
-    """Evaluate the model in RUN on reviews it never learnt from.
+def evaluate(
+    model: Path,
+    split: str | None,
+    data: str | None,
+    text: str | None,
+    label: str | None,
+    output: Path | None,
+    overrides: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Evaluate MODEL: a run, on reviews it never learnt from; or, with --data, a run, a SavedModel or a .tflite file on
+    reviews of yours.
 
-    Writes metrics.json and predictions.csv into the run. `--split validation` is for choosing settings, and writes
-    metrics-validation.json and predictions-validation.csv; only `test` is for reporting.
+    Without --data, writes metrics.json and predictions.csv into the run. `--split validation` is for choosing settings,
+    and writes metrics-validation.json and predictions-validation.csv; only `test` is for reporting.
+
+    With --data, writes FILE's predictions to NAME.predictions.csv beside it. Rows whose label the model does not know
+    are left out, counted and named.
+
+    \b
+      tfsent evaluate runs/quickstart
+      tfsent evaluate runs/quickstart --data march.csv --text body --label stars
+      tfsent evaluate runs/quickstart/export/mobile/model-int8.tflite --data march.csv
     """
-    result = models.evaluate(run, split)
+    words = [*_columns(text, label), *overrides]
+    if data is None:
+        if words or output:
+            raise ConfigError("--text, --label, --output and --set are about a file of yours. Name it with --data.")
+        result = models.evaluate(model, split or "test")
+    elif split is not None:
+        raise ConfigError("--split chooses reviews of the run, --data reviews of yours. Give one of them.")
+    else:
+        output = output or Path(data).with_name(f"{Path(data).name.split('.')[0]}.predictions.csv")
+        result = answers.evaluate(model, data=data, overrides=words, output=output)
     from tfsent.cli import tables
 
     if as_json:
         click.echo(json.dumps(result.to_dict(), indent=2))
-    else:
-        tables.print_metrics(result)
+        return
+    tables.print_metrics(result)
+    if data is not None:
+        click.echo(f"Predictions: {output}")
 
 
-@click.command(short_help="Classify texts with a run, a SavedModel or a .tflite file.")
+def _columns(text: str | None, label: str | None) -> list[str]:
+    """Return overrides for the columns that were named."""
+    named = {"data.text": text, "data.label": label}
+    return [f"{key}={json.dumps(column)}" for key, column in named.items() if column is not None]
+
+
+@click.command(short_help="Classify texts or a table with a run, a SavedModel or a .tflite file.")
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("texts", nargs=-1, metavar="[TEXT]... | -")
 @click.option("--file", "file", type=click.Path(path_type=Path), help="A file of UTF-8 text, one review a line.")
+@click.option("--data", metavar="FILE", help="A table: CSV, TSV, JSON lines or Parquet; - reads JSON lines.")
+@click.option("--output", type=click.Path(path_type=Path), help="Where the table with the answers goes.")
+@_text_option
+@click.option("--overwrite", is_flag=True, help="Replace the file at --output.")
+@_data_set_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 @click.option("--csv", "as_csv", is_flag=True, help="CSV with a header.")
-def predict(model: Path, texts: tuple[str, ...], file: Path | None, as_json: bool, as_csv: bool) -> None:
+def predict(
+    model: Path,
+    texts: tuple[str, ...],
+    file: Path | None,
+    data: str | None,
+    output: Path | None,
+    text: str | None,
+    overwrite: bool,
+    overrides: tuple[str, ...],
+    as_json: bool,
+    as_csv: bool,
+) -> None:
     """Classify texts with MODEL: a run, a SavedModel folder or a .tflite file.
 
     Texts are arguments, or lines of --file, or lines of standard input (`-`). Blank lines are skipped. A text that
     begins with a dash comes after `--`.
 
+    --data classifies every row of a table and writes all of its columns and the answers to --output, whose ending says
+    the format: .csv, .tsv, .jsonl or .parquet. The file may be larger than memory. The same command continues what was
+    interrupted. `--data -` reads JSON lines and writes one for each as they come.
+
     \b
       tfsent predict runs/quickstart "Loved every minute." "A waste of time."
       tfsent predict runs/quickstart -- "-5 of 10"
       tfsent predict runs/quickstart/export/mobile/model-int8.tflite --file reviews.txt --csv > out.csv
+      tfsent predict runs/quickstart --data new.csv --text body --output answers.csv
     """
+    if data is not None:
+        if texts or file or as_json or as_csv:
+            raise ConfigError(
+                "--data FILE has the texts, and --output OUT the answers. Leave out TEXT, --file, --json and --csv."
+            )
+        _predict_table(model, data, output, [*_columns(text, None), *overrides], overwrite=overwrite)
+        return
+    if output or text or overwrite or overrides:
+        raise ConfigError("--output, --text, --overwrite and --set are about a table. Name it with --data.")
     if as_json and as_csv:
         raise ConfigError("--json and --csv are two output formats. Give one of them.")
     rows = _read_texts(texts, file)
-    predictor = models.load(model)
+    predictor = answers.load(model)
     from tfsent.cli import tables
 
+    answers.warn_of_unknown_words(predictor, rows)
     chunks = (predictor.predict(rows[i : i + CHUNK]) for i in range(0, len(rows), CHUNK))
     predictions = (prediction for chunk in chunks for prediction in chunk)
     if as_json:
@@ -84,6 +159,20 @@ def predict(model: Path, texts: tuple[str, ...], file: Path | None, as_json: boo
         tables.print_csv(predictions, predictor.label_names)
     else:
         tables.print_predictions(predictions)
+
+
+def _predict_table(model: Path, data: str, output: Path | None, overrides: list[str], *, overwrite: bool) -> None:
+    if data == "-":
+        if output is not None:
+            raise ConfigError("--data - writes JSON lines to standard output. Leave out --output.")
+        for line in answers.predict_lines(model, sys.stdin.buffer, overrides):
+            click.echo(line)
+        return
+    if output is None:
+        raise ConfigError("--data FILE needs --output OUT, such as --output answers.csv.")
+    result = answers.predict_file(model, data, output, overrides, overwrite=overwrite)
+    without = f" ({result.without_text:,} without a text, whose answers are empty)" if result.without_text else ""
+    click.echo(f"{result.output}: {result.rows:,} rows{without}.")
 
 
 @click.command(short_help="Export a run for server and phone, and verify each file.")
@@ -138,7 +227,9 @@ def _read_texts(texts: tuple[str, ...], file: Path | None) -> list[str]:
         return _read_lines("standard input", sys.stdin.buffer.read())
     if file is not None:
         if is_data(str(file)) and file.suffix.lower() != ".txt":
-            raise DataError(f"{file} holds more than texts, by its name. Expected a file with one review a line.")
+            raise DataError(
+                f"{file} is a table, by its name. Expected a file with one review a line; for a table: --data {file}"
+            )
         return _read_lines(str(file), file.read_bytes())
     for number, text in enumerate(texts, 1):
         if not text.strip():

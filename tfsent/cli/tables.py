@@ -30,14 +30,23 @@ if TYPE_CHECKING:
     from tfsent.training.tuning import TuningResult
 
 
+CLASSES_SHOWN = 100
+"""Rows of a table of classes."""
+MATRIX_CLASSES = 10
+"""With more classes, the most frequent confusions are shown in place of the matrix."""
+
+
 def print_statistics(found: DataStatistics) -> None:
     """Print what `tfsent data` found."""
-    names = list(found.parts["train"].classes)
-    rows = [
-        (name, f"{part.reviews:,}", f"{part.empty_rows:,}", *(f"{n:,}" for n in part.classes.values()))
-        for name, part in found.parts.items()
-    ]
-    print_table("Reviews", ("split", "reviews", "empty rows", *names), rows)
+    parts = found.parts
+    classes = list(parts["train"].classes)
+    rows = [(name, *(f"{part.classes[name]:,}" for part in parts.values())) for name in classes[:CLASSES_SHOWN]]
+    if len(classes) > CLASSES_SHOWN:
+        rest = [sum([*part.classes.values()][CLASSES_SHOWN:]) for part in parts.values()]
+        rows.append((f"{len(classes) - CLASSES_SHOWN} more classes", *(f"{count:,}" for count in rest)))
+    rows.append(("all reviews", *(f"{part.reviews:,}" for part in parts.values())))
+    rows.append(("rows without text, left out", *(f"{part.empty_rows:,}" for part in parts.values())))
+    print_table("Reviews", ("class", *parts), rows)
     tokens, widest = found.tokens, max(found.tokens.reviews)
     lengths = []
     for n, count in zip(tokens.up_to, tokens.reviews, strict=True):
@@ -47,6 +56,9 @@ def print_statistics(found: DataStatistics) -> None:
     click.echo()
     title = f"Tokens of train, with [CLS] and [SEP]: mean {tokens.mean:.0f}, median {tokens.quantiles['50%']}"
     print_table(title, ("tokens", "reviews", "longer (cut)", "tokens cut off"), lengths)
+    if tokens.unknown_tokens or tokens.unknown_texts:
+        only = f"{tokens.unknown_texts:.2%} of the reviews are nothing else"
+        click.echo(f"[UNK]: {tokens.unknown_tokens:.2%} of the tokens; {only}")
     click.echo()
     print_table("Duplicates", ("texts", "count"), _duplicate_rows(found.duplicates))
 
@@ -125,7 +137,7 @@ def print_pieces(text: str, pieces: Sequence[Piece], tokenizer: Tokenizer) -> No
 def print_json(predictions: Iterable[Prediction]) -> None:
     """Predictions, one JSON object a line."""
     for prediction in predictions:
-        click.echo(json.dumps(prediction.to_dict(), ensure_ascii=False))
+        click.echo(json.dumps(prediction.to_dict()))
 
 
 def print_csv(predictions: Iterable[Prediction], label_names: tuple[str, ...]) -> None:
@@ -144,17 +156,72 @@ def print_predictions(predictions: Iterable[Prediction]) -> None:
 
 def print_metrics(found: Metrics) -> None:
     """Print what `tfsent evaluate` measured."""
-    low, high = found.accuracy_interval
     click.echo(f"{found.reviews:,} reviews: {found.origin}")
+    low, high = found.accuracy_interval
     click.echo(f"accuracy {found.accuracy:.2%} (95% confidence interval {low:.2%} to {high:.2%})")
+    for name, value, (low, high) in (
+        ("balanced accuracy", found.balanced_accuracy, found.balanced_accuracy_interval),
+        ("macro F1", found.macro_f1, found.macro_f1_interval),
+    ):
+        click.echo(f"{name} {value:.2%} ({low:.2%} to {high:.2%})")
+    low, high = found.matthews_interval
+    click.echo(f"Matthews' correlation {found.matthews:.4f} ({low:.4f} to {high:.4f})")
     roc_auc = "–" if found.roc_auc is None else f"{found.roc_auc:.4f}"
-    click.echo(f"ROC-AUC {roc_auc} · log loss {found.log_loss:.4f}")
-    rows = []
-    for (name, c), predicted in zip(found.classes.items(), found.confusion_matrix, strict=True):
-        shares = (f"{c.precision:.2%}", f"{c.recall:.2%}", f"{c.f1:.2%}")
-        rows.append((name, *shares, f"{c.support:,}", *(f"{n:,}" for n in predicted)))
-    predicted_names = (f"predicted {name}" for name in found.classes)
-    print_table("", ("class", "precision", "recall", "F1", "reviews", *predicted_names), rows)
+    click.echo(f"ROC-AUC {roc_auc} · log loss {found.log_loss:.4f} nats")
+    rows = [
+        [name, f"{c.precision:.2%}", f"{c.recall:.2%}", f"{c.f1:.2%}", f"{c.support:,}"]
+        for name, c in found.classes.items()
+    ]
+    header = ["class", "precision", "recall", "F1", "reviews"]
+    if len(rows) <= 3 and all(len(name) <= 12 for name in found.classes):
+        header += [f"predicted {name}" for name in found.classes]
+        for row, predicted in zip(rows, found.confusion_matrix, strict=True):
+            row += [f"{n:,}" for n in predicted]
+        print_table("", header, rows)
+    else:
+        print_table("", header, rows[:CLASSES_SHOWN])
+        _print_confusions(found)
+    _print_missing(found)
+
+
+def _print_confusions(found: Metrics) -> None:
+    """Print the confusion matrix, its columns numbered; of many classes the most frequent confusions."""
+    names, matrix = list(found.classes), found.confusion_matrix
+    click.echo()
+    if len(names) <= MATRIX_CLASSES:
+        numbered = enumerate(zip(names, matrix, strict=True), 1)
+        rows = [(f"{i} {name}", *(f"{n:,}" for n in row)) for i, (name, row) in numbered]
+        print_table("Confusions", ("true class, predicted as", *map(str, range(1, len(names) + 1))), rows)
+        return
+    wrong = [
+        (count, true, predicted)
+        for true, row in zip(names, matrix, strict=True)
+        for predicted, count in zip(names, row, strict=True)
+        if count and true != predicted
+    ]
+    most = sorted(wrong, key=lambda one: -one[0])[:MATRIX_CLASSES]
+    most_rows = [(true, predicted, f"{count:,}") for count, true, predicted in most]
+    print_table("Most frequent confusions", ("true class", "predicted", "reviews"), most_rows)
+
+
+def _print_missing(found: Metrics) -> None:
+    """Print what the figures do not cover."""
+    if found.without_reviews:
+        click.echo(f"No review here has the class {_listed(found.without_reviews)}: nothing is measured about it.")
+    if found.never_predicted:
+        click.echo(
+            f"Never predicted: {_listed(found.never_predicted)}. Rare classes need more reviews, or more weight."
+        )
+    if found.unknown_labels:
+        rows = sum(found.unknown_labels.values())
+        click.echo(
+            f"Left out: {rows:,} rows with labels that the model does not know: {_listed(found.unknown_labels)}."
+        )
+
+
+def _listed(names: Iterable[str]) -> str:
+    names = list(names)
+    return ", ".join(map(repr, names[:10])) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
 
 
 def print_parity(report: ParityReport) -> None:
@@ -176,6 +243,11 @@ def print_parity(report: ParityReport) -> None:
     ]
     header = ("file", "MB", "max diff.", "labels flipped", "accuracy", "accuracy change", "ms a review", "may ship")
     print_table("", header, rows)
+    for parity in report.artifacts:
+        if parity.never_predicted:
+            click.echo(
+                f"{parity.artifact} never predicts {_listed(parity.never_predicted)}, of which there are reviews."
+            )
 
 
 def print_seeds(result: SeedsResult, run: Path) -> None:

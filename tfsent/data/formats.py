@@ -27,14 +27,17 @@ PIECE = 1 << 20
 _PUNCTUATION = re.compile(r"[\s,]*\[?[\s,]*")
 
 
-def read_records(path: Path, config: DataConfig, columns: Mapping[str, str], faults: Faults) -> Iterator[Record]:
+def read_records(
+    path: Path, config: DataConfig, columns: Mapping[str, str], faults: Faults, *, all_columns: bool = False
+) -> Iterator[Record]:
     """Read the records of a file, or of every table in an archive.
 
     Args:
         path: of the file.
         config: how to read it.
-        columns: those that must be there: key of the recipe → name. Records may have others, too.
+        columns: those that must be there: key of the recipe → name.
         faults: faults of single rows are added.
+        all_columns: read all columns of Parquet, not only those. Other formats always give all.
 
     Raises:
         DataError: the path is a folder, the file is damaged, empty, a workbook, or not of the kind of `data.source`,
@@ -44,7 +47,7 @@ def read_records(path: Path, config: DataConfig, columns: Mapping[str, str], fau
         with io.BufferedReader(cast(Any, stream), HEAD) as buffered:
             kind = _kind(name, buffered, config)
             if kind == "parquet":
-                yield from _parquet(name, path, columns)
+                yield from _parquet(name, path, columns, all_columns=all_columns)
             elif kind == "array":
                 yield from _required(name, columns, _array(name, buffered, config, faults))
             elif kind == "jsonl":
@@ -73,6 +76,14 @@ def open_tables(path: Path) -> Iterator[tuple[str, IO[bytes]]]:
         for name in names:
             with members[name]() as stream:
                 yield f"{path}:{name}", stream
+
+
+def is_parquet(path: Path) -> bool:
+    """Return whether a file is Parquet, by its first bytes."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as stream:
+        return stream.read(4) == b"PAR1"
 
 
 def _kind(name: str, stream: io.BufferedReader, config: DataConfig) -> str:
@@ -180,7 +191,7 @@ def _required(name: str, columns: Mapping[str, str], records: Iterator[Record]) 
         require_columns(name, list(seen), columns, "key")
 
 
-def _parquet(name: str, path: Path, columns: Mapping[str, str]) -> Iterator[Record]:
+def _parquet(name: str, path: Path, columns: Mapping[str, str], *, all_columns: bool) -> Iterator[Record]:
     import pyarrow
     import pyarrow.parquet
 
@@ -190,7 +201,7 @@ def _parquet(name: str, path: Path, columns: Mapping[str, str]) -> Iterator[Reco
         with pyarrow.parquet.ParquetFile(path) as file:
             require_columns(name, file.schema_arrow.names, columns)
             number = 0
-            for batch in file.iter_batches(batch_size=1024, columns=[*columns.values()]):
+            for batch in file.iter_batches(batch_size=1024, columns=None if all_columns else [*columns.values()]):
                 for fields in batch.to_pylist():
                     number += 1
                     yield Record(fields, f"{path}, row {number}")

@@ -49,14 +49,25 @@ def read_memory(data: Any, config: DataConfig) -> dict[str, Reviews]:
     labels, groups = config.labels, (None if config.group is None else dict[str, int]())
     for name in [name for name in SPLITS if name in parts]:
         faults = Faults()
-        rows = _rows(_columns(parts[name], name, config), name, faults)
+        rows = memory_rows(parts[name], name, config, faults)
         found[name] = collect(rows, labels, groups, faults, f"{name} reviews passed to tfsent")
         labels = found[name].label_names
     return found
 
 
-def _rows(columns: list[list[Any]], name: str, faults: Faults) -> Iterator[Row]:
-    for number, values in enumerate(zip(*columns, strict=True), 1):
+def memory_rows(part: Any, name: str, config: DataConfig, faults: Faults) -> Iterator[Row]:
+    """Give the rows of one split in memory; see `read_memory`.
+
+    Args:
+        part: `(texts, labels)`, a DataFrame or an Arrow table.
+        name: of the split, for messages.
+        config: names the columns.
+        faults: faults of single rows are added.
+
+    Raises:
+        DataError: it has none of these forms, or lacks a column.
+    """
+    for number, values in enumerate(zip(*_columns(part, name, config), strict=True), 1):
         text, label, *group = (value.item() if isinstance(value, np.generic) else value for value in values)
         place = f"{name}, row {number}"
         try:

@@ -6,12 +6,13 @@ Texts are in a file (`RowStore`), so that data may be larger than memory.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import time
 import unicodedata
 from array import array
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +59,49 @@ def load_parts(config: DataConfig) -> dict[str, Reviews]:
             parts[name] = collect(rows, labels, groups, faults, _origin(config, name))
             labels = parts[name].label_names
     return parts
+
+
+def load_labelled(
+    rows: Iterable[Row], label_names: Sequence[str], faults: Faults, origin: str
+) -> tuple[Reviews, dict[str, int]]:
+    """Turn rows into reviews of a model's classes. Return them and, of labels the model does not know, the rows.
+
+    Args:
+        rows: from a source. Those with an unknown label are left out.
+        label_names: the classes of the model.
+        faults: faults of rows that the source found.
+        origin: where the rows come from, in words.
+
+    Raises:
+        DataError: rows are faulty, or none has a label that the model knows.
+    """
+    unknown: Counter[str] = Counter()
+
+    def known() -> Iterator[Row]:
+        for row in rows:
+            label = row.label.strip()
+            if label and label not in label_names:
+                unknown[label] += 1
+            else:
+                yield row
+
+    found = list(itertools.islice(reading := known(), 1))
+    if not found and unknown:
+        raise DataError(
+            f"The {origin} have no label that the model knows, but {_first(unknown)}. Its labels are "
+            f"{_first(label_names)}. Name the column of the labels with data.label, or spell them as the model does."
+        )
+    reviews = collect(itertools.chain(found, reading), label_names, None, faults, origin)
+    if unknown:
+        logger.warning(
+            f"{unknown.total():,} rows have labels that the model does not know and are left out: {_first(unknown)}."
+        )
+    return reviews, dict(unknown)
+
+
+def _first(labels: Iterable[str]) -> str:
+    labels = list(labels)
+    return ", ".join(map(repr, labels[:10])) + (f" and {len(labels) - 10} more" if len(labels) > 10 else "")
 
 
 def collect(

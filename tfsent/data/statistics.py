@@ -48,6 +48,10 @@ class LengthStatistics:
     """Upper bounds of the histogram's bins."""
     reviews: list[int]
     """Reviews in each bin."""
+    unknown_tokens: float
+    """Share of the tokens that are [UNK]."""
+    unknown_texts: float
+    """Share of the reviews that are nothing but [UNK]."""
 
 
 @dataclass(frozen=True)
@@ -63,20 +67,23 @@ class DataStatistics:
         return asdict(self)
 
 
-def statistics(parts: Mapping[str, Reviews], review_lengths: np.ndarray) -> DataStatistics:
+def statistics(
+    parts: Mapping[str, Reviews], review_lengths: np.ndarray, unknown: tuple[float, float]
+) -> DataStatistics:
     """Compute the statistics of a data set.
 
     Args:
         parts: `train`, and perhaps `validation` and `test`.
         review_lengths: tokens of each training review, uncut, without [CLS] and [SEP], `int32[reviews]`.
+        unknown: shares of the training tokens that are [UNK], and of the reviews that are nothing else.
     """
     counts = {
         name: PartStatistics(len(part), part.class_counts, part.empty_rows, part.origin) for name, part in parts.items()
     }
-    return DataStatistics(counts, _lengths(review_lengths), find_duplicates(parts))
+    return DataStatistics(counts, _lengths(review_lengths, unknown), find_duplicates(parts))
 
 
-def _lengths(review_lengths: np.ndarray) -> LengthStatistics:
+def _lengths(review_lengths: np.ndarray, unknown: tuple[float, float]) -> LengthStatistics:
     lengths = review_lengths + 2  # [CLS] and [SEP], as `text.max_tokens` counts
     longest = int(lengths.max())
     up_to = [*(n for n in LENGTHS if n < longest), longest]
@@ -87,6 +94,8 @@ def _lengths(review_lengths: np.ndarray) -> LengthStatistics:
         max_tokens={n: Truncation(*truncation_loss(review_lengths, n)) for n in LENGTHS},
         up_to=up_to,
         reviews=np.histogram(lengths, [0, *(n + 1 for n in up_to)])[0].tolist(),
+        unknown_tokens=unknown[0],
+        unknown_texts=unknown[1],
     )
 
 

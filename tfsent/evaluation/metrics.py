@@ -1,20 +1,17 @@
-"""Probabilities and labels → metrics, by the definitions of scikit-learn and SciPy."""
+"""Probabilities and labels → metrics, by the definitions of scikit-learn and SciPy, with 95% confidence intervals."""
 
 from __future__ import annotations
 
-import csv
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 from scipy import stats
 from sklearn import metrics as sk
 
-from tfsent.console import progress_bar
-from tfsent.data.reviews import Reviews, load_reviews
-from tfsent.inference.keras_run import KerasPredictor
-from tfsent.storage import atomic, run_directory
+DRAWS = 2000
+"""Samples of the bootstrap."""
 
 
 @dataclass(frozen=True)
@@ -30,14 +27,25 @@ class ClassMetrics:
 
 @dataclass(frozen=True)
 class Metrics:
-    """What `tfsent evaluate` measures."""
+    """What `tfsent evaluate` measures.
+
+    Intervals are 95% confidence intervals: of the accuracy after E. B. Wilson (1927), of the others by the bootstrap
+    (B. Efron, 1979) over the reviews, with a fixed seed.
+    """
 
     reviews: int
     accuracy: float
     accuracy_interval: tuple[float, float]
-    """95% confidence interval (E. B. Wilson, 1927)."""
     balanced_accuracy: float
+    """Mean recall of the classes that have reviews."""
+    balanced_accuracy_interval: tuple[float, float]
     macro_f1: float
+    """Mean F1 of the classes that have reviews or are predicted."""
+    macro_f1_interval: tuple[float, float]
+    matthews: float
+    """Matthews' correlation coefficient (B. W. Matthews, 1975; J. Gorodkin, 2004, for several classes): 1 is perfect,
+    0 no better than chance."""
+    matthews_interval: tuple[float, float]
     roc_auc: float | None
     """Probability that a review of the second class ranks above one of the first; with more classes, the macro average
     of each class against the rest. None where a class has no review."""
@@ -46,7 +54,18 @@ class Metrics:
     classes: dict[str, ClassMetrics]
     confusion_matrix: list[list[int]]
     """Rows: the true class. Columns: the predicted class."""
+    without_reviews: tuple[str, ...] = ()
+    """Classes of the model that these reviews lack."""
+    never_predicted: tuple[str, ...] = ()
+    """Classes that have reviews and are never predicted."""
+    unknown_labels: dict[str, int] = field(default_factory=dict)
+    """Labels of the file that the model does not know, with their rows, which are left out."""
+    unknown_tokens: float | None = None
+    """Share of the tokens that are [UNK]; None where the model's tokenizer is not at hand."""
+    unknown_texts: float | None = None
+    """Share of the reviews that are nothing but [UNK]."""
     split: str = ""
+    """`test` or `validation` of a run; empty for reviews from elsewhere."""
     origin: str = ""
     """Where the reviews come from."""
     fingerprint: str = ""
@@ -54,39 +73,11 @@ class Metrics:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the metrics ready for JSON."""
-        return {**asdict(self), "accuracy_interval": list(self.accuracy_interval)}
-
-
-def evaluate(run: Path, split: str = "test") -> Metrics:
-    """Evaluate a run's model on reviews it never learnt from; write `metrics.json` and `predictions.csv`.
-
-    Args:
-        run: the run directory, or one of several seeds: the best is evaluated.
-        split: `test`, or `validation`, by which the best epoch was chosen.
-
-    Returns:
-        The metrics.
-
-    Raises:
-        RunError: the directory holds no finished run.
-        DataError: its held-out reviews are damaged.
-    """
-    run = run_directory.require_run(run)
-    predictor = KerasPredictor(run)
-    run_directory.warn_if_interrupted(run)
-    reviews = load_reviews(run / "heldout" / f"{split}.jsonl.gz")
-    with progress_bar(f"evaluating {split}", len(reviews)) as bar:
-        probabilities = predictor.predict_proba(reviews.texts, bar.update)
-    about = {"split": split, "origin": reviews.origin, "fingerprint": reviews.fingerprint}
-    found = compute_metrics(probabilities, reviews.labels, reviews.label_names, **about)
-    suffix = "" if split == "test" else f"-{split}"
-    atomic.write_json(run / f"metrics{suffix}.json", found.to_dict())
-    _write_predictions(run / f"predictions{suffix}.csv", reviews, probabilities)
-    return found
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
 
 
 def compute_metrics(
-    probabilities: np.ndarray, labels: np.ndarray, label_names: tuple[str, ...], **about: str
+    probabilities: np.ndarray, labels: np.ndarray, label_names: tuple[str, ...], **about: Any
 ) -> Metrics:
     """Compute the metrics of a classifier.
 
@@ -94,7 +85,7 @@ def compute_metrics(
         probabilities: `float32[n, classes]`, rows summing to 1.
         labels: `int32[n]`, an index into `label_names`.
         label_names: the classes in the order of the columns.
-        **about: `split`, `origin` and `fingerprint` of the result.
+        **about: other fields of the result, such as `split` and `origin`.
 
     Example:
         >>> compute_metrics(np.array([[0.9, 0.1], [0.2, 0.8]]), np.array([0, 1]), ("negative", "positive")).accuracy
@@ -108,18 +99,57 @@ def compute_metrics(
     columns = [ClassMetrics(*column) for column in zip(*(values.tolist() for values in per_class), strict=True)]
     exact = probabilities.astype(np.float64)  # rows of float32 sum to 1 only nearly, and scikit-learn insists
     exact /= exact.sum(axis=1, keepdims=True)
+    confusion = sk.confusion_matrix(labels, predicted, labels=classes)
+    support, predictions = confusion.sum(axis=1), confusion.sum(axis=0)
     return Metrics(
         reviews=len(labels),
         accuracy=correct / len(labels),
         accuracy_interval=(float(interval.low), float(interval.high)),
-        balanced_accuracy=float(np.mean([column.recall for column in columns if column.support])),
-        macro_f1=float(sk.f1_score(labels, predicted, average="macro", zero_division=0.0)),
+        **_with_intervals(confusion),
         roc_auc=_roc_auc(exact, labels),
         log_loss=float(sk.log_loss(labels, exact, labels=classes)),
         classes=dict(zip(label_names, columns, strict=True)),
-        confusion_matrix=sk.confusion_matrix(labels, predicted, labels=classes).tolist(),
+        confusion_matrix=confusion.tolist(),
+        without_reviews=tuple(label_names[i] for i in np.flatnonzero(support == 0)),
+        never_predicted=tuple(label_names[i] for i in np.flatnonzero((support > 0) & (predictions == 0))),
         **about,
     )
+
+
+def _with_intervals(confusion: np.ndarray) -> dict[str, Any]:
+    """Return the metrics that follow from a confusion matrix, each with its interval.
+
+    A draw of reviews with replacement is a multinomial draw of the matrix's cells.
+    """
+    cells = np.flatnonzero(confusion)
+    counts = confusion.ravel()[cells]
+    draws = np.random.default_rng(0).multinomial(counts.sum(), counts / counts.sum(), size=DRAWS)
+    values = _of_cells(np.vstack([counts, draws]), cells, len(confusion))
+    found: dict[str, Any] = {}
+    for name, (value, *drawn) in values.items():
+        found[name] = float(value)
+        found[f"{name}_interval"] = tuple(np.quantile(drawn, [0.025, 0.975]).tolist())
+    return found
+
+
+def _of_cells(draws: np.ndarray, cells: np.ndarray, classes: int) -> Mapping[str, np.ndarray]:
+    """Compute metrics of many confusion matrices, `int[draws, cells]`, given by their cells that are not 0."""
+    true, predicted = np.divmod(cells, classes)
+    support = draws @ (true[:, None] == np.arange(classes)).astype(float)  # [draws, classes]
+    predictions = draws @ (predicted[:, None] == np.arange(classes)).astype(float)
+    hits = draws @ ((true == predicted)[:, None] & (true[:, None] == np.arange(classes))).astype(float)
+    there = support > 0
+    recall = np.divide(hits, support, out=np.zeros_like(hits), where=there)
+    either = support + predictions
+    f1 = np.divide(2 * hits, either, out=np.zeros_like(hits), where=either > 0)
+    total, correct = support.sum(axis=1), hits.sum(axis=1)
+    spread = (total**2 - (predictions**2).sum(axis=1)) * (total**2 - (support**2).sum(axis=1))
+    covariance = correct * total - (support * predictions).sum(axis=1)
+    return {
+        "balanced_accuracy": recall.sum(axis=1) / there.sum(axis=1),
+        "macro_f1": f1.sum(axis=1) / (either > 0).sum(axis=1),
+        "matthews": np.divide(covariance, np.sqrt(spread), out=np.zeros_like(covariance), where=spread > 0),
+    }
 
 
 def _roc_auc(probabilities: np.ndarray, labels: np.ndarray) -> float | None:
@@ -129,12 +159,3 @@ def _roc_auc(probabilities: np.ndarray, labels: np.ndarray) -> float | None:
     if len(classes) == 2:
         return float(sk.roc_auc_score(labels, probabilities[:, 1]))
     return float(sk.roc_auc_score(labels, probabilities, multi_class="ovr", labels=classes))
-
-
-def _write_predictions(path: Path, reviews: Reviews, probabilities: np.ndarray) -> None:
-    with atomic.replacing(path) as staged, staged.open("w", encoding="utf-8", newline="") as out:
-        writer = csv.writer(out, lineterminator="\n")
-        writer.writerow(["true_label", "predicted_label", *(f"p_{name}" for name in reviews.label_names), "text"])
-        for text, label, row in zip(reviews.texts, reviews.labels, probabilities, strict=True):
-            names = reviews.label_names[label], reviews.label_names[int(row.argmax())]
-            writer.writerow([*names, *(f"{p:.6f}" for p in row), text])

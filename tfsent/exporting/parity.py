@@ -34,6 +34,10 @@ class ReferenceAnswers:
         """The trained model's accuracy."""
         return float((self.probabilities.argmax(axis=1) == self.labels).mean())
 
+    def missing_from(self, predicted: np.ndarray) -> tuple[str, ...]:
+        """Return the classes that have reviews and are not among the predicted ones, `int[n]`."""
+        return tuple(self.reviews.label_names[i] for i in np.setdiff1d(self.labels, predicted))
+
 
 @dataclass(frozen=True)
 class Budget:
@@ -87,6 +91,8 @@ class Parity:
     """Median, one review at a time. A SavedModel tokenises within it; a `.tflite` file is given tokens."""
     faults: tuple[str, ...]
     """Where it is over budget."""
+    never_predicted: tuple[str, ...] = ()
+    """Classes that have reviews and that the file never predicts."""
 
     @property
     def passed(self) -> bool:
@@ -102,6 +108,8 @@ class ParityReport:
     origin: str
     """Where the reviews come from."""
     trained_model_accuracy: float
+    trained_model_never_predicted: tuple[str, ...]
+    """Classes that have reviews and that the trained model never predicts."""
     threads: int | None
     artifacts: tuple[Parity, ...]
     published: tuple[str, ...] = ()
@@ -114,8 +122,12 @@ class ParityReport:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report ready for JSON, as `verify.json` keeps it."""
-        artifacts = [{**asdict(p), "faults": list(p.faults), "passed": p.passed} for p in self.artifacts]
-        return {**asdict(self), "artifacts": artifacts, "passed": self.passed, "published": list(self.published)}
+        artifacts = [{**_listed(asdict(p)), "passed": p.passed} for p in self.artifacts]
+        return {**_listed(asdict(self)), "artifacts": artifacts, "passed": self.passed}
+
+
+def _listed(tree: dict[str, Any]) -> dict[str, Any]:
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in tree.items()}
 
 
 def compare(
@@ -145,13 +157,21 @@ def compare(
         accuracy_drop=drop,
         latency_ms=1000 * statistics.median(seconds),
         faults=budget.faults(difference, flips, drop),
+        never_predicted=reference.missing_from(predicted),
     )
 
 
 def report(parities: Sequence[Parity], reference: ReferenceAnswers) -> ParityReport:
     """Collect the parities of an export."""
     reviews = reference.reviews
-    return ParityReport(len(reviews), reviews.origin, reference.accuracy, os.cpu_count(), tuple(parities))
+    return ParityReport(
+        reviews=len(reviews),
+        origin=reviews.origin,
+        trained_model_accuracy=reference.accuracy,
+        trained_model_never_predicted=reference.missing_from(reference.probabilities.argmax(axis=1)),
+        threads=os.cpu_count(),
+        artifacts=tuple(parities),
+    )
 
 
 def _size(path: Path) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,6 +12,9 @@ from tfsent.inference.predictor import Advance, Predictor, ignore
 from tfsent.storage.run_directory import require_run
 from tfsent.text.batch_plan import BatchPlan, Shapes, bucket_lengths
 from tfsent.text.spec import read_labels
+
+if TYPE_CHECKING:
+    from tfsent.text.tokenizer import Tokenizer
 
 BATCH_TOKENS = 8192
 
@@ -29,6 +33,8 @@ class KerasPredictor(Predictor):
         RunError: the directory holds no finished run.
         ArtifactError: its model is damaged.
     """
+
+    tokenizer: Tokenizer
 
     def __init__(self, run: Path):
         from tfsent.model.classifier import load_classifier

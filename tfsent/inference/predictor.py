@@ -9,9 +9,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from tfsent.text.tokenizer import Tokenizer
 
 Advance = Callable[[int], Any]
 
@@ -41,9 +44,11 @@ class Predictor(ABC):
 
     Attributes:
         label_names: the classes, in the order of the columns of `predict_proba`.
+        tokenizer: of the model; None where a SavedModel of an earlier version has no vocabulary beside it.
     """
 
     label_names: tuple[str, ...]
+    tokenizer: Tokenizer | None
 
     @abstractmethod
     def predict_proba(self, texts: Sequence[str], advance: Advance = ignore) -> np.ndarray:

@@ -24,11 +24,13 @@ class SavedModelPredictor(Predictor):
 
     def __init__(self, folder: Path):
         import tensorflow as tf
-        import tensorflow_text
 
-        del tensorflow_text  # its import registers the ops the graph uses
+        from tfsent.text.tokenizer import Tokenizer  # with tensorflow_text, which registers the ops of the graph
+
         folder = newest_version(folder)
-        self.label_names = read_labels(folder / "assets.extra")
+        extra = folder / "assets.extra"
+        self.label_names = read_labels(extra)
+        self.tokenizer = Tokenizer.load(extra) if (extra / "vocab.txt").is_file() else None
         try:
             self._loaded = tf.saved_model.load(str(folder))
             self._serve = self._loaded.signatures["serving_default"]

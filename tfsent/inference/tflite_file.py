@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,6 +15,9 @@ from tfsent.backend import quiet_stderr
 from tfsent.errors import ArtifactError, first_line
 from tfsent.inference.predictor import Advance, Predictor, ignore
 from tfsent.text.spec import read_labels
+
+if TYPE_CHECKING:
+    from tfsent.text.tokenizer import Tokenizer
 
 INPUTS = {"ids": "token_ids", "mask": "padding_mask", "segment_ids": "segment_ids"}
 """The inputs of a `.tflite` file, named as MediaPipe names them → those of the Keras model. All `int32[1, length]`.
@@ -37,6 +40,8 @@ class TFLitePredictor(Predictor):
     Raises:
         ArtifactError: a file is missing or damaged, or tfsent did not write it.
     """
+
+    tokenizer: Tokenizer
 
     def __init__(self, path: Path):
         from ai_edge_litert.interpreter import Interpreter

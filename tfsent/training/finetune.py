@@ -143,7 +143,15 @@ def _train(
         setup.compile(model, setup.plan.steps * setup.plan.epochs)
         if devices.is_chief:
             _require_space(run, classifier, model, config.train.accumulation_steps)
-        interrupted = fit(model, loader, validation_loader, checkpointing, majority=setup.majority, callbacks=callbacks)
+        interrupted = fit(
+            model,
+            loader,
+            validation_loader,
+            checkpointing,
+            majority=setup.majority,
+            unknown=setup.unknown.advice,
+            callbacks=callbacks,
+        )
     if devices.is_chief:
         run_directory.forget_reports(run)
         with _with_resume_hint(run):

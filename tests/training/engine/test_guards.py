@@ -5,7 +5,7 @@ import csv
 import pytest
 
 from tfsent.errors import TrainingError
-from tfsent.evaluation.metrics import evaluate
+from tfsent.evaluation.evaluate import evaluate_run
 from tfsent.recipe.loader import load_config
 from tfsent.training.engine import callbacks
 from tfsent.training.engine.guards import require_finite, warn_if_nothing_was_learnt
@@ -53,4 +53,4 @@ def test_a_late_fault_keeps_the_best_epoch(tiny_settings, tmp_path, messages, mo
     assert "Training ends here; the weights of its best epoch are kept." in messages.text
     with (tmp_path / "run" / "history.csv").open(newline="") as handle:
         best = max(float(row["val_accuracy"]) for row in csv.DictReader(handle))
-    assert evaluate(tmp_path / "run", "validation").accuracy == pytest.approx(best)
+    assert evaluate_run(tmp_path / "run", "validation").accuracy == pytest.approx(best)

@@ -30,9 +30,9 @@ def test_the_head_learns_and_the_encoder_stays_as_it_was(tiny_settings, tmp_path
     with (tmp_path / "run" / "history.csv").open(newline="") as handle:
         best = max(float(row["val_accuracy"]) for row in csv.DictReader(handle))
     assert best > 0.7
-    from tfsent.evaluation.metrics import evaluate
+    from tfsent.evaluation.evaluate import evaluate_run
 
-    assert evaluate(tmp_path / "run", "validation").accuracy == pytest.approx(best)
+    assert evaluate_run(tmp_path / "run", "validation").accuracy == pytest.approx(best)
     monkeypatch.setattr(keras.Model, "predict_on_batch", lambda *_: pytest.fail("encoded again"))
     train(config, tmp_path / "again")
     with pytest.raises(pytest.fail.Exception, match="encoded again"):  # another precision has other features

@@ -46,6 +46,7 @@ def write_savedmodel(predictor: KerasPredictor, folder: Path) -> None:
     extra = folder / "assets.extra"
     extra.mkdir()
     write_labels(extra, predictor.label_names)
+    tokenizer.save(extra)  # for people and tools: the graph has its own
 
 
 def verify_savedmodel(folder: Path, reference: ReferenceAnswers, budget: Budget) -> Parity:

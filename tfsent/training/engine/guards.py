@@ -32,19 +32,20 @@ def require_finite(loss: float, step: int) -> None:
         )
 
 
-def warn_if_nothing_was_learnt(best: Mapping[str, float], majority: float) -> None:
+def warn_if_nothing_was_learnt(best: Mapping[str, float], majority: float, unknown: str | None = None) -> None:
     """Compare the best epoch with always predicting the majority class, and log a warning where it is no better.
 
     Args:
         best: logs of the best epoch, with `val_accuracy` and `val_unpredicted_classes`.
         majority: the share of the largest class among the validation examples.
+        unknown: what to say of tokens that the vocabulary does not have; None where there are few.
     """
+    advice = unknown or f"{_ADVICE}, or there are too few steps (train.epochs)."
     accuracy, unpredicted = best["val_accuracy"], round(best["val_unpredicted_classes"])
     if unpredicted and accuracy <= majority + 1e-6:
         logger.warning(
             f"Nothing was learnt: the best validation accuracy is {accuracy:.2%}, and always predicting the majority "
-            f"class has {majority:.2%}. {_ADVICE}, or there are too few steps (train.epochs). Check the labels, too "
-            "(tfsent data)."
+            f"class has {majority:.2%}. {advice} Check the labels, too (tfsent data)."
         )
     elif unpredicted:
         logger.warning(

@@ -32,6 +32,7 @@ def fit(
     checkpointing: CheckpointCallback,
     *,
     majority: float,
+    unknown: str | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> bool:
     """Train from the callback's position to the end of the plan, or until validation no longer improves.
@@ -42,6 +43,7 @@ def fit(
         validation_loader: is evaluated after every epoch.
         checkpointing: keeps the best weights, the history and checkpoints.
         majority: share of the largest class among the validation examples.
+        unknown: what to say of tokens that the vocabulary does not have; None where there are few.
         callbacks: of the user; they are called after ours.
 
     Returns:
@@ -85,7 +87,7 @@ def fit(
             logger.warning(f"{error} Training ends here; the weights of its best epoch are kept.")
         finally:
             progress.close()
-    warn_if_nothing_was_learnt(checkpointing.best.logs, majority)
+    warn_if_nothing_was_learnt(checkpointing.best.logs, majority, unknown)
     logger.info(checkpointing.summary())
     set_weights(model, checkpointing.best.weights)
     return False

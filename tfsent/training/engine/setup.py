@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from tfsent.text.batch_plan import BatchPlan, Shapes, bucket_lengths, xla_bucket
 from tfsent.text.feed import BatchLoader, token_loader
 from tfsent.text.spec import TextSpec
 from tfsent.text.token_store import Tokens, load_tokens
+from tfsent.text.unknown import Unknown, unknown_in
 from tfsent.training.engine.devices import Devices, choose_precision
 
 logger = logging.getLogger(__name__)
@@ -63,6 +65,11 @@ class TrainingSetup:
         """The share of the largest class among the validation examples."""
         labels = self.splits.validation.labels[self.validation_tokens.owner]  # a long review may be several windows
         return float(np.bincount(labels).max() / len(labels))
+
+    @functools.cached_property
+    def unknown(self) -> Unknown:
+        """What the vocabulary does not know of the training reviews."""
+        return unknown_in(self.tokens, self.encoder.vocabulary.index("[UNK]"))
 
     def build_model(self) -> keras.Model:
         """Build a classifier for this recipe, not yet compiled."""
@@ -161,6 +168,7 @@ def log_summary(setup: TrainingSetup) -> None:
         f"{len(setup.splits.train):,} reviews, {int(tokens.lengths.sum()):,} tokens an epoch in {plan.steps:,} "
         f"batch{'es' if plan.steps > 1 else ''} ({plan.padding():.1%} padding). {setup.devices}."
     )
+    setup.unknown.warn("Training reviews")
     room = text.max_tokens - 2
     reviews_cut, tokens_lost = truncation_loss(tokens.review_lengths, text.max_tokens)
     if text.truncation == "windows":

@@ -1,0 +1,148 @@
+"""A run is evaluated on its own reviews, any form of a model on any file."""
+
+import csv
+import json
+import shutil
+
+import numpy as np
+import pandas
+import pytest
+from tiny import tiny_texts
+
+import tfsent
+from tfsent.errors import ConfigError, DataError, RunError
+from tfsent.evaluation.evaluate import evaluate_run
+from tfsent.inference.predictor import Predictor
+
+
+def rows_of(path):
+    with path.open(newline="", encoding="utf-8") as handle:
+        return list(csv.DictReader(handle))
+
+
+@pytest.fixture
+def run(tiny_run, tmp_path):
+    return shutil.copytree(tiny_run, tmp_path / "run")
+
+
+@pytest.fixture
+def table(tmp_path):
+    """Labelled reviews as a run's own columns have them."""
+    rows = [(text, ("negative", "positive")[label]) for text, label in tiny_texts(60, 5)]
+    pandas.DataFrame(rows, columns=["text", "label"]).to_csv(tmp_path / "new.csv", index=False)
+    return tmp_path / "new.csv"
+
+
+def test_the_best_of_several_seeds_is_evaluated(tiny_run, tmp_path):
+    best = shutil.copytree(tiny_run, tmp_path / "run" / "seed-2")
+    (tmp_path / "run" / "seeds.json").write_text('{"best_run": "seed-2"}')
+    assert evaluate_run(tmp_path / "run").to_dict() == json.loads((best / "metrics.json").read_text())
+
+
+def test_a_run_keeps_its_metrics_and_predictions(run):
+    result = evaluate_run(run)
+    assert json.loads((run / "metrics.json").read_text()) == result.to_dict()
+    assert (result.reviews, result.split, result.origin) == (100, "test", "official IMDb test split")
+    assert b"\r" not in (run / "predictions.csv").read_bytes()
+    rows = rows_of(run / "predictions.csv")
+    assert np.mean([row["true_label"] == row["predicted_label"] for row in rows]) == result.accuracy
+    assert all(abs(float(row["p_negative"]) + float(row["p_positive"]) - 1) < 1e-5 for row in rows)
+    assert evaluate_run(run, "validation").reviews == 40
+    assert json.loads((run / "metrics.json").read_text()) == result.to_dict()
+
+
+def test_the_tiny_model_has_learnt(run):
+    assert evaluate_run(run).accuracy > 0.9
+
+
+def test_a_run_is_evaluated_on_a_file(run, table):
+    found = tfsent.evaluate(run, data=table, output=table.with_name("out.csv"))
+    assert (found.reviews, found.split, found.origin) == (60, "", f"reviews in {table}")
+    assert found.accuracy > 0.9
+    rows = rows_of(table.with_name("out.csv"))
+    assert [row["text"] for row in rows] == [row["text"] for row in rows_of(table)]
+    assert np.mean([row["true_label"] == row["predicted_label"] for row in rows]) == found.accuracy
+    assert not (run / "metrics.json").exists() or json.loads((run / "metrics.json").read_text())["reviews"] == 100
+    again = tfsent.evaluate(run, data=table, output=table.with_name("out.csv"))  # its own file is replaced
+    assert again == found
+
+
+def test_reviews_in_memory_give_the_same_metrics(run, table):
+    frame = pandas.read_csv(table)
+    from_file = tfsent.evaluate(run, data=table)
+    for data in (frame, (frame["text"], frame["label"])):
+        found = tfsent.evaluate(run, data=data)
+        assert (found.accuracy, found.fingerprint) == (from_file.accuracy, from_file.fingerprint)
+
+
+def test_columns_are_those_of_the_run_or_named(run, table):
+    frame = pandas.read_csv(table).rename(columns={"text": "body", "label": "stars"})
+    frame.to_csv(table, index=False, sep=";")
+    with pytest.raises(DataError, match="no column 'text' and no column 'label'"):
+        tfsent.evaluate(run, data=table)
+    assert tfsent.evaluate(run, data=table, overrides={"data.text": "body", "data.label": "stars"}).reviews == 60
+    config = (run / "config.yaml").read_text()
+    (run / "config.yaml").write_text(
+        config.replace("  text: text\n", "  text: body\n").replace(": label\n", ": stars\n")
+    )
+    assert tfsent.evaluate(run, data=table).reviews == 60
+
+
+def test_unknown_labels_are_counted_and_named(run, table, messages):
+    with table.open("a") as handle:
+        handle.write("so so,neutral\nso so,mixed\nmeh,neutral\n")
+    found = tfsent.evaluate(run, data=table)
+    assert (found.reviews, found.unknown_labels) == (60, {"neutral": 2, "mixed": 1})
+    assert "3 rows have labels that the model does not know and are left out: 'neutral', 'mixed'" in messages.text
+    table.write_text("text,label\na,good\nb,bad\n")
+    with pytest.raises(
+        DataError, match="no label that the model knows, but 'good', 'bad'. Its labels are 'negative', 'po"
+    ):
+        tfsent.evaluate(run, data=table)
+
+
+def test_a_class_without_reviews_is_named(run, table):
+    lines = [line for line in table.read_text().splitlines(keepends=True) if not line.endswith("positive\n")]
+    table.write_text("".join(lines))
+    found = tfsent.evaluate(run, data=table)
+    assert found.without_reviews == ("positive",)
+    assert (found.roc_auc, found.classes["positive"].support) == (None, 0)
+
+
+def test_a_file_of_something_else_is_not_replaced(run, table):
+    mine = table.with_name("mine.csv")
+    mine.write_text("precious")
+    with pytest.raises(RunError, match="mine.csv exists, and is no file of predictions. Name another with --output"):
+        tfsent.evaluate(run, data=table, output=mine)
+    with pytest.raises(RunError, match="is a folder. Expected a file for the predictions"):
+        tfsent.evaluate(run, data=table, output=table.parent)
+    assert mine.read_text() == "precious"
+
+
+def test_only_keys_of_data_can_be_set(run, table):
+    with pytest.raises(ConfigError, match="only keys below data. can still be set. Received: 'text.max_tokens=4'"):
+        tfsent.evaluate(run, data=table, overrides=["text.max_tokens=4"])
+    with pytest.raises(ConfigError, match="overrides and output are for data of your own. Pass data, too"):
+        tfsent.evaluate(run, overrides=["data.text=body"])
+
+
+def test_unknown_words_are_reported(run, table, messages):
+    pandas.DataFrame({"text": ["🎉 🥰", "🎉"], "label": ["negative", "positive"]}).to_csv(table, index=False)
+    found = tfsent.evaluate(run, data=table)
+    assert (found.unknown_tokens, found.unknown_texts) == (1.0, 1.0)
+    assert "Reviews: 100.0% of the tokens are [UNK]" in messages.text
+
+
+def test_every_form_of_a_model_can_be_evaluated(table, monkeypatch):
+    """Whatever `tfsent.load` gives is asked through one interface."""
+
+    class Stub(Predictor):
+        label_names = ("negative", "positive")
+        tokenizer = None
+
+        def predict_proba(self, texts, advance=len):
+            return np.tile(np.array([[0.25, 0.75]], np.float32), (len(texts), 1))
+
+    monkeypatch.setattr("tfsent.api.answers.load", lambda path: Stub())
+    found = tfsent.evaluate("model.tflite", data=table)
+    assert (found.accuracy, found.never_predicted, found.unknown_tokens) == (0.5, ("negative",), None)

@@ -1,0 +1,201 @@
+"""What a model says: any form of one is opened, evaluated, and asked about files of any size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tfsent import backend
+from tfsent.api.inputs import as_words
+from tfsent.errors import ConfigError
+
+if TYPE_CHECKING:
+    from tfsent.evaluation.metrics import Metrics
+    from tfsent.inference.bulk import BulkResult
+    from tfsent.inference.predictor import Predictor
+    from tfsent.recipe.schema import DataConfig
+
+
+def load(path: str | Path) -> Predictor:
+    """Open any form of a model: a run directory, a SavedModel, or a `.tflite` file.
+
+    Args:
+        path: a run directory, a SavedModel folder (or the folder of its versions), or a `.tflite` file with the files
+            that `tfsent export` wrote beside it.
+
+    Returns:
+        A `Predictor`: `predict(texts)`, `predict_proba(texts)`, `label_names`; of a run also `model`, the Keras model
+        from token ids to logits, and `tokenizer`.
+
+    Raises:
+        ArtifactError: the path is none of these, or a file is missing or damaged.
+        RunError: the run is not finished.
+        ConfigError: Keras is loaded on, or `KERAS_BACKEND` is set to, another backend than TensorFlow.
+
+    Example:
+        >>> model = tfsent.load("runs/quickstart/export/mobile/model-int8.tflite")
+        >>> model.predict(["Loved every minute."])[0].label
+        'positive'
+    """
+    from tfsent.inference import opening
+
+    return opening.load(path)
+
+
+def evaluate(
+    model: str | Path, split: str = "test", *, data: Any = None, overrides: Any = (), output: str | Path | None = None
+) -> Metrics:
+    """Evaluate a run on its own held-out reviews, or any form of a model on reviews of yours.
+
+    Without `data`, writes `metrics.json` and `predictions.csv` into the run (`metrics-validation.json` and so on for
+    `validation`).
+
+    Args:
+        model: a run directory; with `data` also a SavedModel or a `.tflite` file.
+        split: of the run: `test`, or `validation`, by which the best epoch was chosen: its figures flatter.
+        data: a path to a file or folder of labelled reviews, `(texts, labels)`, a DataFrame or an Arrow table. Rows
+            whose label the model does not know are left out and counted.
+        overrides: keys below `data.` that say how to read `data`, such as `{"data.text": "body"}`. A run reads columns
+            as its own recipe does.
+        output: where to write a file of predictions; None writes none for `data`.
+
+    Returns:
+        Accuracy and more, with 95% intervals.
+
+    Raises:
+        RunError: the directory holds no finished run, or `output` is a file of something else.
+        ArtifactError: the model cannot be opened.
+        DataError: the reviews cannot be read, or none has a label that the model knows.
+    """
+    if data is None:
+        from tfsent.storage.run_directory import require_run
+
+        if overrides or output is not None:
+            raise ConfigError("overrides and output are for data of your own. Pass data, too.")
+        path = require_run(model)
+        backend.use("tensorflow")
+        from tfsent.evaluation.evaluate import evaluate_run
+
+        return evaluate_run(path, split)
+    predictor = load(model)
+    config = _reading(model, data, overrides)
+    from tfsent.data.files import find_files, read_files
+    from tfsent.data.memory import memory_rows
+    from tfsent.data.reading import load_labelled
+    from tfsent.data.records import Faults
+    from tfsent.evaluation.evaluate import evaluate_reviews
+
+    faults = Faults()
+    if isinstance(data, str | Path):
+        rows, origin = read_files(find_files([str(data)], "train"), config, faults), f"reviews in {data}"
+    else:
+        rows, origin = memory_rows(data, "data", config, faults), "reviews passed to tfsent"
+    reviews, unknown = load_labelled(rows, predictor.label_names, faults, origin)
+    return evaluate_reviews(predictor, reviews, unknown, None if output is None else Path(output))
+
+
+def predict_file(
+    model: str | Path, data: str | Path, output: str | Path, overrides: Any = (), *, overwrite: bool = False
+) -> BulkResult:
+    """Classify every row of a table and write the table with the answers, in constant memory.
+
+    All columns are kept. `label`, `probability` and `p_CLASS` for each class are added, with `predicted_` in front
+    where a name is taken. The same call continues what was interrupted.
+
+    Args:
+        model: see `load`.
+        data: CSV, TSV, JSON lines, a JSON array or Parquet, packed or not.
+        output: a file that ends with `.csv`, `.tsv`, `.jsonl` or `.parquet`; all but Parquet may have `.gz` after it.
+        overrides: keys below `data.` that say how to read `data`, see `evaluate`.
+        overwrite: replace `output`.
+
+    Returns:
+        How many rows there were, and how many had no text.
+
+    Raises:
+        ConfigError: the ending of `output` is unknown.
+        DataError: the table cannot be read.
+        RunError: `output` exists or cannot be written.
+        TfsentError: see `load`.
+
+    Example:
+        >>> tfsent.predict_file("runs/mine", "new.csv", "answers.csv", {"data.text": "body"}).rows
+        1200
+    """
+    config = _reading(model, data, overrides)
+    predictor = load(model)
+    from tfsent.data.files import find_files
+    from tfsent.inference import bulk
+
+    source = find_files([str(data)], "train")
+    if len(source) > 1:
+        raise ConfigError(f"{data} matches {len(source)} files. Expected one.")
+    return bulk.predict_file(
+        predictor, source[0], Path(output), config, model_id=_model_id(Path(model)), overwrite=overwrite
+    )
+
+
+def predict_lines(model: str | Path, stream: Any, overrides: Any = ()) -> Iterator[str]:
+    """Classify JSON lines as they come.
+
+    Args:
+        model: see `load`.
+        stream: of bytes, such as `sys.stdin.buffer`.
+        overrides: keys below `data.`, such as `{"data.text": "body"}`.
+
+    Yields:
+        Each line with the keys that `predict_file` adds.
+
+    Raises:
+        DataError: a line is no JSON object with a text.
+        TfsentError: see `load`.
+    """
+    config = _reading(model, "-", overrides)
+    predictor = load(model)
+    from tfsent.inference import bulk
+
+    return bulk.predict_lines(predictor, stream, config)
+
+
+def warn_of_unknown_words(predictor: Predictor, texts: Sequence[str]) -> None:
+    """Log a warning where more than 1% of the tokens are [UNK].
+
+    Args:
+        predictor: of `load`.
+        texts: at least one.
+    """
+    from tfsent.text.unknown import examine
+
+    if predictor.tokenizer is not None:
+        examine(predictor.tokenizer, texts).warn("These texts")
+
+
+READING = ("text", "label", "header", "delimiter", "quoting", "escape", "encoding", "errors")
+"""Keys of section `data` that say how a file is read."""
+
+
+def _reading(model: str | Path, data: Any, overrides: Any) -> DataConfig:
+    """Return how a file is to be read: as the recipe of a run says, else by the defaults; then the overrides."""
+    from tfsent.recipe.loader import load_config
+
+    words = as_words(overrides)
+    if strange := [word for word in words if not word.startswith("data.")]:
+        raise ConfigError(f"The model is trained: only keys below data. can still be set. Received: {strange[0]!r}.")
+    section: dict[str, Any] = {"source": "memory"}
+    if isinstance(data, str | Path):
+        section = {"source": "files", "train": str(data)}
+    for place in (Path(model), *Path(model).glob("seed-1")):
+        if (place / "config.yaml").is_file():
+            own = load_config(place / "config.yaml").data
+            section |= {key: getattr(own, key) for key in READING if getattr(own, key) is not None}
+            break
+    return load_config({"data": section}, words).data
+
+
+def _model_id(path: Path) -> str:
+    """Return what differs when a model was changed: its place, and the newest file that makes it."""
+    files = (
+        [path] if path.is_file() else [*path.rglob("model/*"), *path.rglob("saved_model.pb"), *path.glob("seeds.json")]
+    )
+    return f"{path.resolve()} {max((file.stat().st_mtime_ns for file in files), default=0)}"
