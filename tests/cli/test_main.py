@@ -14,23 +14,13 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from command_line import call
 
 import tfsent
 from tfsent.cli.main import main
 
 # conftest.py sets log levels for itself; a user has not.
 QUIET = {k: v for k, v in os.environ.items() if k not in ("TF_CPP_MIN_LOG_LEVEL", "KERAS_BACKEND")}
-
-
-def call(*words, code=0, stdin=None):
-    """Run a command; give its standard output, or its one message when it must fail."""
-    result = CliRunner().invoke(main, [str(word) for word in words], input=stdin)
-    assert result.exit_code == code, result.output + repr(result.exception)
-    assert "Traceback" not in result.output
-    if code:
-        assert result.stderr.count("Error: ") == 1
-        return result.stderr
-    return result.stdout
 
 
 def test_version_and_help():
@@ -123,7 +113,7 @@ def test_tokens_are_shown_with_their_places(tiny_run, tiny_encoder):
         (["train", "smoke", "--set", "train.epochs=two"], "smoke, with --set train.epochs=two, is not a valid recipe"),
         (
             ["train", "my.csv"],
-            "my.csv is data, not a recipe. To train on it: tfsent train imdb --set data.source=csv",
+            "my.csv is data, not a recipe. To train on it: tfsent train imdb --set data.train=my.csv",
         ),
         (["train", "smoke", "--run-dir", ".", "--overwrite"], ". is a folder tfsent works in and cannot be a run."),
         (["train", "smoke", "--run-dir", "..", "--overwrite"], ".. is a folder tfsent works in and cannot be a run."),
@@ -142,7 +132,7 @@ def test_tokens_are_shown_with_their_places(tiny_run, tiny_encoder):
         (["predict", "{tmp}"], "predict takes texts, or --file FILE, or - for standard input"),
         (["predict", "{tmp}", "text", "--file", "x"], "Give one of them."),
         (["predict", "{tmp}", "text", "--file", "-"], "Give one of them."),
-        (["predict", "{tmp}", "--file", "my.csv"], "my.csv holds more than texts, by its name. Expected a file with"),
+        (["predict", "{tmp}", "--file", "my.csv"], "my.csv is a table, by its name. Expected a file with"),
         (["predict", "{tmp}", "text", "--csv", "--json"], "--json and --csv are two output formats."),
         (["predict", "{tmp}", "--file", "{tmp}/none.txt"], "No such file or directory: "),
     ],
