@@ -158,6 +158,13 @@ def predict_lines(model: str | Path, stream: Any, overrides: Any = ()) -> Iterat
     return bulk.predict_lines(predictor, stream, config)
 
 
+def is_table(path: Path) -> bool:
+    """Return whether a name is that of a table, which holds more than one text a line."""
+    from tfsent.recipe.loader import DATA_SUFFIXES
+
+    return path.suffix.lower() in DATA_SUFFIXES
+
+
 def warn_of_unknown_words(predictor: Predictor, texts: Sequence[str]) -> None:
     """Log a warning where more than 1% of the tokens are [UNK].
 

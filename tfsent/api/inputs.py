@@ -77,6 +77,20 @@ def load_recipe(recipe: Any, overrides: Any = (), *, data_in_memory: bool = Fals
     return load_config(recipe, [*(own if data_in_memory else ()), *as_words(overrides)])
 
 
+def resolved_recipe(recipe: Any, overrides: Any = ()) -> str:
+    """Return a recipe as YAML, with every key.
+
+    Args:
+        recipe, overrides: see `load_recipe`.
+
+    Raises:
+        ConfigError: names every fault at once.
+    """
+    from tfsent.recipe.loader import to_yaml
+
+    return to_yaml(load_recipe(recipe, overrides))
+
+
 def recipe_keys() -> list[Key]:
     """Return every key of a recipe with its default, its limits and its meaning."""
     from tfsent.recipe.reference import keys

@@ -126,3 +126,16 @@ def export(run: str | Path, targets: Sequence[str] = TARGETS, overrides: Any = (
         faults = [f"{parity.artifact}: {fault}" for parity in report.artifacts for fault in parity.faults]
         raise BudgetError("Nothing was published.\n  " + "\n  ".join(faults), report)
     return report
+
+
+def published_folders(run: str | Path, report: ParityReport) -> list[Path]:
+    """Return the folders that an export published.
+
+    Args:
+        run: that was exported; of several seeds, the folders are in the best one.
+        report: of `export`.
+    """
+    from tfsent.storage.run_directory import require_run
+
+    path = require_run(run)
+    return [path / folder for folder in report.published]

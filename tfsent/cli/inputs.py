@@ -175,9 +175,7 @@ def config_keys(as_json: bool) -> None:
 @set_option
 def config_check(recipe: str, overrides: tuple[str, ...]) -> None:
     """Validate RECIPE and print it with every key."""
-    from tfsent.recipe.loader import to_yaml
-
-    click.echo(to_yaml(inputs.load_recipe(recipe, overrides)), nl=False)
+    click.echo(inputs.resolved_recipe(recipe, overrides), nl=False)
 
 
 COMMANDS = (data_command, tokens, encoders, recipes, config_group)

@@ -196,10 +196,7 @@ def export(run: Path, targets: tuple[str, ...], overrides: tuple[str, ...], as_j
         raise
     _print_report(report, as_json)
     if not as_json:
-        from tfsent.storage.run_directory import require_run
-
-        best = require_run(run)  # of several seeds
-        click.echo("Published: " + ", ".join(str(best / folder) for folder in report.published))
+        click.echo("Published: " + ", ".join(map(str, models.published_folders(run, report))))
 
 
 def _print_report(report: ParityReport, as_json: bool) -> None:
@@ -217,8 +214,6 @@ def _read_texts(texts: tuple[str, ...], file: Path | None) -> list[str]:
     Raises:
         DataError: none or several of them, a table, no text at all, or bytes that are not UTF-8.
     """
-    from tfsent.recipe.loader import is_data
-
     if bool(texts) == bool(file):
         raise DataError("predict takes texts, or --file FILE, or - for standard input. Give one of them.")
     if str(file) == "-":
@@ -226,7 +221,7 @@ def _read_texts(texts: tuple[str, ...], file: Path | None) -> list[str]:
     if file is None and texts == ("-",):
         return _read_lines("standard input", sys.stdin.buffer.read())
     if file is not None:
-        if is_data(str(file)) and file.suffix.lower() != ".txt":
+        if answers.is_table(file):
             raise DataError(
                 f"{file} is a table, by its name. Expected a file with one review a line; for a table: --data {file}"
             )
