@@ -85,7 +85,6 @@ def test_a_recipe_may_insist_on_a_kind(tmp_path, source):
     [
         (b"", "is empty. Expected a header and rows, or a JSON object a line"),
         (b" \r\n\n", "is empty"),
-        (b"\xff\xfet\x00", "is UTF-16. Set data.encoding=utf-16, or save it as UTF-8"),
         (b"t\x00e\x00x\x00t\x00", "is not text: it has NUL bytes. Expected CSV, TSV, JSON lines or Parquet"),
         (b"PK\x03\x04...[Content_Types].xml", "is a workbook. Save the sheet as CSV UTF-8"),
         (b"\xd0\xcf\x11\xe0...", "is a workbook. Save the sheet as CSV UTF-8"),
@@ -152,6 +151,13 @@ def test_every_encoding_is_read_and_bad_bytes_are_named(tmp_path, encoding, wron
         bad = write(tmp_path / "bad", text.encode(encoding).replace("ß".encode("utf-16-le"), wrong, 1))
     with pytest.raises(DataError, match=f"bad.*(is not {encoding.upper()}; set data.encoding|is not {encoding}: )"):
         read(bad, encoding=encoding)
+
+
+def test_utf_16_is_found_by_its_mark(tmp_path, messages):
+    """Excel calls it Unicode text, with tabs."""
+    path = write(tmp_path / "a.txt", csv_bytes(ROWS, delimiter="\t").decode().encode("utf-16"))
+    assert plain(read(path)) == ROWS
+    assert messages.text.count("a.txt: it is UTF-16.") == 1
 
 
 def test_errors_replace_replaces_bad_bytes(tmp_path):

@@ -7,6 +7,7 @@ from __future__ import annotations
 import codecs
 import io
 import json
+import logging
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -17,6 +18,8 @@ from tfsent.data.records import HEAD, Faults, Record, decodable, decoded, open_t
 from tfsent.data.tables import read_table
 from tfsent.errors import DataError, first_line
 from tfsent.recipe.schema import DataConfig
+
+logger = logging.getLogger(__name__)
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json")
 """Of tables inside an archive."""
@@ -45,6 +48,7 @@ def read_records(
     """
     for name, stream in open_tables(path):
         with io.BufferedReader(cast(Any, stream), HEAD) as buffered:
+            config = _with_encoding(name, buffered, config)
             kind = _kind(name, buffered, config)
             if kind == "parquet":
                 yield from _parquet(name, path, columns, all_columns=all_columns)
@@ -78,6 +82,16 @@ def open_tables(path: Path) -> Iterator[tuple[str, IO[bytes]]]:
                 yield f"{path}:{name}", stream
 
 
+def _with_encoding(name: str, stream: io.BufferedReader, config: DataConfig) -> DataConfig:
+    """Return the config with UTF-16 where the file begins with its mark: UTF-8 never has those bytes."""
+    with readable(name):
+        marked = stream.peek(2)[:2] in (b"\xff\xfe", b"\xfe\xff")
+    if not marked or codecs.lookup(config.encoding).name != "utf-8":
+        return config
+    logger.info(f"{name}: it is UTF-16.")
+    return config.model_copy(update={"encoding": "utf-16"})
+
+
 def is_parquet(path: Path) -> bool:
     """Return whether a file is Parquet, by its first bytes."""
     if not path.is_file():
@@ -90,7 +104,7 @@ def _kind(name: str, stream: io.BufferedReader, config: DataConfig) -> str:
     """Return `table`, `jsonl`, `array` or `parquet`."""
     with readable(name):
         head = stream.peek(HEAD)[:HEAD]
-    if not head.strip():
+    if not head.decode(config.encoding, "replace").strip("\ufeff\ufffe \t\r\n"):
         raise DataError(f"{name} is empty. Expected a header and rows, or a JSON object a line.")
     kind = _by_first_bytes(name, head, config)
     if config.source != "files" and kind != {"csv": "table", "tsv": "table"}.get(config.source, config.source):
@@ -114,8 +128,6 @@ def _by_first_bytes(name: str, head: bytes, config: DataConfig) -> str:
             raise DataError(f"{name} is a workbook. Save the sheet as CSV UTF-8, and name that file.")
         raise DataError(f"{name} is a zip archive. Give its name the ending .zip.")
     utf16 = codecs.lookup(config.encoding).name.startswith(("utf-16", "utf-32"))
-    if head.startswith((b"\xff\xfe", b"\xfe\xff")) and not utf16:
-        raise DataError(f"{name} is UTF-16. Set data.encoding=utf-16, or save it as UTF-8.")
     if b"\0" in head and not utf16:
         raise DataError(f"{name} is not text: it has NUL bytes. Expected CSV, TSV, JSON lines or Parquet.")
     text = head.decode(config.encoding, "replace").lstrip("\ufeff").lstrip()
