@@ -32,7 +32,6 @@ class Stub(Predictor):
     """Answers at once."""
 
     label_names = ("negative", "positive")
-    tokenizer = None
 
     def predict_proba(self, texts, advance=lambda count: None):  # type: ignore[no-untyped-def]
         """Say the same of every text."""

@@ -10,11 +10,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import logging
 from typing import TYPE_CHECKING, Any
-
-import wrapt
 
 if TYPE_CHECKING:
     from tfsent.api.answers import evaluate, load, predict_file
@@ -79,10 +78,15 @@ _MODULES = {
 logging.getLogger("tfsent").addHandler(logging.NullHandler())
 
 
-@wrapt.when_imported("keras")
 def _register_layers(_: Any) -> None:
     """Register tfsent's layers with Keras, so that `keras.saving.load_model` opens a `model.keras`."""
     importlib.import_module("tfsent.model.bert")
+
+
+with contextlib.suppress(ImportError):  # on an edge device, where there is no Keras either
+    import wrapt
+
+    wrapt.register_post_import_hook(_register_layers, "keras")
 
 
 def __getattr__(name: str) -> Any:

@@ -75,11 +75,15 @@ class _LineFile:
 
 def print_table(title: str, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print a table for people: the first column left, the others right. Without a terminal it is 100 columns wide."""
-    from rich.box import SIMPLE_HEAD
-    from rich.cells import cell_len
-    from rich.console import Console
-    from rich.table import Table
-
+    try:
+        from rich.box import SIMPLE_HEAD
+        from rich.cells import cell_len
+        from rich.console import Console
+        from rich.table import Table
+    except ModuleNotFoundError:  # on an edge device
+        for row in (header, *rows):
+            print("  ".join(map(str, row)))
+        return
     # Without vertical lines, eight columns fit into the 80 of a plain terminal without breaking a word.
     table = Table(
         title=title or None,

@@ -138,7 +138,6 @@ def test_every_form_of_a_model_can_be_evaluated(table, monkeypatch):
 
     class Stub(Predictor):
         label_names = ("negative", "positive")
-        tokenizer = None
 
         def predict_proba(self, texts, advance=len):
             return np.tile(np.array([[0.25, 0.75]], np.float32), (len(texts), 1))

@@ -12,13 +12,13 @@ import pytest
 import tensorflow as tf
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from nasty_texts import REORDERED, TEXTS, rich_vocabulary
 from tiny import GOOD, VOCABULARY
 from tokenizers import BertWordPieceTokenizer
 
 from tfsent.errors import ArtifactError, EncoderError
-from tfsent.text.code_points import code_point_table
-from tfsent.text.spec import SPECIAL_TOKENS, TextSpec, read_vocabulary
-from tfsent.text.tokenizer import _HTML_BREAK, MAX_BYTES, MAX_WINDOWS, Tokenizer
+from tfsent.text.spec import HTML_BREAK, MAX_BYTES, MAX_WINDOWS, SPECIAL_TOKENS, TextSpec, read_vocabulary
+from tfsent.text.tokenizer import Tokenizer
 
 LETTERS = [chr(c) for c in range(ord("a"), ord("z") + 1)]
 WORDS = list(
@@ -76,17 +76,6 @@ def test_cased_text_keeps_case_and_accents():
     assert tokens_of("Good é good", cased) == ["[UNK]", "é", "good"]
 
 
-def rich_vocabulary(lowercase):
-    """Every character of many scripts is a token, so that no difference hides behind an [UNK]."""
-    blocks = [(0x21, 0x530), (0x590, 0x700), (0x900, 0x980), (0xE00, 0xE80), (0x1100, 0x1200), (0x1E00, 0x2070)]
-    blocks += [(0x20A0, 0x2200), (0x2E80, 0x3100), (0x4E00, 0x4E40), (0xAC00, 0xAC40), (0xFB00, 0xFB20)]
-    blocks += [(0xFE00, 0x10000), (0x1D400, 0x1D420), (0x1F600, 0x1F650), (0x20000, 0x20010)]
-    table = code_point_table(lowercase)
-    found = {chr(c) for block in blocks for c in table[slice(*block)].ravel().tolist() if c > 32}
-    characters = sorted(found)
-    return [*SPECIAL_TOKENS, "good", "film", *characters, *(f"##{c}" for c in characters)]
-
-
 RICH = {lowercase: rich_vocabulary(lowercase) for lowercase in (True, False)}
 OURS = {lowercase: Tokenizer(TextSpec(lowercase, 512), vocabulary) for lowercase, vocabulary in RICH.items()}
 
@@ -98,22 +87,6 @@ def reference(vocabulary, lowercase):
 
 
 THEIRS = {lowercase: reference(vocabulary, lowercase) for lowercase, vocabulary in RICH.items()}
-TROUBLE = (
-    "\u0130\u0131ßſﬁΣσςǅK가각한글日本𠀀豈À́ẛ̣≠≮\u00a0\u3000\u2003\u2028\u2029\u0085\u200b\u200c\u200d\u2060\ufeff\u202e\u200f"
-    "\u00ad\x00\x07\x0b\x0c\x1f\x7f\ufffd\u037e\u0e33\u0e4d\u0f0b\u180e\u1680‘’“”…—·،؟।。！？＃＄¡¿«»§¶†©®™°±²½×÷€₿♥☃⭐😀👩🏽"
-    "\u20e3\ufe0f\u0378\ue000\U000e0001\U00020000\U0002b830\U0010fffd\u0301\u0327\u0338\u05b0\u0903\u093e"
-)
-TEXTS = st.lists(
-    st.one_of(
-        st.sampled_from(["good", "film", "GOOD", " ", "\n", "\t", "<br />", "it's", "a" * 100, "é" * 100, "本a"]),
-        st.text(st.sampled_from(TROUBLE), max_size=6),
-        st.text(st.characters(codec="utf-8"), max_size=8),
-        st.text(st.characters(max_codepoint=0x2FF), max_size=8),
-        st.text(st.sampled_from("aé"), min_size=90, max_size=110),
-    ),
-    max_size=12,
-).map("".join)
-REORDERED = re.compile("[\u302e\u302f\U0001d165\U0001d166\U0001d16d-\U0001d172]{2}")
 
 
 @pytest.mark.parametrize("lowercase", [True, False])
@@ -138,7 +111,7 @@ def test_ids_are_those_of_hugging_face_tokenizers(lowercase, text):
 def test_the_shortcut_for_ascii_comes_to_the_same(lowercase, text):
     tokenizer = OURS[lowercase]
     shortcut = tokenizer.normalize(tf.constant([text]))
-    table = tokenizer._normalize_any(tf.strings.regex_replace(tf.constant([text]), _HTML_BREAK, " "))
+    table = tokenizer._normalize_any(tf.strings.regex_replace(tf.constant([text]), HTML_BREAK, " "))
     ids = [tokenizer._wordpiece.tokenize(normalized).to_list() for normalized in (shortcut, table)]
     assert ids[0] == ids[1]
 

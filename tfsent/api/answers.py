@@ -172,10 +172,8 @@ def warn_of_unknown_words(predictor: Predictor, texts: Sequence[str]) -> None:
         predictor: of `load`.
         texts: at least one.
     """
-    from tfsent.text.unknown import examine
-
-    if predictor.tokenizer is not None:
-        examine(predictor.tokenizer, texts).warn("These texts")
+    if (unknown := predictor.unknown(texts)) is not None:
+        unknown.warn("These texts")
 
 
 READING = ("text", "label", "header", "delimiter", "quoting", "escape", "encoding", "errors")

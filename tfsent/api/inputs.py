@@ -137,14 +137,14 @@ def inspect_data(source: Any, overrides: Any = (), *, png: str | Path | None = N
     from tfsent.storage import atomic
     from tfsent.text.token_store import tokenize_all
     from tfsent.text.tokenizer import Tokenizer
-    from tfsent.text.unknown import unknown_in
+    from tfsent.text.unknown import count_unknown, some
     from tfsent.training.engine.setup import text_spec
 
     parts = load_parts(config.data)  # before the encoder, which may have to be downloaded
     encoder = load_encoder(config.encoder)
     tokenizer = Tokenizer(text_spec(config.text, encoder), encoder.vocabulary)
     tokens = tokenize_all(tokenizer, parts["train"].texts)
-    unknown = unknown_in(tokens, tokenizer.unk_id)
+    unknown = count_unknown(some(tokens), tokenizer.unk_id)
     unknown.warn("Training reviews")
     found = statistics.statistics(parts, tokens.review_lengths, (unknown.tokens, unknown.texts))
     if png is not None:

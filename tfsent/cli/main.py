@@ -30,6 +30,8 @@ class _Group(click.Group):
             self._fail(str(event), event.exit_code)
         except TfsentError as error:
             self._fail(f"Error: {error}", error.exit_code)
+        except ModuleNotFoundError as error:  # where only what a .tflite file needs is installed
+            self._fail(f"Error: This needs {error.name}, which is not installed here: pip install tfsent", 1)
         except BrokenPipeError:
             raise  # click exits quietly when the reader of a pipe is gone
         except OSError as error:

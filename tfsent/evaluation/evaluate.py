@@ -16,7 +16,6 @@ from tfsent.evaluation.metrics import Metrics, compute_metrics
 from tfsent.inference.keras_run import KerasPredictor
 from tfsent.inference.predictor import Predictor
 from tfsent.storage import atomic, run_directory
-from tfsent.text.unknown import examine
 
 logger = logging.getLogger(__name__)
 
@@ -78,7 +77,7 @@ def _evaluate(
     predictor: Predictor, reviews: Reviews, unknown_labels: dict[str, int], split: str = ""
 ) -> tuple[Metrics, np.ndarray]:
     """Return metrics and probabilities, `float32[n, classes]`; warn of unknown tokens."""
-    unknown = examine(predictor.tokenizer, reviews.texts) if predictor.tokenizer is not None else None
+    unknown = predictor.unknown(reviews.texts)
     if unknown is not None:
         unknown.warn("Reviews")
     with progress_bar(f"evaluating {split}".strip(), len(reviews)) as bar:

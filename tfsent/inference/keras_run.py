@@ -12,6 +12,7 @@ from tfsent.inference.predictor import Advance, Predictor, ignore
 from tfsent.storage.run_directory import require_run
 from tfsent.text.batch_plan import BatchPlan, Shapes, bucket_lengths
 from tfsent.text.spec import read_labels
+from tfsent.text.unknown import Unknown, count_unknown, some
 
 if TYPE_CHECKING:
     from tfsent.text.tokenizer import Tokenizer
@@ -44,6 +45,12 @@ class KerasPredictor(Predictor):
         self.label_names = read_labels(folder)
         self.tokenizer = Tokenizer.load(folder)
         self.model = load_classifier(folder / "model.keras")
+
+    def unknown(self, texts: Sequence[str]) -> Unknown:
+        """See `Predictor`."""
+        from tfsent.text.token_store import tokenize_all
+
+        return count_unknown(some(tokenize_all(self.tokenizer, some(texts))), self.tokenizer.unk_id)
 
     def predict_proba(self, texts: Sequence[str], advance: Advance = ignore) -> np.ndarray:
         """See `Predictor`."""

@@ -24,7 +24,8 @@ def load(path: str | Path) -> Predictor:
     """
     path = Path(path)
     opener = _opener(path)
-    backend.use("tensorflow")
+    if opener is not TFLitePredictor:  # which needs neither TensorFlow nor Keras
+        backend.use("tensorflow")
     return opener(path)
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from tfsent.text.tokenizer import Tokenizer
+    from tfsent.text.unknown import Unknown
 
 Advance = Callable[[int], Any]
 
@@ -44,11 +44,9 @@ class Predictor(ABC):
 
     Attributes:
         label_names: the classes, in the order of the columns of `predict_proba`.
-        tokenizer: of the model; None where a SavedModel of an earlier version has no vocabulary beside it.
     """
 
     label_names: tuple[str, ...]
-    tokenizer: Tokenizer | None
 
     @abstractmethod
     def predict_proba(self, texts: Sequence[str], advance: Advance = ignore) -> np.ndarray:
@@ -58,6 +56,10 @@ class Predictor(ABC):
             texts: the texts.
             advance: is told how many more texts are done, for a progress bar.
         """
+
+    def unknown(self, texts: Sequence[str]) -> Unknown | None:
+        """Return the share of [UNK] in some of the texts; None where the model's vocabulary is not at hand."""
+        return None
 
     def predict(self, texts: Iterable[str]) -> list[Prediction]:
         """Classify texts.

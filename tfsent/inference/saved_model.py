@@ -10,6 +10,7 @@ import numpy as np
 from tfsent.errors import ArtifactError, first_line
 from tfsent.inference.predictor import Advance, Predictor, ignore
 from tfsent.text.spec import read_labels
+from tfsent.text.unknown import Unknown, count_unknown, some
 
 
 class SavedModelPredictor(Predictor):
@@ -36,6 +37,14 @@ class SavedModelPredictor(Predictor):
             self._serve = self._loaded.signatures["serving_default"]
         except (OSError, ValueError, KeyError, tf.errors.OpError) as error:
             raise ArtifactError(f"{folder} cannot be loaded as a SavedModel of tfsent: {first_line(error)}") from error
+
+    def unknown(self, texts: Sequence[str]) -> Unknown | None:
+        """See `Predictor`."""
+        from tfsent.text.token_store import tokenize_all
+
+        if self.tokenizer is None:
+            return None
+        return count_unknown(some(tokenize_all(self.tokenizer, some(texts))), self.tokenizer.unk_id)
 
     def predict_proba(self, texts: Sequence[str], advance: Advance = ignore) -> np.ndarray:
         """See `Predictor`."""

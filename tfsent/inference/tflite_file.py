@@ -7,18 +7,19 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from tfsent.backend import quiet_stderr
 from tfsent.errors import ArtifactError, first_line
 from tfsent.inference.predictor import Advance, Predictor, ignore
+from tfsent.text.light_tokenizer import LightTokenizer
 from tfsent.text.spec import read_labels
+from tfsent.text.unknown import Unknown, count_unknown, some
 
-if TYPE_CHECKING:
-    from tfsent.text.tokenizer import Tokenizer
-
+CHUNK = 1024
+"""Texts that are tokenised at a time."""
 INPUTS = {"ids": "token_ids", "mask": "padding_mask", "segment_ids": "segment_ids"}
 """The inputs of a `.tflite` file, named as MediaPipe names them → those of the Keras model. All `int32[1, length]`.
 The exporter writes files with these names. They stand here, for exporting may import inference and not the reverse."""
@@ -27,29 +28,25 @@ The exporter writes files with these names. They stand here, for exporting may i
 class TFLitePredictor(Predictor):
     """A `.tflite` file: token ids in. Texts are tokenised here by the specification that lies beside the file.
 
-    Any number of threads may ask it. They take turns: LiteRT's interpreter is not thread-safe, and one inference uses
-    all cores.
+    Neither TensorFlow nor Keras is loaded. Any number of threads may ask it. They take turns: LiteRT's interpreter is
+    not thread-safe, and one inference uses all cores.
 
     Args:
         path: the file, with `vocab.txt`, `text.json` and `labels.txt` beside it.
 
     Attributes:
-        tokenizer: the text graph.
+        tokenizer: makes the token ids.
         threads: of an inference.
 
     Raises:
         ArtifactError: a file is missing or damaged, or tfsent did not write it.
     """
 
-    tokenizer: Tokenizer
-
     def __init__(self, path: Path):
         from ai_edge_litert.interpreter import Interpreter
 
-        from tfsent.text.tokenizer import Tokenizer
-
         self.label_names = read_labels(path.parent)
-        self.tokenizer = Tokenizer.load(path.parent)
+        self.tokenizer = LightTokenizer.load(path.parent)
         self.threads = os.cpu_count() or 1
         self._turn = threading.Lock()
         try:
@@ -61,6 +58,11 @@ class TFLitePredictor(Predictor):
         except (OSError, ValueError, RuntimeError, KeyError) as error:
             raise ArtifactError(f"{path} cannot be opened as a .tflite file of tfsent: {first_line(error)}") from error
         self._output = self._interpreter.get_output_details()[0]["index"]
+
+    def unknown(self, texts: Sequence[str]) -> Unknown:
+        """See `Predictor`."""
+        rows, _ = self.tokenizer(some(texts))
+        return count_unknown(rows, self.tokenizer.unk_id)
 
     def predict_proba(self, texts: Sequence[str], advance: Advance = ignore) -> np.ndarray:
         """See `Predictor`."""
@@ -77,23 +79,24 @@ class TFLitePredictor(Predictor):
             Probabilities, `float32[n, classes]`, and the seconds that each text took, tokenising not included. With
             `truncation: windows` they are the sum over its windows.
         """
-        from tfsent.text.token_store import tokenize_all
-
-        tokens = tokenize_all(self.tokenizer, texts)
-        of_rows = np.zeros((len(tokens), len(self.label_names)), np.float32)
-        seconds = np.zeros(len(tokens))
-        for i in range(len(tokens)):
-            row = np.array([i])
-            inputs = tokens.pad(row, self.tokenizer.spec.max_tokens, self.tokenizer.pad_id)
-            of_rows[i], seconds[i] = self._invoke(inputs)
-            advance(tokens.reviews_begun(row))
-        return tokens.mean_by_review(of_rows), np.bincount(tokens.owner, seconds, len(texts)).tolist()
+        probabilities = np.zeros((len(texts), len(self.label_names)), np.float32)
+        seconds = np.zeros(len(texts))
+        for start in range(0, len(texts), CHUNK):
+            rows, owner = self.tokenizer(texts[start : start + CHUNK])
+            windows = np.bincount(owner)
+            for row, i in zip(rows, owner.tolist(), strict=True):
+                found, took = self._invoke(self.tokenizer.pad(row, self.tokenizer.spec.max_tokens))
+                probabilities[start + i] += found / np.float32(windows[i])
+                seconds[start + i] += took
+                advance(1 if windows[i] == 1 else 0)
+            advance(int((windows > 1).sum()))
+        return probabilities, seconds.tolist()
 
     def _invoke(self, inputs: dict[str, Any]) -> tuple[np.ndarray, float]:
         """Run the model on one row; return its probabilities, `float32[classes]`, and seconds."""
         with self._turn:
             for name, key in INPUTS.items():
-                self._interpreter.set_tensor(self._inputs[name], inputs[key].astype(np.int32))
+                self._interpreter.set_tensor(self._inputs[name], inputs[key])
             started = time.perf_counter()
             self._interpreter.invoke()
             return self._interpreter.get_tensor(self._output)[0], time.perf_counter() - started

@@ -15,6 +15,14 @@ from tfsent.errors import ArtifactError, EncoderError
 TOKENIZER_VERSION = 1
 """Part of the key of cached tokens. Raise it when any text gets other ids; a test with golden ids fails until then."""
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
+MAX_BYTES = 1_000_000
+"""Bytes of one text that are read: one request must not bring down a server."""
+MAX_WORD = 100
+"""Characters of the longest word that is looked up, as in BERT."""
+MAX_WINDOWS = 32
+"""Windows of one text, for the same reason. At 512 tokens they cover about 9,000 words."""
+HTML_BREAK = r"(?i)<br[ \t\n\r\f]*/?>"
+"""What becomes a space."""
 
 
 @dataclass(frozen=True)

@@ -35,16 +35,18 @@ import tensorflow as tf
 import tensorflow_text as tf_text
 
 from tfsent.text.code_points import PAGE, PAGE_BITS, UNKNOWN, code_point_table, stand_ins, vocabulary_table
-from tfsent.text.spec import SPECIAL_TOKENS, TextSpec, check_vocabulary, read_text_files, write_text_files
+from tfsent.text.spec import (
+    HTML_BREAK,
+    MAX_BYTES,
+    MAX_WINDOWS,
+    MAX_WORD,
+    SPECIAL_TOKENS,
+    TextSpec,
+    check_vocabulary,
+    read_text_files,
+    write_text_files,
+)
 
-MAX_BYTES = 1_000_000
-"""Bytes of one text that are read: one request must not bring down a server."""
-MAX_WORD = 100
-"""Characters of the longest word that is looked up, as in BERT."""
-MAX_WINDOWS = 32
-"""Windows of one text, for the same reason. At 512 tokens they cover about 9,000 words."""
-
-_HTML_BREAK = r"(?i)<br[ \t\n\r\f]*/?>"
 _INSIDE_WORD = r"[0-9A-Za-z]"
 _BETWEEN_WORDS = r"[\t\n\r -/:-@\[-`{-~]"
 _PLAIN = rf"(?:{_INSIDE_WORD}{{0,{MAX_WORD}}}{_BETWEEN_WORDS})*{_INSIDE_WORD}{{0,{MAX_WORD}}}"
@@ -109,7 +111,7 @@ class Tokenizer:
         `UNKNOWN`.
         """
         texts = tf.strings.substr(texts, 0, MAX_BYTES)
-        texts = tf.strings.regex_replace(texts, _HTML_BREAK, " ")
+        texts = tf.strings.regex_replace(texts, HTML_BREAK, " ")
         others = tf.where(~tf.strings.regex_full_match(texts, _PLAIN))
         plain = tf.strings.lower(texts) if self.spec.lowercase else texts
         return tf.tensor_scatter_nd_update(plain, others, self._normalize_any(tf.gather_nd(texts, others)))
@@ -205,7 +207,7 @@ class Tokenizer:
         """Return the words of the normalised text: each character with its place in the text."""
         text = text.encode("utf-8", "ignore")[:MAX_BYTES].decode("utf-8", "ignore")
         table = code_point_table(self.spec.lowercase)
-        breaks = {match.start(): match.end() for match in re.finditer(_HTML_BREAK, text)}
+        breaks = {match.start(): match.end() for match in re.finditer(HTML_BREAK, text)}
         words: list[list[tuple[str, int, int]]] = [[]]
         at = 0
         while at < len(text):

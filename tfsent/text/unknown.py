@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Protocol, TypeVar
 
 import numpy as np
-
-from tfsent.text.token_store import Tokens, tokenize_all
-
-if TYPE_CHECKING:
-    from tfsent.text.tokenizer import Tokenizer
 
 logger = logging.getLogger(__name__)
 
@@ -21,10 +16,20 @@ EXAMINED_AT_MOST = 10_000
 WORTH_A_WARNING = 0.01
 MULTILINGUAL = "hf:google-bert/bert-base-multilingual-cased"
 
+T = TypeVar("T", covariant=True)
+
+
+class Items(Protocol[T]):
+    """Texts, or rows of tokens: what has a length and can be indexed."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> T: ...
+
 
 @dataclass(frozen=True)
 class Unknown:
-    """Shares of what is unknown, in at most `EXAMINED_AT_MOST` texts that lie evenly over all."""
+    """Shares of what is unknown."""
 
     tokens: float
     """Share of the tokens that are [UNK]; [CLS] and [SEP] are not counted, nor is what truncation cuts."""
@@ -46,32 +51,26 @@ class Unknown:
         """Log a warning where there is advice.
 
         Args:
-            of: whose tokens these are, such as `train`.
+            of: whose tokens these are, such as `Training reviews`.
         """
         if self.advice:
             logger.warning(f"{of}: {self.advice}")
 
 
-def unknown_in(tokens: Tokens, unk_id: int) -> Unknown:
-    """Count [UNK] in tokenised texts.
+def count_unknown(rows: Iterable[np.ndarray], unk_id: int) -> Unknown:
+    """Count [UNK] in rows of token ids.
 
     Args:
-        tokens: of the texts.
+        rows: each `int32[length]`, [CLS] and [SEP] included.
         unk_id: the id of [UNK].
     """
-    rows = np.unique(np.linspace(0, len(tokens) - 1, min(len(tokens), EXAMINED_AT_MOST)).astype(np.int64))
-    lengths = tokens.lengths[rows].astype(np.int64) - 2
-    unknown = np.array([np.count_nonzero(tokens[row] == unk_id) for row in rows.tolist()])
+    counts = np.array([(np.count_nonzero(row == unk_id), len(row) - 2) for row in rows]).reshape(-1, 2)
+    unknown, lengths = counts.T
     whole = (unknown == lengths) & (lengths > 0)
-    return Unknown(float(unknown.sum() / max(lengths.sum(), 1)), float(whole.mean()))
+    return Unknown(float(unknown.sum() / max(lengths.sum(), 1)), float(whole.mean()) if len(counts) else 0.0)
 
 
-def examine(tokenizer: Tokenizer, texts: Sequence[str]) -> Unknown:
-    """Tokenise some of the texts and count [UNK].
-
-    Args:
-        tokenizer: of the model.
-        texts: at least one.
-    """
-    chosen = np.unique(np.linspace(0, len(texts) - 1, min(len(texts), EXAMINED_AT_MOST)).astype(np.int64))
-    return unknown_in(tokenize_all(tokenizer, [texts[i] for i in chosen.tolist()]), tokenizer.unk_id)
+def some(items: Items[T]) -> list[T]:
+    """Return at most `EXAMINED_AT_MOST` items that lie evenly over all."""
+    chosen = np.unique(np.linspace(0, len(items) - 1, min(len(items), EXAMINED_AT_MOST)).astype(np.int64))
+    return [items[i] for i in chosen.tolist()]

@@ -24,7 +24,7 @@ from tfsent.text.batch_plan import BatchPlan, Shapes, bucket_lengths, xla_bucket
 from tfsent.text.feed import BatchLoader, token_loader
 from tfsent.text.spec import TextSpec
 from tfsent.text.token_store import Tokens, load_tokens
-from tfsent.text.unknown import Unknown, unknown_in
+from tfsent.text.unknown import Unknown, count_unknown, some
 from tfsent.training.engine.devices import Devices, choose_precision
 
 logger = logging.getLogger(__name__)
@@ -69,7 +69,7 @@ class TrainingSetup:
     @functools.cached_property
     def unknown(self) -> Unknown:
         """What the vocabulary does not know of the training reviews."""
-        return unknown_in(self.tokens, self.encoder.vocabulary.index("[UNK]"))
+        return count_unknown(some(self.tokens), self.encoder.vocabulary.index("[UNK]"))
 
     def build_model(self) -> keras.Model:
         """Build a classifier for this recipe, not yet compiled."""
