@@ -95,6 +95,12 @@ def test_unknown_words_are_reported_by_predict(tiny_run):
     assert "These texts: 100.0% of the tokens are [UNK]" in call("predict", tiny_run, "🎉 🥰", stderr=True)
 
 
+def test_unknown_words_of_a_table_are_reported(tiny_run, tmp_path):
+    write(tmp_path / "a.csv", csv_bytes([("🎉 🥰",), ("🎉",)], ("text",)))
+    said = call("predict", tiny_run, "--data", tmp_path / "a.csv", "--output", tmp_path / "b.csv", stderr=True)
+    assert "The first 2 texts: 100.0% of the tokens are [UNK]" in said
+
+
 def test_an_ascii_terminal_gets_every_table(tiny_run, tiny_encoder, tmp_path):
     write(tmp_path / "my.csv", csv_bytes([("naïve ☃ film", "schön"), ("bad", "öde")] * 20))
     environment = {**os.environ, "PYTHONIOENCODING": "ascii", "LC_ALL": "C"}

@@ -1,7 +1,8 @@
 """A run → exported files: staged, verified, and only then published.
 
 RUN/export/serving/1/     a SavedModel; each export adds the next version
-RUN/export/mobile/        model-float32.tflite, model-int8.tflite, vocab.txt, text.json, labels.txt
+RUN/export/mobile/        model-float32.tflite, model-int8.tflite, vocab.txt, text.json, labels.txt, golden.jsonl,
+                          manifest.json
 RUN/verify.json           the parity report of the last export, published or not
 """
 
@@ -18,8 +19,9 @@ import numpy as np
 from tfsent.console import progress_bar
 from tfsent.data.reviews import Reviews, load_reviews
 from tfsent.data.splits import split
+from tfsent.exporting.golden import write_golden
 from tfsent.exporting.parity import Budget, Parity, ParityReport, ReferenceAnswers, budgets, report
-from tfsent.exporting.phone.tflite import PRECISIONS, verify_tflite, write_tflite
+from tfsent.exporting.phone.tflite import PRECISIONS, verify_tflite, write_contents, write_tflite
 from tfsent.exporting.server.savedmodel import verify_savedmodel, write_savedmodel
 from tfsent.inference.keras_run import KerasPredictor
 from tfsent.recipe.schema import ExportConfig
@@ -80,6 +82,8 @@ def _make_mobile(
     predictor: KerasPredictor, folder: Path, reference: ReferenceAnswers, limits: dict[str, Budget]
 ) -> list[Parity]:
     write_tflite(predictor, folder)
+    write_golden(predictor, reference.reviews.texts, folder / "golden.jsonl")
+    write_contents(folder, predictor.tokenizer.spec.max_tokens)
     return [verify_tflite(folder / f"model-{p}.tflite", p, reference, limits[p]) for p in PRECISIONS]
 
 

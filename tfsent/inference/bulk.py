@@ -35,6 +35,8 @@ logger = logging.getLogger(__name__)
 
 CHUNK = 4096
 """Rows that are classified, and written, at a time."""
+SAMPLE = 1000
+"""Texts in which unknown tokens are counted."""
 PREFIX = "predicted_"
 FORMATS = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 """Endings of OUT. All but Parquet may be followed by `.gz`."""
@@ -79,7 +81,9 @@ def predict_file(
     write = _writer(output)
     if output.exists() and not overwrite:
         raise RunError(f"{output} exists already. Pass --overwrite to replace it, or name another --output.")
-    rows, columns = _examine(source, config)
+    rows, columns, sample = _examine(source, config)
+    if sample and (unknown := predictor.unknown(sample)) is not None:
+        unknown.warn(f"The first {len(sample):,} texts")
     names = added_names(predictor.label_names, columns)
     # From Parquet to Parquet the other columns are copied at the end: their types survive.
     copied = source if is_parquet(source) and output.suffix.lower() == ".parquet" else None
@@ -135,21 +139,24 @@ def answer(
     return found
 
 
-def _examine(source: Path, config: DataConfig) -> tuple[int, list[str]]:
-    """Count the rows and list all columns, in the order in which they appear; report faulty rows."""
-    faults, columns, rows = Faults(), dict[str, None](), 0
+def _examine(source: Path, config: DataConfig) -> tuple[int, list[str], list[str]]:
+    """Return the number of rows, all columns in the order in which they appear, and the first texts."""
+    faults, columns, rows, sample = Faults(), dict[str, None](), 0, list[str]()
     for fields, place in read_records(source, config, {"data.text": config.text}, faults, all_columns=True):
         rows += 1
         if fields.keys() - columns.keys():
             columns |= dict.fromkeys(fields)
         try:
-            spelt_text(fields.get(config.text), config.text)
+            text = spelt_text(fields.get(config.text), config.text)
         except ValueError as error:
             faults.add(place, str(error))
+        else:
+            if len(sample) < SAMPLE and text.strip():
+                sample.append(text)
     faults.raise_if_any()
     if not rows:
         raise DataError(f"{source} has no rows.")
-    return rows, list(columns)
+    return rows, list(columns), sample
 
 
 def _identity(path: Path) -> list[Any]:

@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -18,6 +17,8 @@ from tfsent.text.light_tokenizer import LightTokenizer
 from tfsent.text.spec import read_labels
 from tfsent.text.unknown import Unknown, count_unknown, some
 
+DEFAULT_SIGNATURE = "serving_default"
+"""The signature of the longest texts. Shorter ones are called `tokens_LENGTH`."""
 CHUNK = 1024
 """Texts that are tokenised at a time."""
 INPUTS = {"ids": "token_ids", "mask": "padding_mask", "segment_ids": "segment_ids"}
@@ -37,6 +38,7 @@ class TFLitePredictor(Predictor):
     Attributes:
         tokenizer: makes the token ids.
         threads: of an inference.
+        signatures: the length of each in tokens, and what runs it; the shortest first.
 
     Raises:
         ArtifactError: a file is missing or damaged, or tfsent did not write it.
@@ -51,13 +53,14 @@ class TFLitePredictor(Predictor):
         self._turn = threading.Lock()
         try:
             with quiet_stderr():  # LiteRT announces its delegates
-                self._interpreter = Interpreter(model_path=str(path), num_threads=self.threads)
-                self._interpreter.allocate_tensors()
-            details = {detail["name"]: detail["index"] for detail in self._interpreter.get_input_details()}
-            self._inputs = {name: details[f"serving_default_{name}:0"] for name in INPUTS}
-        except (OSError, ValueError, RuntimeError, KeyError) as error:
+                interpreter = Interpreter(model_path=str(path), num_threads=self.threads)
+                runners = [interpreter.get_signature_runner(name) for name in interpreter.get_signature_list()]
+            lengths = [int(runner.get_input_details()["ids"]["shape"][1]) for runner in runners]
+            self.signatures = sorted(zip(lengths, runners, strict=True), key=lambda pair: pair[0])
+            if set(runners[0].get_input_details()) != set(INPUTS) or lengths == []:
+                raise KeyError(f"it takes {', '.join(runners[0].get_input_details())}")
+        except (OSError, ValueError, RuntimeError, KeyError, IndexError) as error:
             raise ArtifactError(f"{path} cannot be opened as a .tflite file of tfsent: {first_line(error)}") from error
-        self._output = self._interpreter.get_output_details()[0]["index"]
 
     def unknown(self, texts: Sequence[str]) -> Unknown:
         """See `Predictor`."""
@@ -85,18 +88,19 @@ class TFLitePredictor(Predictor):
             rows, owner = self.tokenizer(texts[start : start + CHUNK])
             windows = np.bincount(owner)
             for row, i in zip(rows, owner.tolist(), strict=True):
-                found, took = self._invoke(self.tokenizer.pad(row, self.tokenizer.spec.max_tokens))
+                found, took = self._invoke(row)
                 probabilities[start + i] += found / np.float32(windows[i])
                 seconds[start + i] += took
                 advance(1 if windows[i] == 1 else 0)
             advance(int((windows > 1).sum()))
         return probabilities, seconds.tolist()
 
-    def _invoke(self, inputs: dict[str, Any]) -> tuple[np.ndarray, float]:
-        """Run the model on one row; return its probabilities, `float32[classes]`, and seconds."""
+    def _invoke(self, row: np.ndarray) -> tuple[np.ndarray, float]:
+        """Run the shortest signature that a row fits; return its probabilities, `float32[classes]`, and seconds."""
+        length, runner = next(pair for pair in self.signatures if len(row) <= pair[0])
+        padded = self.tokenizer.pad(row, length)
+        inputs = {name: padded[key] for name, key in INPUTS.items()}
         with self._turn:
-            for name, key in INPUTS.items():
-                self._interpreter.set_tensor(self._inputs[name], inputs[key])
             started = time.perf_counter()
-            self._interpreter.invoke()
-            return self._interpreter.get_tensor(self._output)[0], time.perf_counter() - started
+            answer = runner(**inputs)
+            return answer["probabilities"][0], time.perf_counter() - started
