@@ -211,7 +211,7 @@ def test_of_several_gpus_the_named_ones_are_taken(monkeypatch):
     ("settings", "message"),
     [
         ({"accumulation_steps": 4}, "accumulation_steps is 4, and on 2 devices .* set train.backend=jax"),
-        ({"jit_compile": True}, "MirroredStrategy does not work with it. Leave it at auto, continue on one GPU, or set"),
+        ({"jit_compile": True}, "MirroredStrategy does not work with it. Leave it at auto, continue on one GPU, or"),
     ],
 )
 def test_what_mirrored_devices_cannot_do_is_refused(monkeypatch, settings, message):
