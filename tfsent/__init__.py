@@ -16,7 +16,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tfsent.api.answers import evaluate, load, predict_file
+    from tfsent.api.answers import bench, evaluate, load, predict_file
     from tfsent.api.inputs import load_recipe
     from tfsent.api.models import EpochResult, Run, export
     from tfsent.api.training import find_learning_rate, train, train_seeds, tune
@@ -24,12 +24,14 @@ if TYPE_CHECKING:
     from tfsent.errors import TfsentError
     from tfsent.evaluation.metrics import Metrics
     from tfsent.exporting.parity import ParityReport
+    from tfsent.inference.bench import BenchResult
     from tfsent.inference.bulk import BulkResult
     from tfsent.inference.predictor import Prediction, Predictor
     from tfsent.recipe.schema import Config
 
 __version__ = "0.2.0"
 __all__ = [
+    "BenchResult",
     "BulkResult",
     "Config",
     "Encoder",
@@ -41,6 +43,7 @@ __all__ = [
     "Run",
     "TfsentError",
     "__version__",
+    "bench",
     "evaluate",
     "export",
     "find_learning_rate",
@@ -53,6 +56,7 @@ __all__ = [
 ]
 
 _MODULES = {
+    "BenchResult": "inference.bench",
     "BulkResult": "inference.bulk",
     "Config": "recipe.schema",
     "Encoder": "encoders.loader",
@@ -63,6 +67,7 @@ _MODULES = {
     "Predictor": "inference.predictor",
     "Run": "api.models",
     "TfsentError": "errors",
+    "bench": "api.answers",
     "evaluate": "api.answers",
     "export": "api.models",
     "find_learning_rate": "api.training",

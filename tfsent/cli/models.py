@@ -199,6 +199,30 @@ def export(run: Path, targets: tuple[str, ...], overrides: tuple[str, ...], as_j
         click.echo("Published: " + ", ".join(map(str, models.published_folders(run, report))))
 
 
+@click.command(short_help="Measure on this machine how fast models answer.")
+@click.argument("models_", metavar="MODEL...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--reviews", type=click.IntRange(0), default=200, show_default=True, help="Held-out reviews of the run.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
+def bench(models_: tuple[Path, ...], reviews: int, as_json: bool) -> None:
+    """Measure how fast each MODEL answers here: a run, a SavedModel or a .tflite file.
+
+    Milliseconds of one text by its length in tokens (median and 99th percentile), tokenising included; a .tflite file
+    with one thread and with all. Reviews a second on held-out reviews of its run, in their own lengths. Seconds and
+    memory of a process from its start to its first answer. Other work on the machine changes all of them.
+
+    \b
+      tfsent bench runs/quickstart/export/mobile/model-int8.tflite
+      tfsent bench runs/quickstart runs/quickstart/export/serving --json
+    """
+    found = [answers.bench(model, reviews=reviews) for model in models_]
+    from tfsent.cli import tables
+
+    if as_json:
+        click.echo(json.dumps([result.to_dict() for result in found], indent=2))
+    else:
+        tables.print_bench(found)
+
+
 def _print_report(report: ParityReport, as_json: bool) -> None:
     from tfsent.cli import tables
 
@@ -255,4 +279,4 @@ def _read_lines(name: str, raw: bytes) -> list[str]:
     return rows
 
 
-COMMANDS = (evaluate, predict, export)
+COMMANDS = (evaluate, predict, export, bench)

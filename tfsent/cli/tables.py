@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from tfsent.encoders.report import EncoderReport
     from tfsent.evaluation.metrics import Metrics
     from tfsent.exporting.parity import ParityReport
+    from tfsent.inference.bench import BenchResult
     from tfsent.inference.predictor import Prediction
     from tfsent.text.tokenizer import Piece, Tokenizer
     from tfsent.training.learning_rate import SweepResult
@@ -248,6 +249,37 @@ def print_parity(report: ParityReport) -> None:
             click.echo(
                 f"{parity.artifact} never predicts {_listed(parity.never_predicted)}, of which there are reviews."
             )
+
+
+def print_bench(results: Sequence[BenchResult]) -> None:
+    """Print what `tfsent bench` measured."""
+    rows = [
+        (
+            result.model,
+            one.tokens,
+            "–" if one.threads is None else one.threads,
+            f"{one.p50_ms:.1f}",
+            f"{one.p99_ms:.1f}",
+        )
+        for result in results
+        for one in result.latencies
+    ]
+    print_table("One text at a time", ("model", "tokens", "threads", "median ms", "99% within ms"), rows)
+    click.echo()
+    print_table(
+        "Many texts, and the start of a process",
+        ("model", "reviews", "reviews a second", "first answer after s", "MB"),
+        [
+            (
+                result.model,
+                f"{result.reviews:,}",
+                "–" if result.reviews_per_second is None else f"{result.reviews_per_second:,.1f}",
+                f"{result.start_seconds:.2f}",
+                f"{result.start_megabytes:,.0f}",
+            )
+            for result in results
+        ],
+    )
 
 
 def print_seeds(result: SeedsResult, run: Path) -> None:

@@ -34,6 +34,7 @@ class TFLitePredictor(Predictor):
 
     Args:
         path: the file, with `vocab.txt`, `text.json` and `labels.txt` beside it.
+        threads: of an inference; None for all cores.
 
     Attributes:
         tokenizer: makes the token ids.
@@ -44,12 +45,12 @@ class TFLitePredictor(Predictor):
         ArtifactError: a file is missing or damaged, or tfsent did not write it.
     """
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, threads: int | None = None):
         from ai_edge_litert.interpreter import Interpreter
 
         self.label_names = read_labels(path.parent)
         self.tokenizer = LightTokenizer.load(path.parent)
-        self.threads = os.cpu_count() or 1
+        self.threads = threads or os.cpu_count() or 1
         self._turn = threading.Lock()
         try:
             with quiet_stderr():  # LiteRT announces its delegates
