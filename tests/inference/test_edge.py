@@ -30,7 +30,7 @@ def run(script, *words):
 def test_four_packages_are_enough(exported, form):
     model = exported / "export/mobile/model-int8.tflite"
     done = run([TESTS / "edge_environment.py"], "predict", model, *form, "great good film", "awful bad plot")
-    assert done.returncode == 0, done.stderr
+    assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.index("positive") < done.stdout.rindex("negative")
     if form == ["--json"]:
         found = [json.loads(line)["probabilities"]["positive"] for line in done.stdout.splitlines()]

@@ -55,6 +55,7 @@ class TFLitePredictor(Predictor):
         try:
             with quiet_stderr():  # LiteRT announces its delegates
                 interpreter = Interpreter(model_path=str(path), num_threads=self.threads)
+                interpreter.allocate_tensors()
                 runners = [interpreter.get_signature_runner(name) for name in interpreter.get_signature_list()]
             lengths = [int(runner.get_input_details()["ids"]["shape"][1]) for runner in runners]
             self.signatures = sorted(zip(lengths, runners, strict=True), key=lambda pair: pair[0])
