@@ -56,7 +56,7 @@ def test_the_report_says_what_was_published(exported):
     report = json.loads((exported / "verify.json").read_text())
     assert report["published"] == ["export/serving/1", "export/mobile"]
     assert report["reviews"] == 60
-    assert [a["artifact"] for a in report["artifacts"]] == ["savedmodel", "float32", "int8"]
+    assert [a["artifact"] for a in report["artifacts"]] == ["savedmodel", "float32", "int8", "mediapipe"]
     assert all(a["latency_ms"] > 0 and a["megabytes"] > 0 for a in report["artifacts"])
 
 
@@ -79,7 +79,7 @@ def test_over_budget_nothing_is_published_and_what_was_there_stays(mine, made, m
     result = publish.export(mine, load_config(mine / "config.yaml").export)
     assert not result.passed
     assert result.published == ()
-    assert [a.passed for a in result.artifacts] == [True, False, False]
+    assert [a.passed for a in result.artifacts] == [True, False, False, False]
     assert json.loads((mine / "verify.json").read_text()) == result.to_dict()
     assert (mine / "export" / "mobile" / "model-int8.tflite").read_bytes() == before
     assert [p.name for p in (mine / "export" / "serving").iterdir()] == ["1"]

@@ -77,7 +77,7 @@ class Parity:
     """What one exported file costs against the trained model, on the same reviews."""
 
     artifact: str
-    """`savedmodel`, `float32` or `int8`."""
+    """`savedmodel`, `float32`, `int8` or `mediapipe`."""
     megabytes: float
     """Of 1,000,000 bytes."""
     max_difference: float | None

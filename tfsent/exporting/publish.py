@@ -1,8 +1,8 @@
 """A run → exported files: staged, verified, and only then published.
 
 RUN/export/serving/1/     a SavedModel; each export adds the next version
-RUN/export/mobile/        model-float32.tflite, model-int8.tflite, vocab.txt, text.json, labels.txt, golden.jsonl,
-                          manifest.json
+RUN/export/mobile/        model-float32.tflite, model-int8.tflite, model-mediapipe.tflite, vocab.txt, text.json,
+                          labels.txt, golden.jsonl, manifest.json
 RUN/verify.json           the parity report of the last export, published or not
 """
 
@@ -20,10 +20,11 @@ from tfsent.console import progress_bar
 from tfsent.data.reviews import Reviews, load_reviews
 from tfsent.data.splits import split
 from tfsent.exporting.golden import write_golden
-from tfsent.exporting.parity import Budget, Parity, ParityReport, ReferenceAnswers, budgets, report
-from tfsent.exporting.phone.tflite import PRECISIONS, verify_tflite, write_contents, write_tflite
+from tfsent.exporting.parity import Budget, Parity, ParityReport, ReferenceAnswers, budgets, compare, report
+from tfsent.exporting.phone.tflite import PRECISIONS, ask_tflite, verify_tflite, write_contents, write_tflite
 from tfsent.exporting.server.savedmodel import verify_savedmodel, write_savedmodel
 from tfsent.inference.keras_run import KerasPredictor
+from tfsent.inference.tflite_file import MEDIAPIPE
 from tfsent.recipe.schema import ExportConfig
 from tfsent.storage import atomic, run_directory
 
@@ -84,7 +85,23 @@ def _make_mobile(
     write_tflite(predictor, folder)
     write_golden(predictor, reference.reviews.texts, folder / "golden.jsonl")
     write_contents(folder, predictor.tokenizer.spec.max_tokens)
-    return [verify_tflite(folder / f"model-{p}.tflite", p, reference, limits[p]) for p in PRECISIONS]
+    own = {p: verify_tflite(folder / f"model-{p}.tflite", p, reference, limits[p]) for p in PRECISIONS}
+    return [*own.values(), _verify_mediapipe(predictor, folder, reference, limits["int8"])]
+
+
+def _verify_mediapipe(predictor: KerasPredictor, folder: Path, reference: ReferenceAnswers, budget: Budget) -> Parity:
+    """Compare the file for MediaPipe with the trained model, and hold it to what the trained model says of text heads.
+
+    MediaPipe keeps the head of a long text. What that costs against the recipe's truncation is in the figures, and is
+    no fault of the file.
+    """
+    path = folder / MEDIAPIPE
+    answers = ask_tflite(path, "mediapipe", reference)
+    heads = reference
+    if predictor.tokenizer.spec.truncation != "head":
+        heads = _ask_trained_model(predictor.with_truncation("head"), reference.reviews)
+    faults = compare("mediapipe", path, answers, heads, budget).faults
+    return replace(compare("mediapipe", path, answers, reference, Budget()), faults=faults)
 
 
 _MAKERS = {"serving": _make_serving, "mobile": _make_mobile}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,6 +47,14 @@ class KerasPredictor(Predictor):
         self.label_names = read_labels(folder)
         self.tokenizer = Tokenizer.load(folder)
         self.model = load_classifier(folder / "model.keras")
+
+    def with_truncation(self, truncation: str) -> KerasPredictor:
+        """Return the same model with another `text.truncation`."""
+        from tfsent.text.tokenizer import Tokenizer
+
+        twin = copy.copy(self)
+        twin.tokenizer = Tokenizer(replace(self.tokenizer.spec, truncation=truncation), self.tokenizer.vocabulary)
+        return twin
 
     def unknown(self, texts: Sequence[str]) -> Unknown:
         """See `Predictor`."""

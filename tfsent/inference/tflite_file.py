@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,11 @@ from tfsent.backend import quiet_stderr
 from tfsent.errors import ArtifactError, first_line
 from tfsent.inference.predictor import Advance, Predictor, ignore
 from tfsent.text.light_tokenizer import LightTokenizer
-from tfsent.text.spec import read_labels
+from tfsent.text.spec import read_labels, read_text_files
 from tfsent.text.unknown import Unknown, count_unknown, some
 
+MEDIAPIPE = "model-mediapipe.tflite"
+"""The file for MediaPipe, which keeps the head of a long text: so do we, when this file is asked."""
 DEFAULT_SIGNATURE = "serving_default"
 """The signature of the longest texts. Shorter ones are called `tokens_LENGTH`."""
 CHUNK = 1024
@@ -49,7 +52,10 @@ class TFLitePredictor(Predictor):
         from ai_edge_litert.interpreter import Interpreter
 
         self.label_names = read_labels(path.parent)
-        self.tokenizer = LightTokenizer.load(path.parent)
+        spec, vocabulary = read_text_files(path.parent)
+        if path.name == MEDIAPIPE:
+            spec = replace(spec, truncation="head")
+        self.tokenizer = LightTokenizer(spec, vocabulary)
         self.threads = threads or os.cpu_count() or 1
         self._turn = threading.Lock()
         try:

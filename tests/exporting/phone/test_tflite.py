@@ -45,8 +45,9 @@ def test_the_converter_runs_no_code_of_the_working_folder(exported, tmp_path, mo
 
     monkeypatch.setattr(tflite, "_write_fixed_lengths", lambda predictor, folder: None)
     monkeypatch.setattr(subprocess, "run", write_nothing)
+    monkeypatch.setattr(tflite, "write_mediapipe", lambda source, folder: None)
     tflite.write_tflite(KerasPredictor(exported), tmp_path / "mobile")
-    assert [command[-1] for command in commands] == ["float32", "int8"]
+    assert [command[-1] for command in commands] == ["float32", "int8", "mediapipe"]
     for command in commands:
         assert command[:4] == [sys.executable, "-P", "-m", "tfsent.exporting.phone.tflite"]
 

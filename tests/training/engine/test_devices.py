@@ -156,7 +156,7 @@ def test_a_run_trained_on_jax_exports_and_verifies(on_four):
     budget = {"int8_flips": 0.1, "int8_accuracy_drop": 0.1}
     report = publish.export(on_four, ExportConfig(verify_examples=40, budget=budget), list(publish.TARGETS))
     assert report.passed, report
-    assert {parity.artifact for parity in report.artifacts} == {"savedmodel", "float32", "int8"}
+    assert {parity.artifact for parity in report.artifacts} == {"savedmodel", "float32", "int8", "mediapipe"}
 
 
 def test_kill_9_on_jax_changes_no_bit(folder, tiny_csv_settings):

@@ -1,7 +1,7 @@
 """A run → `.tflite` files with a signature for each length, of built-in ops only; and their proof.
 
-`python -m tfsent.exporting.phone.tflite SAVEDMODEL OUT float32|int8` is the child process that converts: TensorFlow's
-converter leaks memory and writes to standard error.
+`python -m tfsent.exporting.phone.tflite SAVEDMODEL OUT float32|int8|mediapipe` is the child process that converts:
+TensorFlow's converter leaks memory and writes to standard error.
 """
 
 from __future__ import annotations
@@ -13,10 +13,13 @@ import sys
 import tempfile
 from pathlib import Path
 
+import numpy as np
+
 from tfsent import __version__
 from tfsent.console import progress_bar
 from tfsent.errors import ExportError, last_line
 from tfsent.exporting.parity import Budget, Parity, ReferenceAnswers, compare
+from tfsent.exporting.phone.mediapipe import write_mediapipe
 from tfsent.inference.keras_run import KerasPredictor
 from tfsent.inference.tflite_file import DEFAULT_SIGNATURE, INPUTS, TFLitePredictor
 from tfsent.storage.manifest import sha256
@@ -39,7 +42,7 @@ def write_tflite(predictor: KerasPredictor, folder: Path, precisions: tuple[str,
     Args:
         predictor: the run's model.
         folder: where to write; must not exist.
-        precisions: `float32`, `int8`, or both.
+        precisions: `float32`, `int8`, or both. With int8, `model-mediapipe.tflite` is written, too.
 
     Raises:
         ExportError: the conversion failed.
@@ -50,8 +53,8 @@ def write_tflite(predictor: KerasPredictor, folder: Path, precisions: tuple[str,
     with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
         source = Path(scratch) / "fixed"
         _write_fixed_lengths(predictor, source)
-        for precision in precisions:
-            target = folder / f"model-{precision}.tflite"
+        for precision in (*precisions, *(["mediapipe"] if "int8" in precisions else [])):
+            target = (Path(scratch) if precision == "mediapipe" else folder) / f"model-{precision}.tflite"
             command = [sys.executable, "-P", "-m", "tfsent.exporting.phone.tflite", str(source), str(target), precision]
             done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
             if done.returncode or not target.is_file():
@@ -59,6 +62,8 @@ def write_tflite(predictor: KerasPredictor, folder: Path, precisions: tuple[str,
                     f"TensorFlow's converter failed on the {precision} file (exit code {done.returncode}): "
                     f"{last_line(done.stderr)}"
                 )
+            if precision == "mediapipe":
+                write_mediapipe(target, folder)
 
 
 def signatures_of(max_tokens: int) -> dict[str, int]:
@@ -105,21 +110,31 @@ def verify_tflite(path: Path, artifact: str, reference: ReferenceAnswers, budget
         reference: the trained model's answers.
         budget: of this precision.
     """
+    return compare(artifact, path, ask_tflite(path, artifact, reference), reference, budget)
+
+
+def ask_tflite(path: Path, artifact: str, reference: ReferenceAnswers) -> tuple[np.ndarray, list[float]]:
+    """Run a `.tflite` file in LiteRT; return its probabilities, `float32[n, classes]`, and seconds.
+
+    Args:
+        path: the file.
+        artifact: its kind, for the progress bar.
+        reference: has the reviews.
+    """
     predictor = TFLitePredictor(path)
     with progress_bar(f"running the {artifact} file", len(reference.reviews)) as bar:
-        probabilities, seconds = predictor.timed_proba(reference.reviews.texts, bar.update)
-    return compare(artifact, path, (probabilities, seconds), reference, budget)
+        return predictor.timed_proba(reference.reviews.texts, bar.update)
 
 
 def _convert(source: str, target: str, precision: str) -> None:
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     import tensorflow as tf
 
-    names = list(tf.saved_model.load(source).signatures)
+    names = [DEFAULT_SIGNATURE] if precision == "mediapipe" else list(tf.saved_model.load(source).signatures)
     converter = tf.lite.TFLiteConverter.from_saved_model(source, signature_keys=names)
     # Built-in ops are the default. Flex ops would add 70 MB and more to an app.
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
-    if precision == "int8":
+    if precision != "float32":
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
     Path(target).write_bytes(converter.convert())
 

@@ -1,0 +1,82 @@
+"""model-mediapipe.tflite: its metadata, its answers in LiteRT, and in MediaPipe itself where that is installed."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+import zipfile
+
+import flatbuffers
+import numpy as np
+import pytest
+from ai_edge_litert import schema_py_generated as schema
+from ai_edge_litert.interpreter import Interpreter
+
+import tfsent
+from tfsent.errors import ExportError
+from tfsent.exporting.phone.mediapipe import write_mediapipe
+from tfsent.inference.tflite_file import INPUTS
+
+
+@pytest.fixture
+def model(exported):
+    return exported / "export" / "mobile" / "model-mediapipe.tflite"
+
+
+def test_it_has_one_graph_and_the_files_of_a_text_classifier(model):
+    interpreter = Interpreter(model_path=str(model))
+    assert list(interpreter.get_signature_list()) == ["serving_default"]
+    found = schema.ModelT.InitFromPackedBuf(model.read_bytes())
+    assert len(found.subgraphs) == 1
+    [entry] = [one for one in found.metadata if one.name == b"TFLITE_METADATA"]
+    metadata = bytes(found.buffers[entry.buffer].data)
+    assert metadata[4:8] == b"M001"
+    assert all(name.encode() in metadata for name in (*INPUTS, "score", "vocab.txt", "labels.txt"))
+    with zipfile.ZipFile(model) as files:
+        for name in ("vocab.txt", "labels.txt"):
+            assert files.read(name) == (model.parent / name).read_bytes()
+
+
+def test_it_answers_as_the_int8_file_and_keeps_the_head(model):
+    phone, int8 = tfsent.load(model), tfsent.load(model.with_name("model-int8.tflite"))
+    texts = ["good great film", "bad awful plot"]
+    np.testing.assert_allclose(phone.predict_proba(texts), int8.predict_proba(texts), atol=1e-6)
+    long = "good " * 60 + "bad " * 60
+    assert phone.tokenizer.tokenize([long[: 5 * 30]])[0] == phone.tokenizer([long])[0][0][1:-1].tolist()
+
+
+def test_the_report_has_its_costs(exported):
+    report = json.loads((exported / "verify.json").read_text())
+    assert [artifact["artifact"] for artifact in report["artifacts"]][-1] == "mediapipe"
+
+
+def test_another_graph_is_refused(exported, tmp_path):
+    model = schema.ModelT.InitFromPackedBuf((exported / "export/mobile/model-mediapipe.tflite").read_bytes())
+    model.subgraphs[0].tensors[model.subgraphs[0].inputs[0]].name = b"serving_default_tokens:0"
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    (tmp_path / "other.tflite").write_bytes(builder.Output())
+    with pytest.raises(ExportError, match="The graph takes .*tokens.*. Expected ids, mask, segment_ids"):
+        write_mediapipe(tmp_path / "other.tflite", tmp_path)
+
+
+CLASSIFY = """
+import json, sys
+from mediapipe.tasks import python
+from mediapipe.tasks.python import text
+options = text.TextClassifierOptions(base_options=python.BaseOptions(model_asset_path=sys.argv[1]))
+with text.TextClassifier.create_from_options(options) as classifier:
+    for line in json.load(sys.stdin):
+        found = classifier.classify(line).classifications[0].categories
+        print(json.dumps({one.category_name: one.score for one in found}))
+"""
+
+
+@pytest.mark.skipif(importlib.util.find_spec("mediapipe") is None, reason="pip install mediapipe: it is not required")
+def test_mediapipe_gives_the_same_answers(model):
+    texts = ["good great film", "bad awful plot", "the " * 90 + "good", "Good, GREAT film!", "x" * 300]
+    command = [sys.executable, "-c", CLASSIFY, str(model)]
+    done = subprocess.run(command, input=json.dumps(texts), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    found = [json.loads(line)["positive"] for line in done.stdout.splitlines()]
+    np.testing.assert_allclose(found, tfsent.load(model).predict_proba(texts)[:, 1], atol=1e-5)
