@@ -12,7 +12,7 @@ quickstart: $(VENV)/installed
 	$(VENV)/bin/tfsent predict $(RUN) "Loved every minute." "Dull, and far too long."
 
 test: $(VENV)/installed-dev
-	@echo "All tests, about 10 minutes on 2 cores. One wing alone: $(VENV)/bin/python -m pytest tests/data"
+	@echo "All tests, 10 to 15 minutes on 2 cores. One wing alone: $(VENV)/bin/python -m pytest tests/data"
 	$(VENV)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 wheel: $(VENV)/installed-dev
