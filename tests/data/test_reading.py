@@ -97,7 +97,7 @@ def test_labels_that_look_alike_are_refused(one, other):
 @pytest.mark.parametrize("word", ["nan", "NULL", "None", "N/A", "#N/A", "<NA>"])
 def test_labels_that_stand_for_a_missing_value_are_named(word, messages):
     gather(rows_of(("a", word), ("b", word), ("c", "x")))
-    assert f"have the label {word!r} 2 times, as many programs write a missing value" in messages.text
+    assert f"have the label {word!r} 2 times, which many programs write for a missing value" in messages.text
 
 
 def test_blank_rows_are_counted_as_rows_without_text(messages):

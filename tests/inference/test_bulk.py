@@ -1,4 +1,4 @@
-"""Tables of any size are classified: all columns stay, whatever the format; a killed command goes on."""
+"""Tables of any size are classified: every column stays, in every format; the next command continues a killed one."""
 
 import csv
 import gzip

@@ -79,8 +79,8 @@ def evaluate(
         from tfsent.evaluation.evaluate import evaluate_run
 
         return evaluate_run(path, split)
-    predictor = load(model)
     config = _reading(model, data, overrides)
+    predictor = load(model)
     from tfsent.data.files import find_files, read_files
     from tfsent.data.memory import memory_rows
     from tfsent.data.reading import load_labelled
@@ -226,7 +226,7 @@ def _reading(model: str | Path, data: Any, overrides: Any) -> DataConfig:
     section: dict[str, Any] = {"source": "memory"}
     if isinstance(data, str | Path):
         section = {"source": "files", "train": str(data)}
-    for place in (Path(model), *Path(model).glob("seed-1")):
+    for place in (Path(model), *sorted(Path(model).glob("seed-*"))):
         if (place / "config.yaml").is_file():
             own = load_config(place / "config.yaml").data
             section |= {key: getattr(own, key) for key in READING if getattr(own, key) is not None}

@@ -48,7 +48,7 @@ def read_class_folders(path: Path, config: DataConfig, faults: Faults) -> Iterat
         depth = _class_level(texts) if split_archive(path) else 0
         _require_class_folders(path, texts, depth)
         known = [name for name in texts if len(name.parts) == depth + 2 and _is_class(name.parts[depth], config)]
-        _count_others(path, [name for name in files if name not in set(known)])
+        _count_others(path, set(files) - set(known))
         for name in known:
             place = f"{path}{':' if split_archive(path) else '/'}{name}"
             with files[name]() as stream:
@@ -99,11 +99,11 @@ def _is_class(folder: str, config: DataConfig) -> bool:
     return folder != UNLABELLED if config.labels is None else folder in config.labels
 
 
-def _count_others(path: Path, others: list[PurePosixPath]) -> None:
+def _count_others(path: Path, others: set[PurePosixPath]) -> None:
     """Say how many files are not read."""
     if others:
         logger.info(
-            f"{path}: {len(others):,} files are left out, such as {others[0]}: they are not .txt files, or not in a "
+            f"{path}: {len(others):,} files are left out, such as {min(others)}: they are not .txt files, or not in a "
             "class folder."
         )
 

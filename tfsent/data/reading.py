@@ -214,8 +214,8 @@ def _warn_of_missing_values(counts: Mapping[str, int], origin: str) -> None:
     for name, count in counts.items():
         if name.casefold() in MISSING_VALUES:
             logger.warning(
-                f"The {origin} have the label {name!r} {count:,} times, as many programs write a missing value. It "
-                "becomes a class. Remove those rows, unless it is meant."
+                f"The {origin} have the label {name!r} {count:,} times, which many programs write for a missing "
+                "value. It becomes a class. Remove those rows, unless it is meant."
             )
 
 

@@ -127,7 +127,7 @@ def answer(
         predictor: the model.
         texts: the texts.
         names: of `added_names`.
-        advance: is told how many more texts are done.
+        advance: called with the number of further texts that are done.
     """
     there = [i for i, text in enumerate(texts) if text.strip()]
     advance(len(texts) - len(there))

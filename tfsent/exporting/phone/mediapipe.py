@@ -84,9 +84,7 @@ def _metadata(inputs: Sequence[str]) -> bytes:
 
     def file(name: str, kind: int) -> int:
         spelt = builder.CreateString(name)
-        return table(
-            5, (0, offset(spelt)), (2, number(kind))
-        )  # AssociatedFile: name, description, type, locale, version
+        return table(5, (0, offset(spelt)), (2, number(kind)))  # AssociatedFile: name, description, type, …
 
     def tensor(name: str, files: Sequence[int] = ()) -> int:
         spelt, listed = builder.CreateString(name), vector(files)
