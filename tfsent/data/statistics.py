@@ -118,18 +118,19 @@ def plot(found: DataStatistics, target: Path) -> None:
     """Draw the share of each class and a histogram of the lengths as a PNG."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(11, 4), layout="constrained")
+    names = list(found.parts["train"].classes)
+    # A row per class, so that 77 long names stay readable.
+    figure = Figure(figsize=(11, min(max(4, 1 + 0.2 * len(names)), 60)), layout="constrained")
     classes, lengths = figure.subplots(1, 2)
     width = 0.8 / len(found.parts)
-    names = list(found.parts["train"].classes)
     places = np.arange(len(names))
     for i, (name, part) in enumerate(found.parts.items()):
         shares = [count / max(part.reviews, 1) for count in part.classes.values()]
-        classes.bar(places + i * width, shares, width, label=f"{name} ({part.reviews:,})")
-    classes.set_xticks(places + width * (len(found.parts) - 1) / 2, names)
-    classes.set(title="Share of each class", xlabel="class")
-    classes.margins(y=0.25)  # room for the legend above the bars
-    classes.legend()
+        classes.barh(places + i * width, shares, width, label=f"{name} ({part.reviews:,})")
+    classes.set_yticks(places + width * (len(found.parts) - 1) / 2, names)
+    classes.invert_yaxis()
+    classes.set(title="Share of each class", xlabel="share of the reviews")
+    figure.legend(loc="outside lower left", ncols=3)
     lengths.bar([f"≤ {n}" for n in found.tokens.up_to], found.tokens.reviews)
     lengths.set(title="Tokens of the training reviews", xlabel="tokens, with [CLS] and [SEP]", ylabel="reviews")
     figure.savefig(target, format="png", dpi=120)
