@@ -33,7 +33,7 @@ def main(run: str) -> None:
     commands = {
         "--help": (["--help"], 10),
         "predict RUN": (["predict", run, text], 5),
-        "predict model-int8.tflite": (["predict", f"{run}/export/mobile/model-int8.tflite", text], 5),
+        "predict model.tflite": (["predict", f"{run}/export/mobile/model.tflite", text], 5),
     }
     result = {name: seconds(*arguments) for name, arguments in commands.items()}
     rows = [(name, f"{min(s):.2f}", f"{statistics.median(s):.2f}", f"{max(s):.2f}") for name, s in result.items()]

@@ -81,8 +81,9 @@ def tiny_settings(tiny_encoder: Path, tiny_reviews: Path) -> list[str]:
         "train.learning_rate=1e-2",
         "train.precision=float32",
         "export.verify_examples=60",
-        "export.budget.int8_flips=0.05",
-        "export.budget.int8_accuracy_drop=0.05",
+        "export.mobile.max_flips=0.05",
+        "export.mobile.max_accuracy_drop=0.05",
+        "export.mobile.quantization=float32",
     ]
 
 
@@ -127,6 +128,23 @@ def exported(tmp_path_factory: pytest.TempPathFactory, tiny_run: Path) -> Path:
 
     run = shutil.copytree(tiny_run, tmp_path_factory.mktemp("exported") / "run")
     report = publish.export(run, load_config(run / "config.yaml").export)
+    assert report.passed, report
+    return run
+
+
+@pytest.fixture(scope="session")
+def wide_run(tmp_path_factory: pytest.TempPathFactory, tiny_settings: list[str]) -> Path:
+    """A run whose widths are multiples of 32, as int4 wants them, with phone files only, chosen from all kinds."""
+    from tfsent.exporting import publish
+    from tfsent.recipe.loader import load_config
+    from tfsent.training.finetune import train
+
+    encoder = write_encoder(tmp_path_factory.mktemp("wide"), hidden_size=32, intermediate_size=64)
+    own = [f"encoder=path:{encoder}", "export.mobile.quantization=auto", "export.mobile.lengths=[8, 16]"]
+    config = load_config("smoke", [*tiny_settings, *own, "train.epochs=2"])
+    run = tmp_path_factory.mktemp("runs") / "wide"
+    train(config, run)
+    report = publish.export(run, config.export, ["mobile"])
     assert report.passed, report
     return run
 

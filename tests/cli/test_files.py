@@ -37,7 +37,7 @@ def test_a_run_and_its_exported_files_are_evaluated_on_a_file(exported, table):
     assert len(rows_of(table.with_name("new.predictions.csv"))) == 30
     found = [
         json.loads(call("evaluate", model, "--data", table, *COLUMNS, "--json"))
-        for model in (exported, exported / "export/serving", exported / "export/mobile/model-float32.tflite")
+        for model in (exported, exported / "export/serving", exported / "export/mobile/model.tflite")
     ]
     assert len({one["accuracy"] for one in found}) == 1
     assert all(one["unknown_tokens"] is not None for one in found)
@@ -47,7 +47,7 @@ def test_a_run_and_its_exported_files_are_evaluated_on_a_file(exported, table):
 
 def test_every_form_of_a_model_classifies_a_table(exported, table):
     labels = []
-    for i, model in enumerate(("", "export/serving", "export/mobile/model-float32.tflite")):
+    for i, model in enumerate(("", "export/serving", "export/mobile/model.tflite")):
         out = table.with_name(f"out{i}.csv")
         printed = call("predict", exported / model, "--data", table, "--text", "body", "--output", out)
         assert printed == f"{out}: 30 rows.\n"

@@ -315,7 +315,7 @@ encoder: path:{tiny_encoder}
 data: {{source: csv, train: {tmp_path / "my 😀.csv"}, text: body, label: stars, labels: [bad, so, good], group: film}}
 text: {{max_tokens: 32}}
 train: {{epochs: 8, learning_rate: 1e-2, batch_tokens: 256, precision: float32, class_weight: balanced}}
-export: {{verify_examples: 20, budget: {{int8_flips: 0.2, int8_accuracy_drop: 0.2}}}}
+export: {{verify_examples: 20, mobile: {{max_flips: 0.2, max_accuracy_drop: 0.2}}}}
 """
     )
     run = tmp_path / "run"
@@ -326,7 +326,7 @@ export: {{verify_examples: 20, budget: {{int8_flips: 0.2, int8_accuracy_drop: 0.
     assert len(result["confusion_matrix"]) == 3
     assert "no film on both sides" in result["origin"]
     call("export", run)
-    for path in ("", "export/serving", "export/mobile/model-int8.tflite"):
+    for path in ("", "export/serving", "export/mobile/model.tflite"):
         answer = json.loads(call("predict", run / path, "the film superb lovely fine and it was 7", "--json"))
         assert answer["label"] == "good"
         assert list(answer["probabilities"]) == ["bad", "so", "good"]

@@ -4,6 +4,7 @@ import hashlib
 import json
 
 import numpy as np
+import scipy.special
 
 import tfsent
 from tfsent.exporting.golden import NASTY_TEXTS
@@ -24,12 +25,15 @@ def test_an_app_that_replays_it_agrees(exported):
     assert len(golden) == 60 + len(NASTY_TEXTS)
     rows, owner = LightTokenizer.load(folder)(texts)
     assert [[rows[r].tolist() for r in np.flatnonzero(owner == i)] for i in range(len(texts))] == [
-        line["rows"] for line in golden
+        line["ids"] for line in golden
     ]
-    expected = np.array([line["probabilities"] for line in golden])
-    found = tfsent.load(folder / "model-float32.tflite").predict_proba(texts)
-    np.testing.assert_allclose(found, expected, atol=1e-5)
-    np.testing.assert_allclose(KerasPredictor(exported).predict_proba(texts), expected, atol=1e-6)
+    expected, trained = (np.array([line[key] for line in golden]) for key in ("probabilities", "trained"))
+    np.testing.assert_allclose(tfsent.load(folder / "model.tflite").predict_proba(texts), expected, atol=1e-6)
+    np.testing.assert_allclose(KerasPredictor(exported).predict_proba(texts), trained, atol=1e-6)
+    np.testing.assert_allclose(expected, trained, atol=1e-5)
+    logits = np.array([line["logits"] for line in golden])
+    assert logits.shape == (len(golden), 1, 2)
+    np.testing.assert_allclose(scipy.special.softmax(logits[:, 0], axis=1), trained, atol=1e-6)
 
 
 def test_the_manifest_names_every_file(exported):
@@ -37,6 +41,8 @@ def test_the_manifest_names_every_file(exported):
     manifest = json.loads((folder / "manifest.json").read_text())
     assert manifest["tfsent"] == tfsent.__version__
     assert manifest["signatures"] == {"serving_default": 32}
+    assert (manifest["quantization"], manifest["min_runtime_version"]) == ("float32", "2.9.0")
+    assert manifest["operators"]["FULLY_CONNECTED"] == 13  # 6 in each of 2 layers, and the head
     assert set(manifest["files"]) == {path.name for path in folder.iterdir()} - {"manifest.json"}
     for name, about in manifest["files"].items():
         raw = (folder / name).read_bytes()

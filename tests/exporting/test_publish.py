@@ -15,12 +15,14 @@ from tfsent.data.reviews import load_reviews
 from tfsent.encoders.loader import load_encoder
 from tfsent.exporting import publish
 from tfsent.exporting.parity import compare
-from tfsent.exporting.phone.tflite import write_tflite
+from tfsent.exporting.phone import files
+from tfsent.exporting.phone.convert import convert
 from tfsent.exporting.server.savedmodel import write_savedmodel
 from tfsent.inference.keras_run import KerasPredictor
 from tfsent.inference.saved_model import SavedModelPredictor
 from tfsent.inference.tflite_file import TFLitePredictor
 from tfsent.recipe.loader import load_config
+from tfsent.text.spec import write_labels
 from tfsent.training.finetune import train
 
 
@@ -36,10 +38,13 @@ def made(exported, monkeypatch):
     def pass_savedmodel(folder, reference, budget):
         return compare("savedmodel", folder, (reference.probabilities, [0.001]), reference, budget)
 
-    folders = {"write_savedmodel": "serving/1", "write_tflite": "mobile"}
-    for name, folder in folders.items():
-        source = exported / "export" / folder
-        monkeypatch.setattr(publish, name, lambda _, target, source=source: shutil.copytree(source, target))
+    def convert(predictor, folder, kinds, signatures, kept):
+        shutil.copy(exported / "export/mobile/model.tflite", folder / "float32.tflite")
+        return ["float32"]
+
+    made = exported / "export" / "serving" / "1"
+    monkeypatch.setattr(publish, "write_savedmodel", lambda _, target: shutil.copytree(made, target))
+    monkeypatch.setattr(files, "convert", convert)
     monkeypatch.setattr(publish, "verify_savedmodel", pass_savedmodel)
 
 
@@ -48,15 +53,19 @@ def write_two_forms(run):
     predictor = KerasPredictor(run)
     (run / "export").mkdir()
     write_savedmodel(predictor, run / "export" / "serving")
-    write_tflite(predictor, run / "export" / "mobile", ("float32",))
-    return run / "export" / "serving", run / "export" / "mobile" / "model-float32.tflite"
+    mobile = run / "export" / "mobile"
+    mobile.mkdir()
+    predictor.tokenizer.save(mobile)
+    write_labels(mobile, predictor.label_names)
+    convert(predictor, mobile, ["float32"], {"serving_default": predictor.tokenizer.spec.max_tokens})
+    return run / "export" / "serving", mobile / "float32.tflite"
 
 
 def test_the_report_says_what_was_published(exported):
     report = json.loads((exported / "verify.json").read_text())
     assert report["published"] == ["export/serving/1", "export/mobile"]
     assert report["reviews"] == 60
-    assert [a["artifact"] for a in report["artifacts"]] == ["savedmodel", "float32", "int8", "mediapipe"]
+    assert [a["artifact"] for a in report["artifacts"]] == ["savedmodel", "float32", "mediapipe"]
     assert all(a["latency_ms"] > 0 and a["megabytes"] > 0 for a in report["artifacts"])
 
 
@@ -68,7 +77,7 @@ def test_a_second_export_is_the_next_version(mine, made):
 
 
 def test_over_budget_nothing_is_published_and_what_was_there_stays(mine, made, monkeypatch):
-    before = (mine / "export" / "mobile" / "model-int8.tflite").read_bytes()
+    before = (mine / "export" / "mobile" / "model.tflite").read_bytes()
     honest = TFLitePredictor.timed_proba
 
     def wrong(self, texts, advance=lambda count: None):
@@ -79,9 +88,9 @@ def test_over_budget_nothing_is_published_and_what_was_there_stays(mine, made, m
     result = publish.export(mine, load_config(mine / "config.yaml").export)
     assert not result.passed
     assert result.published == ()
-    assert [a.passed for a in result.artifacts] == [True, False, False, False]
+    assert [a.passed for a in result.artifacts] == [True, False, False]
     assert json.loads((mine / "verify.json").read_text()) == result.to_dict()
-    assert (mine / "export" / "mobile" / "model-int8.tflite").read_bytes() == before
+    assert (mine / "export" / "mobile" / "model.tflite").read_bytes() == before
     assert [p.name for p in (mine / "export" / "serving").iterdir()] == ["1"]
     assert not list(mine.glob(".export*"))
 
@@ -90,7 +99,7 @@ def test_the_best_of_several_seeds_is_exported(tiny_run, made, tmp_path):
     best = shutil.copytree(tiny_run, tmp_path / "run" / "seed-2")
     (tmp_path / "run" / "seeds.json").write_text('{"best_run": "seed-2"}')
     assert publish.export(tmp_path / "run", load_config(best / "config.yaml").export, ["mobile"]).passed
-    assert (best / "export" / "mobile" / "model-int8.tflite").is_file()
+    assert (best / "export" / "mobile" / "model.tflite").is_file()
     done = CliRunner().invoke(main, ["export", str(tmp_path / "run"), "--to", "mobile"])
     assert f"Published: {best / 'export' / 'mobile'}" in done.output
 

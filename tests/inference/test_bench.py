@@ -18,7 +18,7 @@ def few(monkeypatch):
 
 @pytest.mark.parametrize(
     ("path", "threads"),
-    [("", {None}), ("export/serving", {None}), ("export/mobile/model-int8.tflite", {1, 2})],
+    [("", {None}), ("export/serving", {None}), ("export/mobile/model.tflite", {1, 2})],
 )
 def test_every_form_is_measured(exported, path, threads, monkeypatch):
     monkeypatch.setattr("os.cpu_count", lambda: 2)
@@ -32,13 +32,13 @@ def test_every_form_is_measured(exported, path, threads, monkeypatch):
 
 def test_a_file_that_lies_alone_has_no_reviews(exported, tmp_path, capsys):
     shutil.copytree(exported / "export/mobile", tmp_path / "mobile")
-    [found] = json.loads(call("bench", tmp_path / "mobile" / "model-int8.tflite", "--json"))
+    [found] = json.loads(call("bench", tmp_path / "mobile" / "model.tflite", "--json"))
     assert (found["reviews"], found["reviews_per_second"]) == (0, None)
-    printed = call("bench", tmp_path / "mobile" / "model-int8.tflite")
+    printed = call("bench", tmp_path / "mobile" / "model.tflite")
     assert "median ms" in printed and "first answer after s" in printed
 
 
 def test_a_model_that_answers_in_no_process_is_told(exported, monkeypatch):
     monkeypatch.setattr("sys.executable", "/bin/false")
     with pytest.raises(ArtifactError, match="does not answer in a process of its own: it said nothing"):
-        tfsent.bench(exported / "export/mobile/model-int8.tflite", reviews=0)
+        tfsent.bench(exported / "export/mobile/model.tflite", reviews=0)

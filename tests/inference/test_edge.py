@@ -28,7 +28,7 @@ def run(script, *words):
 
 @pytest.mark.parametrize("form", [[], ["--json"], ["--csv"]])
 def test_four_packages_are_enough(exported, form):
-    model = exported / "export/mobile/model-int8.tflite"
+    model = exported / "export/mobile/model.tflite"
     done = run([TESTS / "edge_environment.py"], "predict", model, *form, "great good film", "awful bad plot")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.index("positive") < done.stdout.rindex("negative")
@@ -55,14 +55,14 @@ print([name for name in ("tensorflow", "keras", "keras_hub", "jax", "scipy") if 
 
 
 def test_python_loads_neither_tensorflow_nor_keras(exported):
-    done = run(["-c", CHECK], exported / "export/mobile/model-float32.tflite")
+    done = run(["-c", CHECK], exported / "export/mobile/model.tflite")
     assert done.stdout == "[]\n", done.stderr
 
 
 def test_a_table_and_an_evaluation_load_neither(exported, tmp_path):
     """With all packages installed but these."""
     (tmp_path / "a.csv").write_text("text,label\ngood great film,positive\nbad awful plot,negative\n")
-    model = exported / "export/mobile/model-float32.tflite"
+    model = exported / "export/mobile/model.tflite"
     for words in (
         ["predict", model, "--data", tmp_path / "a.csv", "--output", tmp_path / "b.csv"],
         ["evaluate", model, "--data", tmp_path / "a.csv", "--json"],

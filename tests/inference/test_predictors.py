@@ -13,7 +13,7 @@ import pytest
 import tfsent
 from tfsent.errors import ArtifactError, RunError
 
-FORMS = ["", "export/serving", "export/mobile/model-float32.tflite", "export/mobile/model-int8.tflite"]
+FORMS = ["", "export/serving", "export/mobile/model.tflite"]
 
 TEXTS = [
     "good great film",
@@ -35,8 +35,7 @@ def test_all_forms_give_the_trained_models_answer(exported):
     expected = tfsent.load(exported).predict_proba(TEXTS)
     for path, tolerance in [
         ("serving", 1e-5),
-        ("mobile/model-float32.tflite", 1e-5),
-        ("mobile/model-int8.tflite", 0.1),
+        ("mobile/model.tflite", 1e-5),
     ]:
         predictor = tfsent.load(exported / "export" / path)
         assert predictor.label_names == ("negative", "positive")
@@ -45,7 +44,7 @@ def test_all_forms_give_the_trained_models_answer(exported):
         np.testing.assert_allclose(found, expected, atol=tolerance, err_msg=path)
 
 
-@pytest.mark.parametrize("path", ["", "export/serving", "export/serving/1", "export/mobile/model-int8.tflite"])
+@pytest.mark.parametrize("path", ["", "export/serving", "export/serving/1", "export/mobile/model.tflite"])
 def test_predict_gives_label_probability_and_all_probabilities(exported, path):
     good, bad = tfsent.load(exported / path).predict(
         ["great superb lovely good fine film", "awful dull poor bad worse film"]
@@ -58,7 +57,7 @@ def test_predict_gives_label_probability_and_all_probabilities(exported, path):
 
 def test_order_is_kept_and_no_text_is_no_answer(exported):
     texts = [f"film {'good ' * i}" for i in (9, 1, 30, 3)]
-    for path in ("", "export/serving", "export/mobile/model-float32.tflite"):
+    for path in ("", "export/serving", "export/mobile/model.tflite"):
         predictor = tfsent.load(exported / path)
         together = predictor.predict_proba(texts)
         alone = np.concatenate([predictor.predict_proba([text]) for text in texts])
@@ -82,7 +81,7 @@ class Shuffled:
         return self.texts[index] if isinstance(index, slice) else self.texts[self.labels.index(index)]
 
 
-@pytest.mark.parametrize("path", ["", "export/serving", "export/mobile/model-float32.tflite"])
+@pytest.mark.parametrize("path", ["", "export/serving", "export/mobile/model.tflite"])
 def test_a_column_of_a_shuffled_table_is_answered_row_by_row(exported, path):
     texts = ["great superb lovely good", "awful dull poor bad worse film", "good film"]
     predictor = tfsent.load(exported / path)
@@ -111,7 +110,7 @@ def test_eight_threads_get_right_answers(exported, path):
 
 
 def test_a_phone_file_answers_behind_a_threading_server(exported):
-    predictor = tfsent.load(exported / "export/mobile/model-int8.tflite")
+    predictor = tfsent.load(exported / "export/mobile/model.tflite")
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_POST(self):
@@ -158,13 +157,13 @@ def flip(path):
         (lambda r: (r / "model/model.keras").unlink(), "", RunError, "holds no model"),
         (
             lambda r: (r / "export/mobile/vocab.txt").unlink(),
-            "export/mobile/model-int8.tflite",
+            "export/mobile/model.tflite",
             ArtifactError,
             "Cannot read the text specification",
         ),
         (
-            lambda r: (r / "export/mobile/model-int8.tflite").write_bytes(b"TFL3" * 9),
-            "export/mobile/model-int8.tflite",
+            lambda r: (r / "export/mobile/model.tflite").write_bytes(b"TFL3" * 9),
+            "export/mobile/model.tflite",
             ArtifactError,
             "cannot be opened as a .tflite file of tfsent",
         ),
@@ -178,7 +177,7 @@ def flip(path):
         (lambda r: None, "config.yaml", ArtifactError, "cannot be opened: it is a file"),
         (lambda r: None, "nowhere", ArtifactError, "There is nothing at .*nowhere. Expected a run directory"),
         (lambda r: None, "export", ArtifactError, r"export holds several models. Name one, in .*serving or .*mobile\."),
-        (lambda r: None, "export/mobile", ArtifactError, "holds several models. Name one: .*model-int8.tflite"),
+        (lambda r: None, "export/mobile", ArtifactError, "holds several models. Name one: .*model.tflite"),
     ],
 )
 def test_what_cannot_be_opened_says_why(exported, tmp_path, spoil, path, error, message):

@@ -51,9 +51,9 @@ def test_an_empty_recipe_is_the_defaults(recipe):
 
 def test_a_section_with_nothing_in_it_is_the_defaults(recipe):
     assert load_config(recipe("train:\n  # epochs: 3\ntext:\n"), ["train.epochs=4"]).train.epochs == 4
-    path = recipe("export:\n  budget:\n    # int8_flips: 0.5\n")
+    path = recipe("export:\n  mobile:\n    # max_flips: 0.5\n")
     assert load_config(path) == Config()
-    assert load_config(path, ["export.budget.int8_flips=0.02"]).export.budget.int8_flips == 0.02
+    assert load_config(path, ["export.mobile.max_flips=0.02"]).export.mobile.max_flips == 0.02
 
 
 def test_scientific_notation_is_a_number_as_in_yaml_1_2(recipe):
@@ -152,7 +152,8 @@ def test_a_backslash_and_a_tab_can_be_given():
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ("export.budget.int8_flip=1", "Did you mean 'int8_flips'?"),
+        ("export.mobile.max_flip=1", "Did you mean 'max_flips'?"),
+        ("export.budget.int8_flips=1", "was removed: it is called export.mobile.max_flips"),
         ("train.epochs=true", "train.epochs: Input should be a valid integer. Received: True."),
         ("train.epochs=2.5", "valid integer"),
         ("train.epochs=0", "greater than or equal to 1"),

@@ -35,7 +35,7 @@ def load(path: str | Path) -> Predictor:
         ConfigError: Keras is loaded on, or `KERAS_BACKEND` is set to, another backend than TensorFlow.
 
     Example:
-        >>> model = tfsent.load("runs/quickstart/export/mobile/model-int8.tflite")
+        >>> model = tfsent.load("runs/quickstart/export/mobile/model.tflite")
         >>> model.predict(["Loved every minute."])[0].label
         'positive'
     """

@@ -123,7 +123,12 @@ def export(run: str | Path, targets: Sequence[str] = TARGETS, overrides: Any = (
 
     report = publish.export(path, config, [target for target in TARGETS if target in targets])
     if not report.passed:
-        faults = [f"{parity.artifact}: {fault}" for parity in report.artifacts for fault in parity.faults]
+        faults = [
+            f"{parity.artifact}: {fault}"
+            for parity in report.artifacts
+            if parity.not_chosen is None
+            for fault in parity.faults
+        ]
         raise BudgetError("Nothing was published.\n  " + "\n  ".join(faults), report)
     return report
 

@@ -23,7 +23,7 @@ _export_set_option = click.option(
     "overrides",
     multiple=True,
     metavar="KEY=VALUE",
-    help="Change a key below export., e.g. export.budget.int8_flips=0.02, here and now only.",
+    help="Change a key below export., e.g. export.mobile.max_flips=0.02, here and now only.",
 )
 _run_argument = click.argument("run", type=click.Path(path_type=Path))
 
@@ -69,7 +69,7 @@ def evaluate(
     \b
       tfsent evaluate runs/quickstart
       tfsent evaluate runs/quickstart --data march.csv --text body --label stars
-      tfsent evaluate runs/quickstart/export/mobile/model-int8.tflite --data march.csv
+      tfsent evaluate runs/quickstart/export/mobile/model.tflite --data march.csv
     """
     words = [*_columns(text, label), *overrides]
     if data is None:
@@ -132,7 +132,7 @@ def predict(
     \b
       tfsent predict runs/quickstart "Loved every minute." "A waste of time."
       tfsent predict runs/quickstart -- "-5 of 10"
-      tfsent predict runs/quickstart/export/mobile/model-int8.tflite --file reviews.txt --csv > out.csv
+      tfsent predict runs/quickstart/export/mobile/model.tflite --file reviews.txt --csv > out.csv
       tfsent predict runs/quickstart --data new.csv --text body --output answers.csv
     """
     if data is not None:
@@ -185,9 +185,10 @@ def _predict_table(model: Path, data: str, output: Path | None, overrides: list[
 def export(run: Path, targets: tuple[str, ...], overrides: tuple[str, ...], as_json: bool) -> None:
     """Export the model in RUN, run each file through its own runtime on held-out reviews, compare.
 
-    `serving` is a SavedModel for TensorFlow Serving that takes raw text; `mobile` are float32 and int8 .tflite files.
-    When a file strays from the trained model by more than the recipe's budget, nothing is published and the exit code
-    is 1.
+    `serving` is a SavedModel for TensorFlow Serving that takes raw text. `mobile` has a .tflite file, the smallest of
+    several kinds that is within the limits of export.mobile and not slower; one for MediaPipe; and what an app needs
+    beside them. When a file strays from the trained model by more than its budget, nothing is published and the exit
+    code is 1.
     """
     try:
         report = models.export(run, targets or models.TARGETS, overrides)
@@ -211,7 +212,7 @@ def bench(models_: tuple[Path, ...], reviews: int, as_json: bool) -> None:
     memory of a process from its start to its first answer. Other work on the machine changes all of them.
 
     \b
-      tfsent bench runs/quickstart/export/mobile/model-int8.tflite
+      tfsent bench runs/quickstart/export/mobile/model.tflite
       tfsent bench runs/quickstart runs/quickstart/export/serving --json
     """
     found = [answers.bench(model, reviews=reviews) for model in models_]

@@ -237,13 +237,17 @@ def print_parity(report: ParityReport) -> None:
             f"{parity.flips:.2%}",
             f"{parity.accuracy:.2%}",
             f"{0.0 - parity.accuracy_drop * 100:+.2f} pt",  # 0.0 - x: never -0.00
+            f"{parity.mcnemar_p:.2f}",
             f"{parity.latency_ms:.1f}",
-            "yes" if parity.passed else "NO",
+            "spare" if parity.not_chosen else "yes" if parity.passed else "NO",
         )
         for parity in report.artifacts
     ]
-    header = ("file", "MB", "max diff.", "labels flipped", "accuracy", "accuracy change", "ms a review", "may ship")
+    header = ("file", "MB", "max diff.", "flipped", "accuracy", "change", "p", "ms a review", "ships")
     print_table("", header, rows)
+    for parity in report.artifacts:
+        if parity.not_chosen:
+            click.echo(f"{parity.artifact} does not ship: {parity.not_chosen}.")
     for parity in report.artifacts:
         if parity.never_predicted:
             click.echo(

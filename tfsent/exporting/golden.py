@@ -6,8 +6,10 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from tfsent.inference.keras_run import KerasPredictor
-from tfsent.text.token_store import tokenize_all
+from tfsent.inference.tflite_file import TFLitePredictor
 
 REAL_TEXTS = 200
 NASTY_TEXTS = (
@@ -36,21 +38,31 @@ NASTY_TEXTS = (
 """Texts on which tokenizers differ."""
 
 
-def write_golden(predictor: KerasPredictor, texts: Sequence[str], path: Path) -> None:
-    """Write a JSON line for each text: `text`, `rows` and the `probabilities` of the trained model.
+def write_golden(predictor: KerasPredictor, phone: TFLitePredictor, texts: Sequence[str], path: Path) -> None:
+    """Write a JSON line for each text.
 
-    `rows` are token ids from [CLS] to [SEP]; with `truncation: windows` there may be several.
+    - `text`.
+    - `ids`: rows of token ids from [CLS] to [SEP]; several with `truncation: windows`.
+    - `probabilities`: what the phone file says in LiteRT on this machine. Another processor may differ by little.
+    - `logits`, a list a row, and `trained`: what the trained model says, as logits and as probabilities.
 
     Args:
         predictor: the run's model.
+        phone: the file that ships.
         texts: held-out reviews; the first `REAL_TEXTS` are taken, and `NASTY_TEXTS` follow.
         path: of the file.
     """
     chosen = [*texts[:REAL_TEXTS], *NASTY_TEXTS]
-    tokens = tokenize_all(predictor.tokenizer, chosen)
-    rows: list[list[list[int]]] = [[] for _ in chosen]
-    for row, owner in enumerate(tokens.owner.tolist()):
-        rows[owner].append(tokens[row].tolist())
+    rows, owner = phone.tokenizer(chosen)
+    logits = predictor.predict_logits(chosen)
+    answers = zip(phone.predict_proba(chosen).tolist(), predictor.predict_proba(chosen).tolist(), strict=True)
     with path.open("w", encoding="utf-8") as out:
-        for text, ids, probabilities in zip(chosen, rows, predictor.predict_proba(chosen).tolist(), strict=True):
-            out.write(json.dumps({"text": text, "rows": ids, "probabilities": probabilities}) + "\n")
+        for i, (found, trained) in enumerate(answers):
+            line = {
+                "text": chosen[i],
+                "ids": [rows[row].tolist() for row in np.flatnonzero(owner == i)],
+                "probabilities": found,
+                "trained": trained,
+                "logits": logits[i].tolist(),
+            }
+            out.write(json.dumps(line) + "\n")

@@ -11,9 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import scipy.stats
 
+from tfsent.console import progress_bar
 from tfsent.data.reviews import Reviews
-from tfsent.recipe.schema import BudgetConfig
+from tfsent.inference.keras_run import KerasPredictor
+from tfsent.recipe.schema import ExportConfig
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,17 @@ class ReferenceAnswers:
     def missing_from(self, predicted: np.ndarray) -> tuple[str, ...]:
         """Return the classes that have reviews and are not among the predicted ones, `int[n]`."""
         return tuple(self.reviews.label_names[i] for i in np.setdiff1d(self.labels, predicted))
+
+
+def ask_trained_model(predictor: KerasPredictor, reviews: Reviews) -> ReferenceAnswers:
+    """Run the trained model on reviews.
+
+    Args:
+        predictor: the run's model.
+        reviews: held-out ones.
+    """
+    with progress_bar("running the trained model", len(reviews)) as bar:
+        return ReferenceAnswers(reviews, predictor.predict_proba(reviews.texts, bar.update))
 
 
 @dataclass(frozen=True)
@@ -63,12 +77,17 @@ class Budget:
         return tuple(found)
 
 
-def budgets(config: BudgetConfig) -> dict[str, Budget]:
-    """Return the budget of each kind of file, from section `export.budget` of the recipe."""
+def budgets(config: ExportConfig) -> dict[str, Budget]:
+    """Return the budgets, from sections `export.budget` and `export.mobile` of the recipe.
+
+    `mobile` is for every phone file but a float32 one with the whole vocabulary, which must give what the model gives.
+    """
+    mobile = Budget(max_flips=config.mobile.max_flips, max_accuracy_drop=config.mobile.max_accuracy_drop)
+    whole = config.mobile.vocabulary == "all"
     return {
-        "savedmodel": Budget(max_difference=config.savedmodel_difference),
-        "float32": Budget(max_difference=config.float32_difference),
-        "int8": Budget(max_flips=config.int8_flips, max_accuracy_drop=config.int8_accuracy_drop),
+        "savedmodel": Budget(max_difference=config.budget.savedmodel_difference),
+        "float32": Budget(max_difference=config.budget.float32_difference) if whole else mobile,
+        "mobile": mobile,
     }
 
 
@@ -77,7 +96,7 @@ class Parity:
     """What one exported file costs against the trained model, on the same reviews."""
 
     artifact: str
-    """`savedmodel`, `float32`, `int8` or `mediapipe`."""
+    """`savedmodel`, a kind of phone file such as `int8`, or `mediapipe`."""
     megabytes: float
     """Of 1,000,000 bytes."""
     max_difference: float | None
@@ -87,12 +106,18 @@ class Parity:
     accuracy: float
     accuracy_drop: float
     """Below the trained model's accuracy; negative where the file does better."""
+    mcnemar_p: float
+    """How likely such a change of accuracy is where the file is as good: McNemar's exact test over the reviews that one
+    of the two has right and the other wrong (McNemar, Psychometrika 12, 1947)."""
     latency_ms: float
     """Median, one review at a time. A SavedModel tokenises within it; a `.tflite` file is given tokens."""
     faults: tuple[str, ...]
     """Where it is over budget."""
     never_predicted: tuple[str, ...] = ()
     """Classes that have reviews and that the file never predicts."""
+
+    not_chosen: str | None = None
+    """Why another candidate ships instead of this one; None where this one ships."""
 
     @property
     def passed(self) -> bool:
@@ -117,8 +142,8 @@ class ParityReport:
 
     @property
     def passed(self) -> bool:
-        """Whether all files may ship."""
-        return all(parity.passed for parity in self.artifacts)
+        """Whether all files that were chosen may ship."""
+        return all(parity.passed for parity in self.artifacts if parity.not_chosen is None)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report ready for JSON, as `verify.json` keeps it."""
@@ -155,10 +180,16 @@ def compare(
         flips=flips,
         accuracy=accuracy,
         accuracy_drop=drop,
+        mcnemar_p=_mcnemar(predicted == reference.labels, reference.probabilities.argmax(axis=1) == reference.labels),
         latency_ms=1000 * statistics.median(seconds),
         faults=budget.faults(difference, flips, drop),
         never_predicted=reference.missing_from(predicted),
     )
+
+
+def _mcnemar(right: np.ndarray, right_before: np.ndarray) -> float:
+    lost, won = int((right_before & ~right).sum()), int((right & ~right_before).sum())
+    return float(scipy.stats.binomtest(lost, lost + won).pvalue) if lost + won else 1.0
 
 
 def report(parities: Sequence[Parity], reference: ReferenceAnswers) -> ParityReport:

@@ -1,8 +1,8 @@
 """A run → exported files: staged, verified, and only then published.
 
 RUN/export/serving/1/     a SavedModel; each export adds the next version
-RUN/export/mobile/        model-float32.tflite, model-int8.tflite, model-mediapipe.tflite, vocab.txt, text.json,
-                          labels.txt, golden.jsonl, manifest.json
+RUN/export/mobile/        model.tflite, model-mediapipe.tflite, vocab.txt, text.json, labels.txt, golden.jsonl,
+                          manifest.json
 RUN/verify.json           the parity report of the last export, published or not
 """
 
@@ -16,15 +16,12 @@ from pathlib import Path
 
 import numpy as np
 
-from tfsent.console import progress_bar
-from tfsent.data.reviews import Reviews, load_reviews
+from tfsent.data.reviews import load_reviews
 from tfsent.data.splits import split
-from tfsent.exporting.golden import write_golden
-from tfsent.exporting.parity import Budget, Parity, ParityReport, ReferenceAnswers, budgets, compare, report
-from tfsent.exporting.phone.tflite import PRECISIONS, ask_tflite, verify_tflite, write_contents, write_tflite
+from tfsent.exporting.parity import Budget, Parity, ParityReport, ReferenceAnswers, ask_trained_model, budgets, report
+from tfsent.exporting.phone.files import make_phone_files
 from tfsent.exporting.server.savedmodel import verify_savedmodel, write_savedmodel
 from tfsent.inference.keras_run import KerasPredictor
-from tfsent.inference.tflite_file import MEDIAPIPE
 from tfsent.recipe.schema import ExportConfig
 from tfsent.storage import atomic, run_directory
 
@@ -53,15 +50,15 @@ def export(run: Path, config: ExportConfig, targets: Sequence[str] = TARGETS) ->
     run_directory.warn_if_interrupted(run)
     reviews = load_reviews(run / "heldout" / "test.jsonl.gz")
     rows, _ = split(reviews, min(config.verify_examples, len(reviews)), np.random.default_rng(0), "verify_examples")
-    reference = _ask_trained_model(predictor, reviews.take(rows))
-    limits = budgets(config.budget)
+    reference = ask_trained_model(predictor, reviews.take(rows))
+    limits = budgets(config)
     atomic.clear_old(run, ".export.*")
     parities: list[Parity] = []
     with tempfile.TemporaryDirectory(prefix=".export.", dir=run) as scratch:
         staged = {target: Path(scratch) / target for target in targets}
         for target, folder in staged.items():
             logger.info(f"Exporting for {target}, then running each file on {len(reference.reviews):,} reviews …")
-            parities += _MAKERS[target](predictor, folder, reference, limits)
+            parities += _MAKERS[target](predictor, folder, reference, limits, config)
         result = report(parities, reference)
         if result.passed:
             places = {"serving": _next_version(run), "mobile": run / "export" / "mobile"}
@@ -73,43 +70,13 @@ def export(run: Path, config: ExportConfig, targets: Sequence[str] = TARGETS) ->
 
 
 def _make_serving(
-    predictor: KerasPredictor, folder: Path, reference: ReferenceAnswers, limits: dict[str, Budget]
+    predictor: KerasPredictor, folder: Path, reference: ReferenceAnswers, limits: dict[str, Budget], _: ExportConfig
 ) -> list[Parity]:
     write_savedmodel(predictor, folder)
     return [verify_savedmodel(folder, reference, limits["savedmodel"])]
 
 
-def _make_mobile(
-    predictor: KerasPredictor, folder: Path, reference: ReferenceAnswers, limits: dict[str, Budget]
-) -> list[Parity]:
-    write_tflite(predictor, folder)
-    write_golden(predictor, reference.reviews.texts, folder / "golden.jsonl")
-    write_contents(folder, predictor.tokenizer.spec.max_tokens)
-    own = {p: verify_tflite(folder / f"model-{p}.tflite", p, reference, limits[p]) for p in PRECISIONS}
-    return [*own.values(), _verify_mediapipe(predictor, folder, reference, limits["int8"])]
-
-
-def _verify_mediapipe(predictor: KerasPredictor, folder: Path, reference: ReferenceAnswers, budget: Budget) -> Parity:
-    """Compare the file for MediaPipe with the trained model, and hold it to what the trained model says of text heads.
-
-    MediaPipe keeps the head of a long text. What that costs against the recipe's truncation is in the figures, and is
-    no fault of the file.
-    """
-    path = folder / MEDIAPIPE
-    answers = ask_tflite(path, "mediapipe", reference)
-    heads = reference
-    if predictor.tokenizer.spec.truncation != "head":
-        heads = _ask_trained_model(predictor.with_truncation("head"), reference.reviews)
-    faults = compare("mediapipe", path, answers, heads, budget).faults
-    return replace(compare("mediapipe", path, answers, reference, Budget()), faults=faults)
-
-
-_MAKERS = {"serving": _make_serving, "mobile": _make_mobile}
-
-
-def _ask_trained_model(predictor: KerasPredictor, reviews: Reviews) -> ReferenceAnswers:
-    with progress_bar("running the trained model", len(reviews)) as bar:
-        return ReferenceAnswers(reviews, predictor.predict_proba(reviews.texts, bar.update))
+_MAKERS = {"serving": _make_serving, "mobile": make_phone_files}
 
 
 def _next_version(run: Path) -> Path:

@@ -17,6 +17,7 @@ from tfsent.text.spec import read_labels
 from tfsent.text.unknown import Unknown, count_unknown, some
 
 if TYPE_CHECKING:
+    from tfsent.text.token_store import Tokens
     from tfsent.text.tokenizer import Tokenizer
 
 BATCH_TOKENS = 8192
@@ -31,6 +32,7 @@ class KerasPredictor(Predictor):
     Attributes:
         model: the `keras.Model`, from `token_ids`, `segment_ids` and `padding_mask` to logits.
         tokenizer: the text graph.
+        folder: `RUN/model`.
 
     Raises:
         RunError: the directory holds no finished run.
@@ -43,7 +45,7 @@ class KerasPredictor(Predictor):
         from tfsent.model.classifier import load_classifier
         from tfsent.text.tokenizer import Tokenizer
 
-        folder = require_run(run) / "model"
+        folder = self.folder = require_run(run) / "model"
         self.label_names = read_labels(folder)
         self.tokenizer = Tokenizer.load(folder)
         self.model = load_classifier(folder / "model.keras")
@@ -64,6 +66,17 @@ class KerasPredictor(Predictor):
 
     def predict_proba(self, texts: Sequence[str], advance: Advance = ignore) -> np.ndarray:
         """See `Predictor`."""
+        import scipy.special
+
+        logits, tokens = self._logits(texts, advance)
+        return tokens.mean_by_review(scipy.special.softmax(logits, axis=1))
+
+    def predict_logits(self, texts: Sequence[str]) -> list[np.ndarray]:
+        """Return the logits of each text, `float32[rows, classes]`: one row, or several with `truncation: windows`."""
+        logits, tokens = self._logits(texts, ignore)
+        return [logits[tokens.owner == i] for i in range(len(texts))]
+
+    def _logits(self, texts: Sequence[str], advance: Advance) -> tuple[np.ndarray, Tokens]:
         import keras
 
         from tfsent.text.token_store import tokenize_all
@@ -73,6 +86,6 @@ class KerasPredictor(Predictor):
         shapes = Shapes(bucket_lengths(self.tokenizer.spec.max_tokens))
         for rows, length in BatchPlan(tokens.lengths, BATCH_TOKENS, shapes=shapes).epoch(0):
             logits = self.model.predict_on_batch(tokens.pad(rows, length, self.tokenizer.pad_id))
-            of_rows[rows] = keras.ops.convert_to_numpy(keras.ops.softmax(logits))
+            of_rows[rows] = keras.ops.convert_to_numpy(logits)
             advance(tokens.reviews_begun(rows))
-        return tokens.mean_by_review(of_rows)
+        return of_rows, tokens

@@ -18,6 +18,8 @@ from tfsent.text.light_tokenizer import LightTokenizer
 from tfsent.text.spec import read_labels, read_text_files
 from tfsent.text.unknown import Unknown, count_unknown, some
 
+MODEL = "model.tflite"
+"""The phone file of an export."""
 MEDIAPIPE = "model-mediapipe.tflite"
 """The file for MediaPipe, which keeps the head of a long text: so do we, when this file is asked."""
 DEFAULT_SIGNATURE = "serving_default"
@@ -40,17 +42,21 @@ class TFLitePredictor(Predictor):
         threads: of an inference; None for all cores.
 
     Attributes:
+        path: of the file.
         tokenizer: makes the token ids.
         threads: of an inference.
         signatures: the length of each in tokens, and what runs it; the shortest first.
+        lengths: the length of each signature by its name.
 
     Raises:
-        ArtifactError: a file is missing or damaged, or tfsent did not write it.
+        ArtifactError: a file is missing or damaged, or tfsent did not write it. Asking raises it, too, where LiteRT
+            opens the file and cannot run it.
     """
 
     def __init__(self, path: Path, threads: int | None = None):
         from ai_edge_litert.interpreter import Interpreter
 
+        self.path = path
         self.label_names = read_labels(path.parent)
         spec, vocabulary = read_text_files(path.parent)
         if path.name == MEDIAPIPE:
@@ -62,11 +68,12 @@ class TFLitePredictor(Predictor):
             with quiet_stderr():  # LiteRT announces its delegates
                 interpreter = Interpreter(model_path=str(path), num_threads=self.threads)
                 interpreter.allocate_tensors()
-                runners = [interpreter.get_signature_runner(name) for name in interpreter.get_signature_list()]
-            lengths = [int(runner.get_input_details()["ids"]["shape"][1]) for runner in runners]
-            self.signatures = sorted(zip(lengths, runners, strict=True), key=lambda pair: pair[0])
-            if set(runners[0].get_input_details()) != set(INPUTS) or lengths == []:
-                raise KeyError(f"it takes {', '.join(runners[0].get_input_details())}")
+                runners = {name: interpreter.get_signature_runner(name) for name in interpreter.get_signature_list()}
+            first = next(iter(runners.values()), None)
+            if first is None or set(first.get_input_details()) != set(INPUTS):
+                raise KeyError(f"it takes {', '.join(first.get_input_details()) if first else 'nothing'}")
+            self.lengths = {n: int(one.get_input_details()["ids"]["shape"][1]) for n, one in runners.items()}
+            self.signatures = sorted(((self.lengths[n], one) for n, one in runners.items()), key=lambda pair: pair[0])
         except (OSError, ValueError, RuntimeError, KeyError, IndexError) as error:
             raise ArtifactError(f"{path} cannot be opened as a .tflite file of tfsent: {first_line(error)}") from error
 
@@ -110,5 +117,8 @@ class TFLitePredictor(Predictor):
         inputs = {name: padded[key] for name, key in INPUTS.items()}
         with self._turn:
             started = time.perf_counter()
-            answer = runner(**inputs)
-            return answer["probabilities"][0], time.perf_counter() - started
+            try:
+                answer = runner(**inputs)["probabilities"][0]
+            except (ValueError, RuntimeError, KeyError) as error:
+                raise ArtifactError(f"{self.path} opens, and does not run: {first_line(error)}") from error
+            return answer, time.perf_counter() - started

@@ -200,6 +200,8 @@ REMOVED = {
     "train.ema_momentum": "a moving average of the weights gained nothing beyond noise (benchmarks/README.md)",
     "train.layer_decay": "layer-wise rate decay gained nothing beyond noise (benchmarks/README.md)",
     "train.schedule": "a cosine schedule gained nothing beyond noise (benchmarks/README.md)",
+    "export.budget.int8_flips": "it is called export.mobile.max_flips",
+    "export.budget.int8_accuracy_drop": "it is called export.mobile.max_accuracy_drop",
     "train.guards": "training stops only at a loss that is not a number, and reports a model that learnt nothing",
 }
 """Keys that recipes of earlier versions may have, and why they were removed."""
@@ -282,9 +284,30 @@ class BudgetConfig(_Section):
     float32_difference: Proportion = Field(
         1e-4, description="largest allowed difference of a probability in the float32 .tflite file"
     )
-    int8_flips: Fraction = Field(0.01, description="largest allowed share of labels that the int8 .tflite file changes")
-    int8_accuracy_drop: Fraction = Field(
-        0.005, description="largest allowed loss of accuracy in the int8 .tflite file; 0.005 is half a point"
+
+
+class MobileConfig(_Section):
+    """The file for phones: its size, and what it may cost."""
+
+    quantization: Literal["auto", "float32", "float16", "int8", "int4-table", "int4"] = Field(
+        "auto",
+        description="how small the weights are; auto: all of them are tried on held-out reviews, and the smallest that "
+        "is within the limits below and not slower ships; int4-table: int4 for the table of tokens alone",
+    )
+    max_accuracy_drop: Fraction = Field(0.005, description="largest allowed loss of accuracy; 0.005 is half a point")
+    max_flips: Fraction = Field(0.01, description="largest allowed share of labels that the file changes")
+    max_size_mb: Annotated[float, Field(gt=0.0)] | None = Field(
+        None, description="largest allowed size in megabytes of 1,000,000 bytes; null: any"
+    )
+    vocabulary: Literal["all", "auto"] | Count = Field(
+        "all",
+        description="tokens that the file knows; auto: those that occur 5 times in the training reviews, and all "
+        "their single characters; or how many, the most frequent ones",
+    )
+    lengths: Literal["auto"] | Annotated[tuple[Annotated[int, Field(ge=3)], ...], Strict(False)] = Field(
+        "auto",
+        description="lengths in tokens that the file has a signature for, beside text.max_tokens; auto: by the lengths "
+        "of held-out reviews",
     )
 
 
@@ -293,6 +316,7 @@ class ExportConfig(_Section):
 
     verify_examples: Count = Field(1000, description="test reviews on which each exported file is run")
     budget: BudgetConfig = BudgetConfig()
+    mobile: MobileConfig = MobileConfig()
 
 
 class Config(_Section):

@@ -4,7 +4,7 @@ RUN/config.yaml          the resolved recipe
     environment.json     versions and machine
     data.json            source, counts, fingerprints
     heldout/*.jsonl.gz   the reviews training never saw, so that evaluate and export need no download
-    model/               model.keras, vocab.txt, text.json, labels.txt
+    model/               model.keras, vocab.txt, text.json, labels.txt, piece_counts.npy
     checkpoints/         (while training, and after it was interrupted)
     history.csv, tensorboard/
     metrics.json, predictions.csv     (tfsent evaluate; with -validation in their names for that split)

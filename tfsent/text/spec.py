@@ -21,8 +21,10 @@ MAX_WORD = 100
 """Characters of the longest word that is looked up, as in BERT."""
 MAX_WINDOWS = 32
 """Windows of one text, for the same reason. At 512 tokens they cover about 9,000 words."""
-HTML_BREAK = r"(?i)<br[ \t\n\r\f]*/?>"
-"""What becomes a space."""
+HTML_BREAK = r"<[bB][rR][ \t\n\r\f]*/?>"
+"""What becomes a space, for the regular expressions of every language that an app is written in."""
+_FIXED = {"html_break": HTML_BREAK, "max_bytes": MAX_BYTES, "max_word_characters": MAX_WORD, "max_windows": MAX_WINDOWS}
+"""Part of the specification that is the same for every model. `text.json` has it for readers in other languages."""
 
 
 @dataclass(frozen=True)
@@ -49,19 +51,23 @@ def write_text_files(folder: Path, spec: TextSpec, vocabulary: Sequence[str]) ->
         vocabulary: WordPiece tokens; the index is the id.
     """
     (folder / "vocab.txt").write_text("\n".join(vocabulary) + "\n", encoding="utf-8")
-    (folder / "text.json").write_text(json.dumps(asdict(spec), indent=2) + "\n", encoding="utf-8")
+    whole = {**asdict(spec), **_FIXED}
+    (folder / "text.json").write_text(json.dumps(whole, indent=2) + "\n", encoding="utf-8")
 
 
 def read_text_files(folder: Path) -> tuple[TextSpec, tuple[str, ...]]:
     """Read what `write_text_files` wrote.
 
     Raises:
-        ArtifactError: a file is missing or damaged.
+        ArtifactError: a file is missing or damaged, or another tfsent wrote it, with rules that this one lacks.
     """
     try:
-        spec = TextSpec(**json.loads((folder / "text.json").read_text(encoding="utf-8")))
-        return spec, read_vocabulary(folder / "vocab.txt")
-    except (OSError, TypeError, ValueError) as error:
+        whole = json.loads((folder / "text.json").read_text(encoding="utf-8"))
+        for key, own in _FIXED.items():
+            if (found := whole.pop(key, own)) != own:
+                raise ValueError(f"{key} is {found!r}; this tfsent has {own!r}")
+        return TextSpec(**whole), read_vocabulary(folder / "vocab.txt")
+    except (OSError, TypeError, ValueError, AttributeError) as error:
         raise ArtifactError(f"Cannot read the text specification in {folder}: {error}.") from error
 
 

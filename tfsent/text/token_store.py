@@ -71,6 +71,13 @@ class Tokens:
         padding_mask = np.arange(length) < used[:, None]
         return {"token_ids": token_ids, "segment_ids": np.zeros_like(token_ids), "padding_mask": padding_mask}
 
+    def piece_counts(self, pieces: int) -> np.ndarray:
+        """Return how often each piece of a vocabulary occurs in the rows, `int64[pieces]`."""
+        counts = np.zeros(pieces, np.int64)
+        for row in range(len(self)):
+            np.add.at(counts, self[row], 1)
+        return counts
+
     def reviews_begun(self, rows: np.ndarray) -> int:
         """Return how many reviews have their first row among these: over all rows, each review counts once."""
         return int(np.count_nonzero((rows == 0) | (self.owner[rows] != self.owner[rows - 1])))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
 from tfsent.data.reviews import Reviews, save_reviews
 from tfsent.errors import Interrupted, RunError
@@ -199,7 +200,7 @@ def _write_origin(run: Path, config: Config, setup: TrainingSetup) -> None:
 
 
 def save_model(run: Path, classifier: keras.Model, setup: TrainingSetup) -> None:
-    """Write `model/` in one step: `model.keras` in float32, `vocab.txt`, `text.json`, `labels.txt`.
+    """Write `model/` in one step: `model.keras` in float32, `vocab.txt`, `text.json`, `labels.txt`, `piece_counts.npy`.
 
     Args:
         run: the run directory.
@@ -214,6 +215,7 @@ def save_model(run: Path, classifier: keras.Model, setup: TrainingSetup) -> None
         as_float32(classifier).save(folder / "model.keras")
         write_text_files(folder, setup.spec, setup.encoder.vocabulary)
         write_labels(folder, setup.splits.train.label_names)
+        np.save(folder / "piece_counts.npy", setup.tokens.piece_counts(len(setup.encoder.vocabulary)))
 
 
 def _require_space(run: Path, classifier: keras.Model, model: keras.Model, accumulation_steps: int) -> None:

@@ -37,10 +37,10 @@ def test_it_has_one_graph_and_the_files_of_a_text_classifier(model):
             assert files.read(name) == (model.parent / name).read_bytes()
 
 
-def test_it_answers_as_the_int8_file_and_keeps_the_head(model):
-    phone, int8 = tfsent.load(model), tfsent.load(model.with_name("model-int8.tflite"))
+def test_it_answers_as_the_other_file_and_keeps_the_head(model):
+    phone, other = tfsent.load(model), tfsent.load(model.with_name("model.tflite"))
     texts = ["good great film", "bad awful plot"]
-    np.testing.assert_allclose(phone.predict_proba(texts), int8.predict_proba(texts), atol=1e-6)
+    np.testing.assert_allclose(phone.predict_proba(texts), other.predict_proba(texts), atol=1e-6)
     long = "good " * 60 + "bad " * 60
     assert phone.tokenizer.tokenize([long[: 5 * 30]])[0] == phone.tokenizer([long])[0][0][1:-1].tolist()
 

@@ -153,10 +153,10 @@ def test_a_signal_to_one_process_stops_both_and_one_resumes(tiny_csv_settings, t
 
 
 def test_a_run_trained_on_jax_exports_and_verifies(on_four):
-    budget = {"int8_flips": 0.1, "int8_accuracy_drop": 0.1}
-    report = publish.export(on_four, ExportConfig(verify_examples=40, budget=budget), list(publish.TARGETS))
+    limits = {"max_flips": 0.1, "max_accuracy_drop": 0.1}
+    report = publish.export(on_four, ExportConfig(verify_examples=40, mobile=limits), list(publish.TARGETS))
     assert report.passed, report
-    assert {parity.artifact for parity in report.artifacts} == {"savedmodel", "float32", "int8", "mediapipe"}
+    assert {parity.artifact for parity in report.artifacts} == {"savedmodel", "float32", "float16", "int8", "mediapipe"}
 
 
 def test_kill_9_on_jax_changes_no_bit(folder, tiny_csv_settings):

@@ -15,7 +15,8 @@ import flatbuffers
 import numpy as np
 
 from tfsent.errors import ExportError
-from tfsent.inference.tflite_file import INPUTS, MEDIAPIPE
+from tfsent.exporting.phone.graph import keep_signature, read_graph, write_graph
+from tfsent.inference.tflite_file import DEFAULT_SIGNATURE, INPUTS, MEDIAPIPE
 
 AXIS_LABELS, VOCABULARY = 2, 5
 """Of the enum AssociatedFileType."""
@@ -27,7 +28,7 @@ def write_mediapipe(source: Path, folder: Path) -> None:
     """Write `model-mediapipe.tflite`: a file with metadata.
 
     Args:
-        source: a `.tflite` file with one signature.
+        source: a `.tflite` file. Its longest signature is taken: MediaPipe wants one graph.
         folder: where to write; it has `vocab.txt` and `labels.txt`.
 
     Raises:
@@ -35,17 +36,17 @@ def write_mediapipe(source: Path, folder: Path) -> None:
     """
     from ai_edge_litert import schema_py_generated as schema
 
-    model = schema.ModelT.InitFromPackedBuf(source.read_bytes())
+    model = read_graph(source)
+    keep_signature(model, DEFAULT_SIGNATURE)
     graph = model.subgraphs[0]
-    names = [graph.tensors[i].name.decode().removeprefix("serving_default_").removesuffix(":0") for i in graph.inputs]
+    names = [graph.tensors[i].name.decode() for i in graph.inputs]
+    names = [name.removeprefix(f"{DEFAULT_SIGNATURE}_").removesuffix(":0") for name in names]
     buffer, entry = schema.BufferT(), schema.MetadataT()
     buffer.data = np.frombuffer(_metadata(names), np.uint8)
     model.buffers.append(buffer)
     entry.name, entry.buffer = "TFLITE_METADATA", len(model.buffers) - 1
     model.metadata = [*(model.metadata or []), entry]
-    builder = flatbuffers.Builder(source.stat().st_size + 4096)
-    builder.Finish(model.Pack(builder), b"TFL3")
-    (folder / MEDIAPIPE).write_bytes(builder.Output())
+    write_graph(model, folder / MEDIAPIPE)
     with zipfile.ZipFile(folder / MEDIAPIPE, "a", zipfile.ZIP_STORED) as files:
         for name in ("vocab.txt", "labels.txt"):
             files.write(folder / name, name)
