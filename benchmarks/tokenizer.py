@@ -22,6 +22,7 @@ import click
 from tokenizers import BertWordPieceTokenizer
 
 from tfsent.console import print_table, progress_bar
+from tfsent.text.light_tokenizer import LightTokenizer
 from tfsent.text.spec import TextSpec, read_vocabulary
 from tfsent.text.token_store import tokenize_all
 from tfsent.text.tokenizer import Tokenizer
@@ -73,6 +74,18 @@ def count_different(ours: Tokenizer, theirs: BertWordPieceTokenizer, texts: Sequ
     return different
 
 
+def count_light(ours: Tokenizer, texts: Sequence[str]) -> int:
+    """How many texts get other ids from the tokenizer for edge devices, which has no TensorFlow."""
+    light, different = LightTokenizer(ours.spec, ours.vocabulary), 0
+    with progress_bar("edge", len(texts)) as bar:
+        for start in range(0, len(texts), 5000):
+            part = texts[start : start + 5000]
+            tokens = tokenize_all(ours, part)
+            different += sum(tokens[i].tolist() != row.tolist() for i, row in enumerate(light(part)[0]))
+            bar.update(len(part))
+    return different
+
+
 def seconds(call: Callable[[], object]) -> float:
     """How long a call takes."""
     started = time.perf_counter()
@@ -93,6 +106,7 @@ def main(data_dir: Path, vocab: Path, rounds: int) -> None:
         "texts": len(everything),
         "different_uncased": count_different(*uncased, everything, "uncased"),
         "different_cased": count_different(*cased, everything, "cased"),
+        "different_on_edge": count_light(uncased[0], everything),
     }
     ours, theirs = uncased
     train, cleaned = parts["train"], without_breaks(parts["train"])

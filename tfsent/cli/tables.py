@@ -248,6 +248,8 @@ def print_parity(report: ParityReport) -> None:
     for parity in report.artifacts:
         if parity.not_chosen:
             click.echo(f"{parity.artifact} does not ship: {parity.not_chosen}.")
+        if parity.remark:
+            click.echo(parity.remark)
     for parity in report.artifacts:
         if parity.never_predicted:
             click.echo(

@@ -116,6 +116,8 @@ class Parity:
     never_predicted: tuple[str, ...] = ()
     """Classes that have reviews and that the file never predicts."""
 
+    remark: str = ""
+    """What else a person should know."""
     not_chosen: str | None = None
     """Why another candidate ships instead of this one; None where this one ships."""
 

@@ -2,6 +2,9 @@
 
 import importlib.util
 import json
+import os
+import re
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -16,6 +19,7 @@ import tfsent
 from tfsent.errors import ExportError
 from tfsent.exporting.phone.mediapipe import write_mediapipe
 from tfsent.inference.tflite_file import INPUTS
+from tfsent.text.mediapipe_tokenizer import MediaPipeTokenizer, for_mediapipe
 
 
 @pytest.fixture
@@ -72,11 +76,49 @@ with text.TextClassifier.create_from_options(options) as classifier:
 """
 
 
-@pytest.mark.skipif(importlib.util.find_spec("mediapipe") is None, reason="pip install mediapipe: it is not required")
-def test_mediapipe_gives_the_same_answers(model):
-    texts = ["good great film", "bad awful plot", "the " * 90 + "good", "Good, GREAT film!", "x" * 300]
-    command = [sys.executable, "-c", CLASSIFY, str(model)]
+def ask_mediapipe(model, texts):
+    """The probability of `positive`, of MediaPipe itself: without a network, for it reports usage."""
+    apart = ["unshare", "-rn"] if shutil.which("unshare") and os.geteuid() == 0 else []
+    command = [*apart, sys.executable, "-c", CLASSIFY, str(model)]
     done = subprocess.run(command, input=json.dumps(texts), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    found = [json.loads(line)["positive"] for line in done.stdout.splitlines()]
-    np.testing.assert_allclose(found, tfsent.load(model).predict_proba(texts)[:, 1], atol=1e-5)
+    return [json.loads(line)["positive"] for line in done.stdout.splitlines()]
+
+
+TEXTS = [
+    *("good great film", "bad awful plot", "the " * 90 + "good", "Good, GREAT film!", "x" * 300),
+    *(
+        "a film.<br />good",
+        "Gööd fïlm",
+        "goo\u0301d",
+        "good\u00a0film\u3000plot",
+        "\u0130good",
+        "日本good",
+        "bad\x07film",
+    ),
+    *("é" * 50, "é" * 51, "a" * 100, "a" * 101, "«bad» film…", "", " \t\n", "good\x00bad", "[SEP] good [CLS]"),
+]
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("mediapipe") is None, reason="MediaPipe is not installed: pip install mediapipe"
+)
+@pytest.mark.parametrize("run", ["exported", "wide_run"])
+@pytest.mark.parametrize("normalized", [False, True])
+def test_mediapipe_itself_gives_these_answers(request, run, normalized):
+    """Its tokenizer is ours of that name, and its runtime runs float32 and int4."""
+    model = request.getfixturevalue(run) / "export" / "mobile" / "model-mediapipe.tflite"
+    phone = tfsent.load(model)
+    phone.tokenizer = MediaPipeTokenizer(phone.tokenizer.spec, phone.tokenizer.vocabulary, normalized=normalized)
+    spec = phone.tokenizer.spec
+    asked = [for_mediapipe(text, spec) for text in TEXTS] if normalized else TEXTS
+    np.testing.assert_allclose(ask_mediapipe(model, asked), phone.predict_proba(TEXTS)[:, 1], atol=1e-5)
+
+
+def test_an_export_says_what_mediapipe_reads_otherwise(exported):
+    report = json.loads((exported / "verify.json").read_text())
+    assert re.fullmatch(
+        r"MediaPipe reads \d+ of 60 reviews otherwise than tfsent, and \d+ labels change; \d+ and \d+ after the "
+        "normalisation of export/README.md.",
+        report["artifacts"][-1]["remark"],
+    )

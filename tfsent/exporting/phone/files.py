@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import logging
 import tempfile
-import zipfile
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from tfsent.errors import ExportError
 from tfsent.exporting.golden import write_golden
-from tfsent.exporting.parity import Budget, Parity, ReferenceAnswers, ask_trained_model, compare
+from tfsent.exporting.parity import Budget, Parity, ReferenceAnswers, compare
 from tfsent.exporting.phone.contents import write_contents
 from tfsent.exporting.phone.convert import convert
 from tfsent.exporting.phone.lengths import signatures_of
 from tfsent.exporting.phone.mediapipe import write_mediapipe
+from tfsent.exporting.phone.mediapipe_proof import verify_mediapipe
 from tfsent.exporting.phone.pruning import pieces_to_keep, read_counts
 from tfsent.exporting.phone.quantization import KINDS, choose
 from tfsent.exporting.phone.tflite import ask_in_turns
 from tfsent.inference.keras_run import KerasPredictor
-from tfsent.inference.tflite_file import MEDIAPIPE, MODEL, TFLitePredictor
+from tfsent.inference.tflite_file import MODEL, TFLitePredictor
 from tfsent.recipe.schema import ExportConfig
 from tfsent.text.light_tokenizer import LightTokenizer
 from tfsent.text.spec import write_labels, write_text_files
@@ -71,7 +70,7 @@ def make_phone_files(
     write_mediapipe(folder / MODEL, folder)
     write_golden(predictor, TFLitePredictor(folder / MODEL), reference.reviews.texts, folder / "golden.jsonl")
     write_contents(folder, chosen.artifact)
-    return [*parities, _verify_mediapipe(predictor, folder, reference, limits["mobile"])]
+    return [*parities, verify_mediapipe(predictor, folder, reference, limits["mobile"])]
 
 
 def _write_companions(predictor: KerasPredictor, folder: Path, vocabulary: int | str) -> list[int] | None:
@@ -84,22 +83,3 @@ def _write_companions(predictor: KerasPredictor, folder: Path, vocabulary: int |
     write_text_files(folder, spec, pieces)
     write_labels(folder, predictor.label_names)
     return kept
-
-
-def _verify_mediapipe(predictor: KerasPredictor, folder: Path, reference: ReferenceAnswers, budget: Budget) -> Parity:
-    """Compare the file for MediaPipe with the trained model, and hold it to what the trained model says of text heads.
-
-    MediaPipe keeps the head of a long text. What that costs against the recipe's truncation is in the figures, and is
-    no fault of the file.
-    """
-    path = folder / MEDIAPIPE
-    with zipfile.ZipFile(path) as inside:
-        for name in ("vocab.txt", "labels.txt"):
-            if inside.read(name) != (folder / name).read_bytes():
-                raise ExportError(f"{MEDIAPIPE} has another {name} than the folder. Expected the same.")
-    answers = ask_in_turns({"mediapipe": path}, reference)["mediapipe"]
-    heads = reference
-    if predictor.tokenizer.spec.truncation != "head":
-        heads = ask_trained_model(predictor.with_truncation("head"), reference.reviews)
-    faults = compare("mediapipe", path, answers, heads, budget).faults
-    return replace(compare("mediapipe", path, answers, reference, Budget()), faults=faults)
