@@ -61,16 +61,14 @@ class LightTokenizer:
 
     def _parts(self, ids: list[int]) -> list[list[int]]:
         """Return what is kept of a text: one part, or the windows over it."""
-        room = self.spec.max_tokens - 2
+        room, spec = self.spec.room, self.spec
         if len(ids) <= room:
             return [ids]
-        if self.spec.truncation == "windows":
-            step = max(1, room - round(room * self.spec.window_overlap))
-            count = min(1 + -(-(len(ids) - room) // step), MAX_WINDOWS)
-            starts = [min(i * step, len(ids) - room) for i in range(count)]
+        if spec.truncation == "windows":
+            count = min(1 + -(-(len(ids) - room) // spec.window_step), MAX_WINDOWS)
+            starts = [min(i * spec.window_step, len(ids) - room) for i in range(count)]
             return [ids[start : start + room] for start in starts]
-        head = {"head": room, "tail": 0}.get(self.spec.truncation, round(room * self.spec.head_fraction))
-        return [ids[:head] + ids[len(ids) - (room - head) :]]
+        return [ids[: spec.head_tokens] + ids[len(ids) - (room - spec.head_tokens) :]]
 
     def pad(self, row: np.ndarray, length: int) -> dict[str, np.ndarray]:
         """Pad a row to the model's inputs.

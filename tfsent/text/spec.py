@@ -25,6 +25,8 @@ HTML_BREAK = r"<[bB][rR][ \t\n\r\f]*/?>"
 """What becomes a space, for the regular expressions of every language that an app is written in."""
 _FIXED = {"html_break": HTML_BREAK, "max_bytes": MAX_BYTES, "max_word_characters": MAX_WORD, "max_windows": MAX_WINDOWS}
 """Part of the specification that is the same for every model. `text.json` has it for readers in other languages."""
+_DERIVED = ("head_tokens", "window_step")
+"""What follows from the others. `text.json` has it, for languages round a half in different ways."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,21 @@ class TextSpec:
     window_overlap: float = 0.25
     """With `windows`: share of a row that the next row repeats."""
 
+    @property
+    def room(self) -> int:
+        """Tokens of a row between [CLS] and [SEP]."""
+        return self.max_tokens - 2
+
+    @property
+    def head_tokens(self) -> int:
+        """How many tokens of a text that is too long are taken from its start; the others from its end."""
+        return {"head": self.room, "tail": 0}.get(self.truncation, round(self.room * self.head_fraction))
+
+    @property
+    def window_step(self) -> int:
+        """How many tokens after a window the next one begins."""
+        return max(1, self.room - round(self.room * self.window_overlap))
+
 
 def write_text_files(folder: Path, spec: TextSpec, vocabulary: Sequence[str]) -> None:
     """Write `vocab.txt` and `text.json` into a folder.
@@ -51,7 +68,7 @@ def write_text_files(folder: Path, spec: TextSpec, vocabulary: Sequence[str]) ->
         vocabulary: WordPiece tokens; the index is the id.
     """
     (folder / "vocab.txt").write_text("\n".join(vocabulary) + "\n", encoding="utf-8")
-    whole = {**asdict(spec), **_FIXED}
+    whole = {**asdict(spec), **{name: getattr(spec, name) for name in _DERIVED}, **_FIXED}
     (folder / "text.json").write_text(json.dumps(whole, indent=2) + "\n", encoding="utf-8")
 
 
@@ -66,6 +83,8 @@ def read_text_files(folder: Path) -> tuple[TextSpec, tuple[str, ...]]:
         for key, own in _FIXED.items():
             if (found := whole.pop(key, own)) != own:
                 raise ValueError(f"{key} is {found!r}; this tfsent has {own!r}")
+        for key in _DERIVED:
+            whole.pop(key, None)
         return TextSpec(**whole), read_vocabulary(folder / "vocab.txt")
     except (OSError, TypeError, ValueError, AttributeError) as error:
         raise ArtifactError(f"Cannot read the text specification in {folder}: {error}.") from error

@@ -150,7 +150,7 @@ class Tokenizer:
         Of [1 2 3 4 5 6 7 8], with room for 4: `head` keeps [1 2 3 4], `tail` [5 6 7 8], and `head_tail` with a
         `head_fraction` of 0.25 keeps [1] and [6 7 8].
         """
-        head, tail = self._head_and_tail()
+        head, tail = self.spec.head_tokens, self.spec.room - self.spec.head_tokens
         start, stop = ids.row_starts(), ids.row_limits()
         if head == 0:
             return [_take(ids, tf.maximum(start, stop - tail), stop)]
@@ -159,18 +159,12 @@ class Tokenizer:
         first = _take(ids, start, tf.where(long, start + head, stop))
         return [first, _take(ids, tf.where(long, stop - tail, stop), stop)] if tail else [first]
 
-    def _head_and_tail(self) -> tuple[int, int]:
-        room = self.spec.max_tokens - 2
-        head = {"head": room, "tail": 0}.get(self.spec.truncation, round(room * self.spec.head_fraction))
-        return head, room - head
-
     def _windows(self, ids: tf.RaggedTensor) -> tuple[list[tf.RaggedTensor], tf.Tensor]:
         """Cover each row with windows. The last one ends where the row ends, so every window of a long row is full.
 
         Of [1 2 3 4 5 6 7 8 9], with room for 4 and a `window_overlap` of 0.25: [1 2 3 4], [4 5 6 7], [6 7 8 9].
         """
-        room = self.spec.max_tokens - 2
-        step = max(1, room - round(room * self.spec.window_overlap))
+        room, step = self.spec.room, self.spec.window_step
         lengths = ids.row_lengths()
         over = tf.maximum(lengths - room, 0)
         count = tf.minimum(1 + (over + step - 1) // step, MAX_WINDOWS)
@@ -198,7 +192,7 @@ class Tokenizer:
         """
         words = [self._pieces(word) for word in self._words(text)]
         pieces = [piece for word in words for piece in word]
-        head, tail = self._head_and_tail()
+        head, tail = self.spec.head_tokens, self.spec.room - self.spec.head_tokens
         if self.spec.truncation == "windows" or len(pieces) <= head + tail:
             return pieces
         return [p._replace(kept=i < head or i >= len(pieces) - tail) for i, p in enumerate(pieces)]
