@@ -1,9 +1,11 @@
 """Texts nobody planned for, and a vocabulary over which every difference between tokenizers shows."""
 
+import random
 import re
 
 from hypothesis import strategies as st
 
+from tfsent.exporting.golden import NASTY_TEXTS
 from tfsent.text.code_points import code_point_table
 from tfsent.text.spec import SPECIAL_TOKENS
 
@@ -36,3 +38,11 @@ TEXTS = st.lists(
 ).map("".join)
 REORDERED = re.compile("[\u302e\u302f\U0001d165\U0001d166\U0001d16d-\U0001d172]{2}")
 """Marks that NFD orders otherwise than our table; see `code_points.py`."""
+
+
+def nasty(count):
+    """Texts for tokenizers in other languages: those of golden.jsonl, and some that are made, always the same."""
+    chance = random.Random(3)
+    parts = ["good", "film", "GOOD", " ", "\n", "\t", "<br />", "<BR>", "it's", "a" * 100, "é" * 101, "本a", *TROUBLE]
+    made = ["".join(chance.choices(parts, k=chance.randint(1, 12))) for _ in range(count)]
+    return [text.encode("utf-8", "ignore").decode() for text in [*NASTY_TEXTS, *made]]

@@ -3,7 +3,6 @@
 import functools
 import http.server
 import json
-import random
 import shutil
 import subprocess
 import threading
@@ -11,10 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from nasty_texts import TROUBLE, rich_vocabulary
+from nasty_texts import nasty, rich_vocabulary
 
 import tfsent
-from tfsent.exporting.golden import NASTY_TEXTS
 from tfsent.text.light_tokenizer import LightTokenizer
 from tfsent.text.spec import TextSpec, read_vocabulary, write_text_files
 
@@ -101,13 +99,6 @@ def ids_in_browser(page, served, spec, vocabulary, texts, folder):
 def ids_here(spec, vocabulary, texts):
     rows, owner = LightTokenizer(spec, vocabulary)(texts)
     return [[rows[r].tolist() for r in np.flatnonzero(owner == i)] for i in range(len(texts))]
-
-
-def nasty(count):
-    random.seed(3)
-    parts = ["good", "film", "GOOD", " ", "\n", "\t", "<br />", "<BR>", "it's", "a" * 100, "é" * 101, "本a", *TROUBLE]
-    made = ["".join(random.choices(parts, k=random.randint(1, 12))) for _ in range(count)]
-    return [text.encode("utf-8", "ignore").decode() for text in [*NASTY_TEXTS, *made]]
 
 
 @pytest.mark.parametrize("lowercase", [True, False])

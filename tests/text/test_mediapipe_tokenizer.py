@@ -7,7 +7,7 @@ import pytest
 from nasty_texts import rich_vocabulary
 
 from tfsent.text.light_tokenizer import LightTokenizer
-from tfsent.text.mediapipe_tokenizer import MediaPipeTokenizer, for_mediapipe
+from tfsent.text.mediapipe_tokenizer import MediaPipeTokenizer
 from tfsent.text.spec import TextSpec
 
 SPEC = TextSpec(lowercase=True, max_tokens=64)

@@ -1,0 +1,25 @@
+import Foundation
+import XCTest
+
+/// Replays golden.jsonl: the same ids, and the answers that the file gave where it was exported.
+final class GoldenTests: XCTestCase {
+    private struct Line: Decodable {
+        let text: String
+        let ids: [[Int32]]
+        let probabilities: [Float]
+    }
+
+    func testGoldenTextsAgree() throws {
+        let folder = try XCTUnwrap(Bundle(for: GoldenTests.self).url(forResource: "model", withExtension: nil))
+        let golden = try Data(contentsOf: folder.appendingPathComponent("golden.jsonl"))
+        let classifier = try LiteRTClassifier(folder: folder)
+        for raw in golden.split(separator: UInt8(ascii: "\n")) {
+            let line = try JSONDecoder().decode(Line.self, from: Data(raw))
+            XCTAssertEqual(classifier.rows(line.text), line.ids, line.text)
+            for (found, expected) in zip(try classifier.classify(line.text).probabilities, line.probabilities) {
+                // Quantised kernels round differently from processor to processor.
+                XCTAssertEqual(found, expected, accuracy: 0.03, line.text)
+            }
+        }
+    }
+}
