@@ -64,7 +64,7 @@ def measure(encoder: Path, folder: Path, reviews: Reviews) -> dict[str, float]:
     import numpy as np
 
     from tfsent.encoders.loader import load_encoder
-    from tfsent.exporting.phone import tflite
+    from tfsent.exporting.phone.convert import convert
     from tfsent.inference import keras_run, tflite_file
     from tfsent.model.classifier import as_float32, build_classifier
     from tfsent.model.optimizer import compile_model
@@ -99,10 +99,14 @@ def measure(encoder: Path, folder: Path, reviews: Reviews) -> dict[str, float]:
     as_float32(model).save(folder / "model" / "model.keras")
     tokenizer.save(folder / "model")
     write_labels(folder / "model", ("negative", "positive"))
-    tflite.write_tflite(keras_run.KerasPredictor(folder), folder / "mobile")
-    answer = tflite_file.TFLitePredictor(folder / "mobile" / "model-int8.tflite")
+    mobile = folder / "mobile"
+    mobile.mkdir()
+    tokenizer.save(mobile)
+    write_labels(mobile, ("negative", "positive"))
+    convert(keras_run.KerasPredictor(folder), mobile, ["int8"], {"serving_default": TOKENS})
+    answer = tflite_file.TFLitePredictor(mobile / "int8.tflite")
     _, seconds = answer.timed_proba(list(reviews.texts[:ANSWERS]))
-    size = (folder / "mobile" / "model-int8.tflite").stat().st_size / 1e6
+    size = (mobile / "int8.tflite").stat().st_size / 1e6
     return {
         "parameters": loaded.backbone.count_params(),
         "training_tokens_per_second": 1 / statistics.median(times[1:]),
