@@ -4,7 +4,8 @@
 
 Each kind is converted with all pieces of the vocabulary and, for int4, with those that the training text needs. Every
 review goes through LiteRT. The other text are sentences of Rotten Tomatoes, which come with the reviews of
-`imdb-wheel`. Both are compared with the trained model, which knows all pieces. Writes benchmarks/results/phone_full_test.json.
+`imdb-wheel`. Both are compared with the trained model, which knows all pieces. Writes
+benchmarks/results/phone_full_test.json.
 """
 
 from __future__ import annotations
