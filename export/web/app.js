@@ -1,9 +1,6 @@
-import { Classifier } from "./classifier.js";
-
 const folder = new URLSearchParams(location.search).get("model") ?? "model/";
-const [form, text, status, answer, label, bars, facts] = ["form", "text", "status", "answer", "label", "bars", "facts"].map(
-  (id) => document.getElementById(id),
-);
+const ids = ["form", "text", "status", "answer", "label", "bars", "facts"];
+const [form, text, status, answer, label, bars, facts] = ids.map((id) => document.getElementById(id));
 
 const percent = (share) => `${(100 * share).toFixed(1)}%`;
 
@@ -26,20 +23,40 @@ function show(found, labels) {
     }),
   );
   const { tokenize, model } = found.milliseconds;
+  const windows = found.rows > 1 ? ` in ${found.rows} windows` : "";
   facts.textContent =
-    `${found.tokens} tokens, run at length ${found.length}. ` +
-    `Tokenizing ${tokenize.toFixed(1)} ms, model ${model.toFixed(1)} ms.`;
+    `${found.tokens} tokens${windows}, run by ${found.signature}. ` +
+    `Tokenizing ${tokenize.toFixed(1)}\u00a0ms, model ${model.toFixed(1)}\u00a0ms.`;
   answer.hidden = false;
 }
 
+function fail(message) {
+  status.textContent = message;
+  status.classList.add("error");
+}
+
+// Waits until the service worker sees all that the page fetches, so that one visit is enough. A page works without it.
+async function keepForLater() {
+  const registration = await navigator.serviceWorker?.register("service-worker.js").catch(() => null);
+  const worker = registration?.active ? null : registration?.installing ?? registration?.waiting;
+  if (!worker) return;
+  await new Promise((done) => {
+    const look = () => ["activated", "redundant"].includes(worker.state) && done();
+    worker.addEventListener("statechange", look);
+    look();
+  });
+}
+
 async function start() {
-  if ("serviceWorker" in navigator) navigator.serviceWorker.register("service-worker.js");
+  await keepForLater();
+  const { Classifier } = await import("./classifier.js").catch(() => ({}));
+  if (!Classifier) return fail("LiteRT.js is missing. Run npm install in the folder of this page.");
   try {
     const classifier = await Classifier.load(folder);
     window.classifier = classifier; // to play with in the console
-    form.addEventListener("submit", async (event) => {
+    form.addEventListener("submit", (event) => {
       event.preventDefault();
-      show(await classifier.classify(text.value), classifier.labels);
+      classifier.classify(text.value).then((found) => show(found, classifier.labels), (error) => fail(error.message));
     });
     text.addEventListener("keydown", (event) => {
       if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) form.requestSubmit();
@@ -47,8 +64,7 @@ async function start() {
     status.textContent = "Ready. The text stays on this device.";
     form.querySelector("button").disabled = false;
   } catch (error) {
-    status.textContent = error.message;
-    status.classList.add("error");
+    fail(error.message);
   }
 }
 

@@ -1,18 +1,25 @@
 // A folder that `tfsent export` wrote → an object that classifies texts in this browser.
 
-import { loadAndCompile, loadLiteRt, Tensor } from "@litertjs/core";
+import { loadAndCompile, loadLiteRt, supportsFeature, Tensor } from "@litertjs/core";
 import { Tokenizer } from "./tokenizer.js";
 
 const RUNTIME = new URL("./node_modules/@litertjs/core/wasm/", import.meta.url).href;
 
 export class Classifier {
-  // folder: the URL of RUN/export/mobile, with a slash at its end.
+  // folder: the URL of RUN/export/mobile.
   static async load(folder) {
-    const at = (name) => new URL(name, new URL(folder, document.baseURI));
-    const [manifest, spec] = await Promise.all([read(at("manifest.json"), "json"), read(at("text.json"), "json")]);
-    const [labels, vocabulary] = await Promise.all([read(at("labels.txt"), "text"), read(at("vocab.txt"), "text")]);
-    await (Classifier.runtime ??= loadLiteRt(RUNTIME));
-    const model = await loadAndCompile(at("model.tflite").href, { accelerator: "wasm" });
+    const base = new URL(folder.replace(/\/*$/, "/"), document.baseURI);
+    const manifest = await read(new URL("manifest.json", base), "json");
+    // The hash in the address keeps the files of two models apart, in every cache.
+    const file = (name, kind) => read(new URL(`${name}?sha256=${manifest.files[name].sha256}`, base), kind);
+    const [spec, vocabulary, labels, bytes] = await Promise.all([
+      file("text.json", "json"),
+      file("vocab.txt", "text"),
+      file("labels.txt", "text"),
+      file("model.tflite", "arrayBuffer"),
+    ]);
+    await (Classifier.runtime ??= start());
+    const model = await loadAndCompile(new Uint8Array(bytes), { accelerator: "wasm" });
     return new Classifier(model, new Tokenizer(spec, vocabulary), labels.replace(/\n$/, "").split("\n"), manifest);
   }
 
@@ -21,7 +28,7 @@ export class Classifier {
     this.signatures = Object.entries(manifest.signatures).sort((a, b) => a[1] - b[1]);
   }
 
-  // Returns label, probability, probabilities in the order of the labels, the number of tokens, and milliseconds.
+  // Returns label, probability, probabilities in the order of the labels, tokens, rows, signature and milliseconds.
   async classify(text) {
     const started = performance.now();
     const rows = this.tokenizer.rows(text);
@@ -36,7 +43,8 @@ export class Classifier {
       probability: probabilities[best],
       probabilities,
       tokens: rows.reduce((sum, row) => sum + row.length, 0),
-      length: this.signature(rows[0])[1],
+      rows: rows.length,
+      signature: this.signature(rows[0])[0],
       milliseconds: { tokenize: tokenized - started, model: finished - tokenized },
     };
   }
@@ -65,8 +73,17 @@ export class Classifier {
   }
 }
 
+// With threads where the browser allows them: the server sent the two headers that README.md names.
+async function start() {
+  const threads = globalThis.crossOriginIsolated && (await supportsFeature("relaxedSimd"));
+  return loadLiteRt(RUNTIME, { threads });
+}
+
 async function read(url, kind) {
-  const answer = await fetch(url);
-  if (!answer.ok) throw new Error(`${url.pathname} is missing. Copy what lies in RUN/export/mobile/ to the folder model/.`);
+  const answer = await fetch(url, { cache: "no-cache" }).catch(() => null);
+  // Some servers answer with a page of their own where a file is missing.
+  if (!answer?.ok || answer.headers.get("Content-Type")?.startsWith("text/html")) {
+    throw new Error(`${url.pathname} is missing. Copy what lies in RUN/export/mobile/ to the folder model/.`);
+  }
   return answer[kind]();
 }

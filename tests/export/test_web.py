@@ -1,10 +1,12 @@
 """export/web in headless Chromium: the same ids and answers as here, with nothing asked of another host."""
 
 import functools
+import hashlib
 import http.server
 import json
 import shutil
 import subprocess
+import textwrap
 import threading
 from pathlib import Path
 
@@ -13,6 +15,7 @@ import pytest
 from nasty_texts import nasty, rich_vocabulary
 
 import tfsent
+from tfsent.text.code_points import CODE_POINTS, code_point_table
 from tfsent.text.light_tokenizer import LightTokenizer
 from tfsent.text.spec import TextSpec, read_vocabulary, write_text_files
 
@@ -26,8 +29,9 @@ WEB = Path(__file__).parents[2] / "export" / "web"
 TOKENIZE = """async ([spec, vocabulary, texts]) => {
     const { Tokenizer } = await import("/tokenizer.js");
     const tokenizer = new Tokenizer(spec, vocabulary);
-    return texts.map((text) => tokenizer.rows(text));
+    return JSON.parse(texts).map((text) => tokenizer.rows(text));
 }"""
+READY = "() => window.classifier || document.querySelector('.error')"
 
 
 @pytest.fixture(scope="module")
@@ -41,12 +45,20 @@ def site(tmp_path_factory):
     return folder
 
 
-def serve(folder):
+def serve(folder, **headers):
+    asked = []
+
     class Quiet(http.server.SimpleHTTPRequestHandler):
         def log_message(self, *words):
-            pass
+            asked.append(self.path)
+
+        def end_headers(self):
+            for name, value in headers.items():
+                self.send_header(name.replace("_", "-"), value)
+            super().end_headers()
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder)))
+    server.asked = asked
     threading.Thread(target=server.serve_forever, daemon=True).start()
     return server, f"http://localhost:{server.server_port}/"
 
@@ -93,7 +105,7 @@ def ids_in_browser(page, served, spec, vocabulary, texts, folder):
     page.goto(served + "style.css")  # any page of this origin
     whole = json.loads((folder / "text.json").read_text())
     # As JSON: a lone half of a surrogate pair is not UTF-8.
-    return page.evaluate(TOKENIZE, [whole, (folder / "vocab.txt").read_text(encoding="utf-8"), texts])
+    return page.evaluate(TOKENIZE, [whole, (folder / "vocab.txt").read_text(encoding="utf-8"), json.dumps(texts)])
 
 
 def ids_here(spec, vocabulary, texts):
@@ -111,6 +123,50 @@ def test_nasty_texts_have_the_same_ids(page, served, tmp_path, lowercase, trunca
     assert [(texts[i], found[i]) for i in range(len(texts)) if found[i] != expected[i]] == []
 
 
+def test_halves_of_pairs_are_dropped_and_a_text_is_cut_where_it_is_here(page, served, tmp_path):
+    vocabulary, spec = rich_vocabulary(True), TextSpec(True, 12, "tail")
+    texts = ["good\ud83dfilm \ude00", "\ude00\ud83d good", "\ud800😀\udc00"]
+    texts += ["a" * n + " " + "本 " * 249_999 + "é😀 good" for n in (0, 1, 2, 3, 4)]  # the cut falls into characters
+    assert ids_in_browser(page, served, spec, vocabulary, texts, tmp_path) == ids_here(spec, vocabulary, texts)
+
+
+def runs_of_code_points():
+    """The table in code_points.js: a letter for what becomes of a code point, and how many do so, to the base of 36."""
+    cased, uncased = code_point_table(False), code_point_table(True)
+    alone, changes = cased[:, 1] >= 0, (cased != uncased).any(axis=1)
+    cases = [alone & changes, alone, cased[:, 0] < 0, cased[:, 0] == ord(" "), changes & (uncased[:, 0] < 0), changes]
+    kinds = np.select(cases, list("IARSML"), "K")
+    starts = np.flatnonzero(np.r_[True, kinds[1:] != kinds[:-1]])
+    lengths = np.diff(np.r_[starts, CODE_POINTS])
+    runs = (f"{kinds[a]}{np.base_repr(n, 36).lower() if n > 1 else ''}" for a, n in zip(starts, lengths, strict=True))
+    return "\n".join(textwrap.wrap("".join(runs), 118))
+
+
+def test_the_table_of_code_points_is_that_of_tfsent():
+    """To write it again, put what `runs_of_code_points` returns in the place of the old one."""
+    assert runs_of_code_points() == (WEB / "code_points.js").read_text(encoding="utf-8").split("`")[1].strip()
+
+
+@pytest.mark.parametrize("lowercase", [True, False])
+def test_every_code_point_becomes_what_it_becomes_here(page, served, lowercase):
+    """A browser follows a newer Unicode than the ids do."""
+    page.goto(served + "style.css")
+    told = page.evaluate(
+        """async ([lowercase, count]) => {
+            const { Tokenizer } = await import("/tokenizer.js");
+            const tokenizer = new Tokenizer({ lowercase, html_break: "<br>", max_bytes: 99 }, "[PAD]");
+            const words = (point) => tokenizer.words("a" + String.fromCodePoint(point) + "b").join(" ");
+            const half = (point) => 0xd800 <= point && point < 0xe000;
+            return JSON.stringify(Array.from({ length: count }, (_, point) => (half(point) ? null : words(point))));
+        }""",
+        [lowercase, CODE_POINTS],
+    )
+    found = json.loads(told)
+    for point, outputs in enumerate(code_point_table(lowercase).tolist()):
+        expected = "a" + "".join(chr(output) for output in outputs if output >= 0) + "b"
+        assert found[point] is None or found[point] == " ".join(filter(None, expected.split(" "))), hex(point)
+
+
 @pytest.mark.real
 def test_real_reviews_have_the_same_ids(page, served, minilm, imdb, tmp_path):
     vocabulary, texts = read_vocabulary(minilm / "vocab.txt"), list(imdb.texts[:1000])
@@ -124,7 +180,7 @@ def test_the_golden_texts_have_the_same_answers(page, served, with_model, reques
     folder = request.getfixturevalue(run) / "export" / "mobile"
     with_model(folder)
     page.goto(served)
-    page.wait_for_function("() => window.classifier || document.querySelector('.error')")
+    page.wait_for_function(READY)
     golden = [json.loads(line) for line in (folder / "golden.jsonl").read_text(encoding="utf-8").splitlines()]
     texts = [line["text"] for line in golden]
     found = page.evaluate(
@@ -152,18 +208,46 @@ def test_a_person_types_a_review(page, served, with_model, exported):
     page.wait_for_selector("#answer:not([hidden])")
     assert page.inner_text("#label").startswith("positive, ")
     assert page.locator("#bars li").count() == 2
-    assert "tokens, run at length 32. Tokenizing" in page.inner_text("#facts")
+    assert page.inner_text("#facts").startswith("6 tokens, run by serving_default. Tokenizing ")
+
+
+def test_twenty_classes_fit_on_a_telephone(browser, served):
+    labels = [f"feeling {i}, as a person would call it" for i in range(20)]
+    found = {"label": labels[3], "probability": 0.2, "probabilities": [0.2 if i == 3 else 0.8 / 19 for i in range(20)]}
+    found |= {"tokens": 2100, "rows": 6, "signature": "serving_default", "milliseconds": {"tokenize": 1, "model": 2}}
+    script = f"""export const Classifier = {{
+        load: async () => ({{ labels: {json.dumps(labels)}, classify: async () => ({json.dumps(found)}) }}),
+    }};"""
+    context = browser.new_context(viewport={"width": 360, "height": 740}, service_workers="block")
+    page = context.new_page()
+    page.set_default_timeout(120_000)
+    page.route("**/classifier.js", lambda route: route.fulfill(body=script, content_type="text/javascript"))
+    page.goto(served)
+    page.get_by_label("A review").fill("anything")
+    page.get_by_role("button", name="Classify").click()
+    page.wait_for_selector("#answer:not([hidden])")
+    assert page.locator("#bars li").count() == 20
+    assert page.inner_text("#facts").startswith("2100 tokens in 6 windows, run by serving_default.")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    widths = page.evaluate("[...document.querySelectorAll('.track')].map((track) => track.clientWidth)")
+    assert min(widths) > 40
+    context.close()
+
+
+def answer(page, url):
+    page.goto(url)
+    page.wait_for_function(READY)
+    return page.evaluate("classifier.classify('bad awful plot').then((found) => found.label)")
 
 
 def test_the_page_works_when_the_network_is_gone(browser, site, with_model, exported):
+    """After one visit, and by the service worker alone: the browser itself may keep nothing."""
     with_model(exported / "export" / "mobile")
-    server, url = serve(site)
+    server, url = serve(site, Cache_Control="no-store")
     context = browser.new_context()
     page = context.new_page()
     page.set_default_timeout(120_000)
-    for _ in range(2):  # the first visit starts the service worker, the second goes through it
-        page.goto(url)
-        page.wait_for_function("() => window.classifier && navigator.serviceWorker.controller")
+    assert answer(page, url) == "negative"
     server.shutdown()
     server.server_close()
     page.goto(url)
@@ -174,8 +258,76 @@ def test_the_page_works_when_the_network_is_gone(browser, site, with_model, expo
     context.close()
 
 
+def test_a_new_model_takes_the_place_of_the_old_one(browser, site, with_model, exported):
+    folder = with_model(exported / "export" / "mobile")
+    server, url = serve(site, Cache_Control="no-store")
+    context = browser.new_context()
+    page = context.new_page()
+    page.set_default_timeout(120_000)
+    assert answer(page, url) == "negative"
+    (folder / "labels.txt").write_text("dull\nfine\n")
+    server.asked.clear()
+    assert answer(page, url) == "negative"  # the manifest names the labels that are kept
+    assert [path for path in server.asked if "sha256" in path] == []
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["files"]["labels.txt"]["sha256"] = hashlib.sha256(b"dull\nfine\n").hexdigest()
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    assert answer(page, url) == "dull"
+    assert [path.split("?")[0] for path in server.asked if "sha256" in path] == ["/model/labels.txt"]
+    server.shutdown()
+    server.server_close()
+    assert answer(page, url) == "dull"
+    kept = page.evaluate("caches.open('tfsent').then((kept) => kept.keys()).then((all) => all.map(({ url }) => url))")
+    assert len([address for address in kept if "labels.txt" in address]) == 1
+    context.close()
+
+
+def test_the_model_runs_in_threads_where_the_headers_allow_it(browser, site, with_model, exported):
+    with_model(exported / "export" / "mobile")
+    headers = {"Cross_Origin_Opener_Policy": "same-origin", "Cross_Origin_Embedder_Policy": "require-corp"}
+    server, url = serve(site, **headers)
+    context = browser.new_context()
+    page = context.new_page()
+    page.set_default_timeout(120_000)
+    assert answer(page, url) == "negative"
+    assert [path for path in server.asked if path.endswith("threaded_internal.wasm")]
+    server.shutdown()
+    context.close()
+
+
+MISSING = "/model/{} is missing. Copy what lies in RUN/export/mobile/ to the folder model/."
+
+
 def test_a_page_without_a_model_says_what_to_copy(page, served):
     page.goto(served)
     page.wait_for_selector(".error")
-    expected = "/model/manifest.json is missing. Copy what lies in RUN/export/mobile/ to the folder model/."
-    assert page.inner_text("#status") in (expected, expected.replace("manifest", "text"))
+    assert page.inner_text("#status") == MISSING.format("manifest.json")
+
+
+def test_a_folder_without_the_model_file_says_what_to_copy(page, served, with_model, exported):
+    (with_model(exported / "export" / "mobile") / "model.tflite").unlink()
+    page.goto(served)
+    page.wait_for_selector(".error")
+    assert page.inner_text("#status") == MISSING.format("model.tflite")
+
+
+def test_a_server_that_answers_everything_with_a_page_has_no_model(browser, served):
+    context = browser.new_context(service_workers="block")
+    page = context.new_page()
+    page.set_default_timeout(120_000)
+    page.route("**/model/**", lambda route: route.fulfill(body="<!doctype html>", content_type="text/html"))
+    page.goto(served)
+    page.wait_for_selector(".error")
+    assert page.inner_text("#status") == MISSING.format("manifest.json")
+    context.close()
+
+
+def test_a_page_without_its_runtime_says_what_to_install(browser, served):
+    context = browser.new_context(service_workers="block")
+    page = context.new_page()
+    page.set_default_timeout(120_000)
+    page.route("**/node_modules/**", lambda route: route.fulfill(status=404))
+    page.goto(served)
+    page.wait_for_selector(".error")
+    assert page.inner_text("#status") == "LiteRT.js is missing. Run npm install in the folder of this page."
+    context.close()
