@@ -22,7 +22,7 @@ def test_every_block_of_the_python_page_runs(tiny_recipe, tmp_path, monkeypatch,
     for block in found:
         exec(compile(block.replace("pypi:minilm-l6", f"path:{tiny_encoder}"), "docs/python.md", "exec"), names)
     out = capsys.readouterr().out
-    assert "int8" in out and "positive" in out
+    assert "mediapipe" in out and "positive" in out
 
 
 def test_pages_link_to_files_that_exist():

@@ -38,7 +38,7 @@ def test_xnnpack_takes_all_but_the_ends(request, run):
     folder = request.getfixturevalue(run) / "export" / "mobile"
     share = xnnpack_share(folder / "model.tflite")
     assert share == json.loads((folder / "manifest.json").read_text())["delegates"]["XNNPACK"]
-    assert share["operators"] - 18 <= share["taken"] < share["operators"]
+    assert share["operators"] - 20 <= share["taken"] < share["operators"]
     assert share["partitions"] <= 2
 
 
