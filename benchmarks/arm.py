@@ -108,7 +108,7 @@ def arm_python(folder: Path, qemu: str) -> tuple[Path, Path]:
             subprocess.run(["dpkg-deb", "-x", package, root], check=True)
         if not (root / "lib").exists():  # since Debian 13 all of it is in /usr/lib
             (root / "lib").symlink_to("usr/lib")
-        wheels = [sys.executable, "-m", "pip", "install", "--quiet", "--upgrade", "--target", site]
+        wheels = [sys.executable, "-m", "pip", "install", "--quiet", "--upgrade", "--target", str(site)]
         wheels += ["--only-binary=:all:", "--python-version", python_of(root).name.removeprefix("python")]
         wheels += [f"--platform=manylinux_2_{minor}_aarch64" for minor in (17, 24, 26, 27, 28, 31, 34)]
         subprocess.run([*wheels, "-r", CHECKOUT / "export" / "edge" / "requirements.txt"], check=True)
@@ -130,7 +130,7 @@ def pretend(root: Path, processor: str) -> None:
     (root / "proc" / "cpuinfo").write_text("".join(core % i for i in range(os.cpu_count() or 1)), encoding="ascii")
 
 
-def ask(python: list[str | Path], path: str, model: Path, work: Path, name: str) -> dict:
+def ask(python: list[str], path: str, model: Path, work: Path, name: str) -> dict:
     """Ask a file in a process of its own.
 
     Args:
@@ -148,7 +148,7 @@ def ask(python: list[str | Path], path: str, model: Path, work: Path, name: str)
     asked = json.loads(work.read_text(encoding="utf-8"))["asked"]
     lines = []
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as errors:
-        command = [*python, "-c", ASK, model, work]
+        command = [*python, "-c", ASK, str(model), str(work)]
         with (
             subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True, env=settings) as process,
             progress_bar(f"{model.name}, {name}", len(asked)) as bar,
@@ -179,7 +179,7 @@ def compared(found: dict, ids: list, reference: np.ndarray) -> dict:
 
 
 def report(qemu: str, rows: list[dict]) -> None:
-    """Print and write what there is so far: the whole takes long."""
+    """Print and write what there is so far: a file takes long."""
     header = ("file", "processor", "texts", "other ids", "largest difference", "mean", "other labels", "MB")
     table = [
         (
@@ -201,7 +201,7 @@ def report(qemu: str, rows: list[dict]) -> None:
     target.write_text(json.dumps({"qemu": qemu, "rows": rows}, indent=2) + "\n", encoding="utf-8")
 
 
-@click.command(help=(__doc__ or "").replace("\n\n", "\n\n\b\n"))
+@click.command()
 @click.argument("export", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.argument("others", nargs=-1, metavar="[FILE.tflite]...")
 @click.option("--texts", type=click.IntRange(1), default=10**9, help="Ask about so many, evenly spread.")
@@ -211,7 +211,7 @@ def report(qemu: str, rows: list[dict]) -> None:
 def main(
     export: Path, others: tuple[str, ...], texts: int, processors: tuple[str, ...], folder: Path | None, qemu: str
 ) -> None:
-    """Unpack, replay, compare, print, write."""
+    """Replay golden.jsonl of EXPORT on emulated ARM processors: model.tflite and other files of that folder."""
     golden = [json.loads(line) for line in (export / "golden.jsonl").read_text(encoding="utf-8").splitlines()]
     ids = [line["ids"] for line in golden]
     count = min(texts, len(golden))
@@ -235,10 +235,10 @@ def main(
             rows.append({"file": name, "processor": HERE, **compared(found, ids, reference)})
             for processor in chosen:
                 pretend(root, processor)
-                python = [qemu, "-cpu", processor, "-L", root, python_of(root)]
+                python = [qemu, "-cpu", processor, "-L", str(root), str(python_of(root))]
                 found = ask(python, f"{CHECKOUT}{os.pathsep}{site}", model, work, processor)
                 rows.append({"file": name, "processor": processor, **compared(found, ids, reference)})
-                report(version, rows)
+            report(version, rows)
 
 
 if __name__ == "__main__":

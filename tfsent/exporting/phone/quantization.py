@@ -29,8 +29,8 @@ KINDS = ("float32", "float16", "int8", "int4-table", "int4")
 """From the largest to the smallest."""
 BLOCK = 32
 """Weights that share a scale in int4."""
-SLOWER = 1.1
-"""A file is slower than another from this factor on: medians of less differ by chance."""
+SLOWER = 1.2
+"""A file is slower than another from this factor on. On a busy machine, files of the same speed differed by 1.11."""
 RUNTIMES = {"float32": "2.9.0", "float16": "2.9.0", "int8": "2.18.0", "int4-table": "2.21.0", "int4": "2.21.0"}
 """The oldest TensorFlow Lite that runs a kind, for `min_runtime_version` in the file."""
 
