@@ -29,7 +29,9 @@ struct TextRules: Decodable {
 final class BertTokenizer {
     typealias Scalar = Unicode.Scalar
 
-    private let ids: [String: Int32]
+    /// By the bytes of a token: two strings that Unicode calls equivalent, such as "é" and "e" with an accent after it,
+    /// are one key to Swift, and two tokens to the model.
+    private let ids: [[UInt8]: Int32]
     private let rules: TextRules
     private let unknown: Int32
     private let first: Int32
@@ -38,14 +40,14 @@ final class BertTokenizer {
 
     /// `vocabulary` are the lines of vocab.txt.
     init(vocabulary: [String], rules: TextRules) {
-        var ids = [String: Int32](minimumCapacity: vocabulary.count)
-        for (id, token) in vocabulary.enumerated() { ids[token] = Int32(id) }
+        var ids = [[UInt8]: Int32](minimumCapacity: vocabulary.count)
+        for (id, token) in vocabulary.enumerated() { ids[Array(token.utf8)] = Int32(id) }
         self.ids = ids
         self.rules = rules
-        pad = ids["[PAD]"]!
-        unknown = ids["[UNK]"]!
-        first = ids["[CLS]"]!
-        last = ids["[SEP]"]!
+        pad = ids[Array("[PAD]".utf8)]!
+        unknown = ids[Array("[UNK]".utf8)]!
+        first = ids[Array("[CLS]".utf8)]!
+        last = ids[Array("[SEP]".utf8)]!
     }
 
     /// The rows of a text, each from [CLS] to [SEP]: one, or several with `truncation: windows`.
@@ -119,7 +121,7 @@ final class BertTokenizer {
             var end = word.count
             var id: Int32?
             while end > start {
-                id = ids[(start > 0 ? "##" : "") + Self.string(word[start..<end])]
+                id = ids[Array((start > 0 ? "##" : "").utf8) + Self.string(word[start..<end]).utf8]
                 if id != nil { break }
                 end -= 1
             }

@@ -29,7 +29,7 @@ struct ExportedModel {
     private static func lines(_ url: URL) throws -> [String] {
         var lines = try String(contentsOf: url, encoding: .utf8).unicodeScalars
             .split(separator: "\n", omittingEmptySubsequences: false)
-            .map { BertTokenizer.string($0) }
+            .map { BertTokenizer.string($0.last == "\r" ? $0.dropLast() : $0) }
         if lines.last == "" { lines.removeLast() }
         return lines
     }
