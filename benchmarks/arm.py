@@ -11,10 +11,11 @@ Each file is asked here and on four processors, because LiteRT has other kernels
 products of int8, `cortex-a76` has them (SDOT), `max,sme=off` has products of int8 matrices (SMMLA), and `max` has SME.
 What they say about model.tflite is compared with golden.jsonl, and about other files with LiteRT on this machine. Ids
 are compared for all texts, also with --texts. MB is by how much a process grows when the file is opened once more and
-answers once: the emulator's translation of the code is there by then. Milliseconds of an emulator mean nothing.
+answers once: the emulator's translation of the code is there by then. Milliseconds of an emulator mean nothing. The
+221 texts took 6 minutes a file and processor on 2 cores.
 
-`max` is left out before QEMU 10: with the SME of QEMU 7.2 all answers are about 0.5. The same instructions are right in
-QEMU 10.0 and 11.1, so it is not LiteRT that is wrong there. --qemu takes a newer one. Writes
+`max` is left out before QEMU 10: with the SME of QEMU 7.2 all answers were about 0.5. The same instructions are right
+in QEMU 10.0, and those of SME2 in 11.1, so it is not LiteRT that is wrong there. --qemu takes a newer one. Writes
 benchmarks/results/arm.json.
 """
 
