@@ -18,7 +18,7 @@ android {
 
 dependencies {
     implementation("com.google.ai.edge.litert:litert:2.1.6") // LiteRtClassifier.kt; int4 files need 2.1 or later
-    implementation("com.google.mediapipe:tasks-text:0.10.33") // MediaPipeClassifier.kt
+    implementation("com.google.mediapipe:tasks-text:1.0.0") // MediaPipeClassifier.kt; 0.10 refuses int4 files
     androidTestImplementation("androidx.test:runner:1.7.0")
     androidTestImplementation("androidx.test.ext:junit:1.3.0")
 }

@@ -35,12 +35,15 @@ final class LiteRTClassifier {
         let ids = row + [Int32](repeating: tokenizer.pad, count: padding)
         let mask = [Int32](repeating: 1, count: row.count) + [Int32](repeating: 0, count: padding)
         let runner = try interpreter.signatureRunner(with: signature.name)
-        try runner.allocateTensors()
-        try runner.copy(Self.bytes(ids), toInputNamed: "ids")
-        try runner.copy(Self.bytes(mask), toInputNamed: "mask")
-        try runner.copy(Self.bytes([Int32](repeating: 0, count: signature.length)), toInputNamed: "segment_ids")
-        try runner.invoke()
-        return try runner.output(named: "probabilities").data.withUnsafeBytes { Array($0.bindMemory(to: Float.self)) }
+        try runner.invoke(with: [
+            "ids": Self.bytes(ids),
+            "mask": Self.bytes(mask),
+            "segment_ids": Self.bytes([Int32](repeating: 0, count: signature.length)),
+        ])
+        var probabilities = [Float](repeating: 0, count: model.labels.count)
+        let data = try runner.output(named: "probabilities").data
+        _ = probabilities.withUnsafeMutableBytes { data.copyBytes(to: $0) }
+        return probabilities
     }
 
     private static func bytes(_ values: [Int32]) -> Data { values.withUnsafeBufferPointer { Data(buffer: $0) } }

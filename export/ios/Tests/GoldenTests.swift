@@ -1,5 +1,6 @@
 import Foundation
 import XCTest
+@testable import Sentiment // your app's module
 
 /// Replays golden.jsonl: the same ids, and the answers that the file gave where it was exported.
 final class GoldenTests: XCTestCase {
@@ -10,7 +11,8 @@ final class GoldenTests: XCTestCase {
     }
 
     func testGoldenTextsAgree() throws {
-        let folder = try XCTUnwrap(Bundle(for: GoldenTests.self).url(forResource: "model", withExtension: nil))
+        // The tests run inside the app, whose bundle has the model.
+        let folder = try XCTUnwrap(Bundle.main.url(forResource: "model", withExtension: nil))
         let golden = try Data(contentsOf: folder.appendingPathComponent("golden.jsonl"))
         let classifier = try LiteRTClassifier(folder: folder)
         for raw in golden.split(separator: UInt8(ascii: "\n")) {

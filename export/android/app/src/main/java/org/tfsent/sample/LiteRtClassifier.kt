@@ -9,7 +9,8 @@ import org.tensorflow.lite.Interpreter
 class LiteRtClassifier(context: Context, folder: String = "model", threads: Int = 2) : AutoCloseable {
     private val model = ExportedModel(context, folder)
     private val tokenizer = BertTokenizer(model.vocabulary, model.rules)
-    private val interpreter = Interpreter(direct(model.bytes("model.tflite")), Interpreter.Options().setNumThreads(threads))
+    private val options = Interpreter.Options().setNumThreads(threads)
+    private val interpreter = Interpreter(direct(model.bytes("model.tflite")), options)
 
     @Synchronized
     fun classify(text: String): Answer {
