@@ -129,7 +129,7 @@ def our_files(run: Path, folder: Path, max_tokens: int) -> list[int]:
 
 
 def main(run: Path, work: Path, rounds: int, max_tokens: int) -> None:
-    """Measure by turns, print, write."""
+    """Time the engines in turns, print a table, write JSON."""
     from peers import environment
 
     from tfsent.console import print_table

@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 
 from tfsent.exporting.golden import NASTY_TEXTS
 from tfsent.text.code_points import code_point_table
+from tfsent.text.light_tokenizer import LightTokenizer
+from tfsent.text.mediapipe_tokenizer import for_mediapipe
 from tfsent.text.spec import SPECIAL_TOKENS
 
 
@@ -46,3 +48,13 @@ def nasty(count):
     parts = ["good", "film", "GOOD", " ", "\n", "\t", "<br />", "<BR>", "it's", "a" * 100, "é" * 101, "本a", *TROUBLE]
     made = ["".join(chance.choices(parts, k=chance.randint(1, 12))) for _ in range(count)]
     return [text.encode("utf-8", "ignore").decode() for text in [*NASTY_TEXTS, *made]]
+
+
+def read_otherwise(found, plain, spec, vocabulary, texts):
+    """The texts that a tokenizer in another language gives other rows, and those it hands to MediaPipe otherwise."""
+    rows, owner = LightTokenizer(spec, vocabulary)(texts)
+    expected = [[] for _ in texts]
+    for row, text in zip(rows, owner, strict=True):
+        expected[text].append(row.tolist())
+    others = [text for text, theirs, ours in zip(texts, found, expected, strict=True) if theirs != ours]
+    return others, [text for text, theirs in zip(texts, plain, strict=True) if theirs != for_mediapipe(text, spec)]

@@ -7,11 +7,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from nasty_texts import nasty, rich_vocabulary
+from nasty_texts import nasty, read_otherwise, rich_vocabulary
 
 from tfsent.text.code_points import code_point_table
-from tfsent.text.light_tokenizer import LightTokenizer
-from tfsent.text.mediapipe_tokenizer import for_mediapipe
 from tfsent.text.spec import TextSpec, read_vocabulary, write_text_files
 
 pytestmark = pytest.mark.skipif(
@@ -74,13 +72,7 @@ def answers(jar, folder, texts, scratch):
 def compare(jar, folder, spec, vocabulary, texts):
     """The texts whose rows differ from tfsent's, and the texts that MediaPipe would get otherwise."""
     write_text_files(folder, spec, vocabulary)
-    found, plain = answers(jar, folder, texts, folder)
-    rows, owner = LightTokenizer(spec, vocabulary)(texts)
-    expected = [[] for _ in texts]
-    for row, text in zip(rows, owner, strict=True):
-        expected[text].append(row.tolist())
-    others = [text for text, ours, theirs in zip(texts, found, expected, strict=True) if ours != theirs]
-    return others, [text for text, ours in zip(texts, plain, strict=True) if ours != for_mediapipe(text, spec)]
+    return read_otherwise(*answers(jar, folder, texts, folder), spec, vocabulary, texts)
 
 
 @pytest.mark.parametrize("lowercase", [True, False])

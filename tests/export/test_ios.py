@@ -7,11 +7,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from nasty_texts import nasty, rich_vocabulary
+from nasty_texts import nasty, read_otherwise, rich_vocabulary
 
 from tfsent.text.code_points import code_point_table
-from tfsent.text.light_tokenizer import LightTokenizer
-from tfsent.text.mediapipe_tokenizer import for_mediapipe
 from tfsent.text.spec import TextSpec, read_vocabulary, write_text_files
 
 SOURCES = Path(__file__).parents[2] / "export" / "ios"
@@ -69,13 +67,7 @@ def compare(program, folder, spec, vocabulary, texts):
     write_text_files(folder, spec, vocabulary)
     (folder / "labels.txt").write_text("negative\npositive\n")
     (folder / "manifest.json").write_text(json.dumps({"signatures": {"serving_default": spec.max_tokens}}))
-    found, plain = answers(program, folder, texts)
-    rows, owner = LightTokenizer(spec, vocabulary)(texts)
-    expected = [[] for _ in texts]
-    for row, text in zip(rows, owner, strict=True):
-        expected[text].append(row.tolist())
-    others = [text for text, ours, theirs in zip(texts, found, expected, strict=True) if ours != theirs]
-    return others, [text for text, ours in zip(texts, plain, strict=True) if ours != for_mediapipe(text, spec)]
+    return read_otherwise(*answers(program, folder, texts), spec, vocabulary, texts)
 
 
 @pytest.mark.parametrize("lowercase", [True, False])

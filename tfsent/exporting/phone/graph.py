@@ -19,7 +19,7 @@ from tfsent.errors import ExportError
 IDENTIFIER = b"TFL3"
 TOKEN_ROWS = "token_rows"
 POSITION_ROWS = "position_rows"
-"""Names of the tensors that the lookups make: a quantiser is told by them what to do with which table."""
+"""Names of the tensors that the lookups give. The recipe of a quantiser names a table by them."""
 
 
 def read_graph(path: Path) -> Any:
