@@ -17,6 +17,7 @@ from tfsent.exporting import publish
 from tfsent.exporting.parity import compare
 from tfsent.exporting.phone import files
 from tfsent.exporting.phone.convert import convert
+from tfsent.exporting.server import files as server_files
 from tfsent.exporting.server.savedmodel import write_savedmodel
 from tfsent.inference.keras_run import KerasPredictor
 from tfsent.inference.saved_model import SavedModelPredictor
@@ -35,7 +36,7 @@ def mine(exported, tmp_path):
 def made(exported, monkeypatch):
     """Exports take files made before; a SavedModel passes without its process. For tests of what is published."""
 
-    def pass_savedmodel(folder, reference, budget):
+    def pass_savedmodel(predictor, folder, reference, budget, **_):
         return compare("savedmodel", folder, (reference.probabilities, [0.001]), reference, budget)
 
     def convert(predictor, folder, kinds, signatures, kept):
@@ -43,9 +44,9 @@ def made(exported, monkeypatch):
         return ["float32"]
 
     made = exported / "export" / "serving" / "1"
-    monkeypatch.setattr(publish, "write_savedmodel", lambda _, target: shutil.copytree(made, target))
+    monkeypatch.setattr(server_files, "write_savedmodel", lambda _, target, precision: shutil.copytree(made, target))
     monkeypatch.setattr(files, "convert", convert)
-    monkeypatch.setattr(publish, "verify_savedmodel", pass_savedmodel)
+    monkeypatch.setattr(server_files, "verify_savedmodel", pass_savedmodel)
 
 
 def write_two_forms(run):

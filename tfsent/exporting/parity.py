@@ -82,10 +82,12 @@ def budgets(config: ExportConfig) -> dict[str, Budget]:
 
     `mobile` is for every phone file but a float32 one with the whole vocabulary, which must give what the model gives.
     """
+    serving = config.serving
     mobile = Budget(max_flips=config.mobile.max_flips, max_accuracy_drop=config.mobile.max_accuracy_drop)
     whole = config.mobile.vocabulary == "all"
     return {
         "savedmodel": Budget(max_difference=config.budget.savedmodel_difference),
+        "savedmodel-bfloat16": Budget(max_flips=serving.max_flips, max_accuracy_drop=serving.max_accuracy_drop),
         "float32": Budget(max_difference=config.budget.float32_difference) if whole else mobile,
         "mobile": mobile,
     }

@@ -18,9 +18,9 @@ import numpy as np
 
 from tfsent.data.reviews import load_reviews
 from tfsent.data.splits import split
-from tfsent.exporting.parity import Budget, Parity, ParityReport, ReferenceAnswers, ask_trained_model, budgets, report
+from tfsent.exporting.parity import Parity, ParityReport, ask_trained_model, budgets, report
 from tfsent.exporting.phone.files import make_phone_files
-from tfsent.exporting.server.savedmodel import verify_savedmodel, write_savedmodel
+from tfsent.exporting.server.files import make_server_files, publish_version
 from tfsent.inference.keras_run import KerasPredictor
 from tfsent.recipe.schema import ExportConfig
 from tfsent.storage import atomic, run_directory
@@ -61,25 +61,17 @@ def export(run: Path, config: ExportConfig, targets: Sequence[str] = TARGETS) ->
             parities += _MAKERS[target](predictor, folder, reference, limits, config)
         result = report(parities, reference)
         if result.passed:
-            places = {"serving": _next_version(run), "mobile": run / "export" / "mobile"}
-            for target, folder in staged.items():
-                atomic.publish(folder, places[target])
-            result = replace(result, published=tuple(str(places[target].relative_to(run)) for target in targets))
+            places = [_publish(target, folder, run / "export" / target, config) for target, folder in staged.items()]
+            result = replace(result, published=tuple(str(place.relative_to(run)) for place in places))
     atomic.write_json(run / "verify.json", result.to_dict())
     return result
 
 
-def _make_serving(
-    predictor: KerasPredictor, folder: Path, reference: ReferenceAnswers, limits: dict[str, Budget], _: ExportConfig
-) -> list[Parity]:
-    write_savedmodel(predictor, folder)
-    return [verify_savedmodel(folder, reference, limits["savedmodel"])]
+_MAKERS = {"serving": make_server_files, "mobile": make_phone_files}
 
 
-_MAKERS = {"serving": _make_serving, "mobile": make_phone_files}
-
-
-def _next_version(run: Path) -> Path:
-    folder = run / "export" / "serving"
-    numbers = [int(p.name) for p in folder.iterdir() if p.name.isdecimal()] if folder.is_dir() else []
-    return folder / str(max(numbers, default=0) + 1)
+def _publish(target: str, staged: Path, place: Path, config: ExportConfig) -> Path:
+    if target == "serving":
+        return publish_version(staged, place, config.serving.keep)
+    atomic.publish(staged, place)
+    return place

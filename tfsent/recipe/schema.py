@@ -311,11 +311,41 @@ class MobileConfig(_Section):
     )
 
 
+SERVERS = ("2.12", "2.13", "2.14", "2.15", "2.16", "2.17", "2.18", "2.19", "2.20")
+
+
+def _server(release: Any) -> Any:
+    """Accept a release of TensorFlow Serving. YAML reads 2.20 as the number 2.2; there was a 2.2, too old for us."""
+    spelt = f"{release:.2f}" if isinstance(release, float) else release
+    if spelt not in SERVERS:
+        raise ValueError(f"expected one of {', '.join(SERVERS)}")
+    return spelt
+
+
+class ServingConfig(_Section):
+    """The SavedModel for TensorFlow Serving."""
+
+    precision: Literal["float32", "bfloat16", "auto"] = Field(
+        "float32",
+        description="of the encoder; bfloat16 is half the size, and faster on CPUs that have it (AVX-512 BF16, AMX); "
+        "auto: the faster on this machine that is within the limits below",
+    )
+    max_accuracy_drop: Fraction = Field(0.005, description="of bfloat16: largest allowed loss of accuracy")
+    max_flips: Fraction = Field(0.01, description="of bfloat16: largest allowed share of labels that it changes")
+    min_server: Annotated[str, BeforeValidator(_server)] = Field(
+        "2.12", description="oldest release of TensorFlow Serving that must run the file, 2.12 to 2.20"
+    )
+    keep: Count | None = Field(
+        None, description="versions that stay in export/serving, the newest ones; null: all (`tfsent export --keep`)"
+    )
+
+
 class ExportConfig(_Section):
     """How exported files are verified."""
 
     verify_examples: Count = Field(1000, description="test reviews on which each exported file is run")
     budget: BudgetConfig = BudgetConfig()
+    serving: ServingConfig = ServingConfig()
     mobile: MobileConfig = MobileConfig()
 
 

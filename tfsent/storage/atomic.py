@@ -66,9 +66,7 @@ def publish(staged: Path, target: Path) -> None:
         staged: the finished one.
         target: its place.
     """
-    for file in [staged] if staged.is_file() else [p for p in staged.rglob("*") if p.is_file()]:
-        with file.open("rb") as handle:
-            os.fsync(handle.fileno())
+    flush(staged)
     target.parent.mkdir(parents=True, exist_ok=True)
     if target.is_dir():
         # A folder cannot be renamed over one that is not empty: the old one is moved away first.
@@ -78,6 +76,22 @@ def publish(staged: Path, target: Path) -> None:
         shutil.rmtree(old)
     else:
         staged.rename(target)
+
+
+def flush(path: Path) -> None:
+    """Wait until a file, or a folder with all that is in it, is on the disk."""
+    for file in [path] if path.is_file() else [p for p in path.rglob("*") if p.is_file()]:
+        with file.open("rb") as handle:
+            os.fsync(handle.fileno())
+
+
+def flush_folder(folder: Path) -> None:
+    """Wait until the names in a folder are on the disk."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def write_text(target: Path, text: str) -> None:
