@@ -6,7 +6,6 @@ FOLDER gets the wheels of TensorFlow for Python 3.11 (2 GB, with pip), and each 
 is built with the TensorFlow of its number, and with tensorflow-text 2.12.1 up to 2.19, and 2.20.0 in 2.20.
 """
 
-import glob
 import json
 import subprocess
 import sys
@@ -35,12 +34,12 @@ open(target, "wb").write(ctypes.string_at(found.data, found.length))
 
 
 def wheel(name, release, folder):
-    pattern = f"{folder}/{name.replace('-', '_')}-{release}-*.whl"
-    if not glob.glob(pattern):
+    pattern = f"{name.replace('-', '_')}-{release}-*.whl"
+    if not list(Path(folder).glob(pattern)):
         platforms = ["--platform=manylinux_2_17_x86_64", "--platform=manylinux2014_x86_64"]
         command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--python-version=3.11"]
         subprocess.run([*command, *platforms, "-d", folder, f"{name}=={release}"], check=True)
-    return glob.glob(pattern)[0]
+    return next(Path(folder).glob(pattern))
 
 
 def ops_of(release, text, folder):

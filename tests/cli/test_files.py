@@ -61,6 +61,26 @@ def test_every_form_of_a_model_classifies_a_table(exported, table):
     )
 
 
+def test_several_files_become_shards_in_a_folder(exported, tmp_path):
+    model = exported / "export/mobile/model.tflite"
+    for name, seed in (("a", 7), ("b", 8)):
+        write(tmp_path / f"{name}.csv", csv_bytes([*((text,) for text, _ in tiny_texts(3, seed)), (" ",)], ("text",)))
+    words = ("predict", model, "--data", tmp_path / "?.csv", "--output")
+    printed = call(*words, tmp_path / "out")
+    assert (
+        printed == f"{tmp_path / 'out'}: 8 rows of 2 files in 2 shards (2 without a text, whose answers are empty).\n"
+    )
+    named = ("predict", model, "--data", tmp_path / "a.csv", "--data", tmp_path / "b.csv", "--output", tmp_path / "out")
+    found = json.loads(call(*named, "--json"))
+    assert (found["rows"], found["continued_at"], found["shards"]) == (8, 8, 2)
+    one = ("predict", model, "--data", tmp_path / "a.csv", "--output", tmp_path / "one", "--format", "jsonl")
+    assert call(*one).endswith("one: 4 rows in 1 shard (1 without a text, whose answers are empty).\n")
+    assert (tmp_path / "one" / "a-00000.jsonl").is_file()
+    said = call(*words, tmp_path / "answers.csv", code=1)
+    assert "--data matches 2 files, and " in said and "is the name of a file. Name a folder, such as answers." in said
+    assert not (tmp_path / "answers.csv").exists()
+
+
 def test_json_lines_go_through_a_pipe(tiny_run):
     lines = [json.dumps({"text": text, "id": i}) for i, (text, _) in enumerate(tiny_texts(5, 9))]
     printed = call("predict", tiny_run, "--data", "-", stdin="\n".join(lines))
@@ -77,9 +97,29 @@ def test_json_lines_go_through_a_pipe(tiny_run):
         (["predict", "RUN", "--data", "x.csv"], "--data FILE needs --output OUT, such as --output answers.csv."),
         (
             ["predict", "RUN", "--data", "x.csv", "--csv", "--output", "y.csv"],
-            "Leave out TEXT, --file, --json and --csv",
+            "Leave out TEXT, --file and --csv",
         ),
-        (["predict", "RUN", "--data", "-", "--output", "y.csv"], "writes JSON lines to standard output. Leave out"),
+        (["predict", "RUN", "--data", "-", "--output", "y.csv"], "writes them to standard output. Leave out --output"),
+        (["predict", "RUN", "--data", "-", "--data", "x.csv"], "writes them to standard output. Leave out --output"),
+        (["predict", "RUN", "--data", "-", "--runner", "direct"], "writes them to standard output. Leave out --output"),
+        (
+            ["predict", "RUN", "--data", "*.csv", "--data", "x.csv", "--output", "y.txt"],
+            "y.txt has no ending that says",
+        ),
+        (
+            ["predict", "RUN", "--data", "x.csv", "--format", "csv", "--output", "y.csv"],
+            "--format and --runner write in",
+        ),
+        (
+            ["predict", "RUN", "--data", "x.csv", "--output", "y", "--beam-option", "--x=1"],
+            "Name it with --runner, such",
+        ),
+        (["predict", "RUN", "a text", "--runner", "direct"], "are about a table. Name it with --data."),
+        (["predict", "none", "--data", "x.csv", "--output", "y", "--runner", "direct"], "There is nothing at none"),
+        (
+            ["predict", "RUN", "--data", "x.csv", "--output", "y", "--runner", "flink"],
+            "flink needs --beam-option '--fli",
+        ),
         (["predict", "RUN", "a text", "--output", "y.csv"], "are about a table. Name it with --data."),
         (["predict", "none", "--data", "x.csv", "--output", "y.csv"], "There is nothing at none"),
     ],

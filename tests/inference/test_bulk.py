@@ -1,15 +1,12 @@
 """Tables of any size are classified: every column stays, in every format; the next command continues a killed one."""
 
-import csv
 import gzip
-import io
 import json
 import multiprocessing
 import os
 import signal
 import time
 
-import numpy as np
 import pandas
 import pyarrow
 import pyarrow.parquet
@@ -17,27 +14,12 @@ import pytest
 from data_files import csv_bytes, write
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from stub_predictor import Interrupted, Stopping, Stub, read
 
 from tfsent.errors import ConfigError, DataError, RunError
 from tfsent.inference import bulk
 from tfsent.inference.bulk import added_names, predict_lines
-from tfsent.inference.predictor import Predictor
 from tfsent.recipe.schema import DataConfig
-
-
-class Stub(Predictor):
-    """Says that long texts are positive."""
-
-    label_names = ("negative", "positive")
-    asked = 0
-
-    def predict_proba(self, texts, advance=len):
-        assert all(text.strip() for text in texts)
-        self.asked += len(texts)
-        advance(len(texts))
-        positive = np.array([min(len(text), 100) / 100 for text in texts], np.float32)
-        return np.stack([1 - positive, positive], axis=1)
-
 
 TEXTS = ["short", "a text of\nseveral, lines " * 5, 'tab\tand "quotes" and 🎉', "carriage\rreturn", "", "  "]
 
@@ -52,18 +34,6 @@ def expected(text):
 def predict(source, output, predictor=None, *, overwrite=False, model_id="m", **settings):
     config = DataConfig(train=str(source), **settings)
     return bulk.predict_file(predictor or Stub(), source, output, config, model_id=model_id, overwrite=overwrite)
-
-
-def read(path):
-    """The rows of a file, by an independent reader, with None for what is missing."""
-    raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    name = path.name.removesuffix(".gz")
-    if name.endswith(".parquet"):
-        return pyarrow.parquet.read_table(path).to_pylist()
-    if name.endswith("jsonl"):
-        return [json.loads(line) for line in raw.decode().split("\n") if line]
-    lines = io.StringIO(raw.decode(), newline="")
-    return list(csv.DictReader(lines, delimiter="\t" if name.endswith(".tsv") else ","))
 
 
 ROWS = [{"id": i, "text": text, "label": "mine", "note": None if i % 2 else "ü"} for i, text in enumerate(TEXTS)]
@@ -211,19 +181,6 @@ def test_columns_that_do_not_fit_into_parquet_are_named(tmp_path):
         patch.setattr(bulk, "CHUNK", 1)
         with pytest.raises(DataError, match="do not fit into one Parquet table: .* Write .jsonl in its place"):
             predict(tmp_path / "a.jsonl", tmp_path / "b.parquet")
-
-
-class Interrupted(Exception):  # noqa: N818 - what stops it here
-    pass
-
-
-class Stopping(Stub):
-    """Stops at its third chunk."""
-
-    def predict_proba(self, texts, advance=len):
-        if self.asked >= 4:
-            raise Interrupted
-        return super().predict_proba(texts, advance)
 
 
 @pytest.mark.parametrize("ending", ["csv", "jsonl.gz", "parquet"])

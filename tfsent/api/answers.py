@@ -97,44 +97,97 @@ def evaluate(
 
 
 def predict_file(
-    model: str | Path, data: str | Path, output: str | Path, overrides: Any = (), *, overwrite: bool = False
+    model: str | Path,
+    data: str | Path | Sequence[str | Path],
+    output: str | Path,
+    overrides: Any = (),
+    *,
+    format: str | None = None,
+    runner: str | None = None,
+    beam_options: Sequence[str] = (),
+    overwrite: bool = False,
 ) -> BulkResult:
-    """Classify every row of a table and write the table with the answers, in constant memory.
+    """Classify every row of one or more tables and write the tables with the answers, in constant memory.
 
     All columns are kept. `label`, `probability` and `p_CLASS` for each class are added, with `predicted_` in front
     where a name is taken. The same call continues what was interrupted.
 
+    One table becomes one file. Several files, or an `output` that is a folder, become shards of 16,384 rows each,
+    `NAME-00000.jsonl` and so on by input, with a `manifest.json` that lists them.
+
     Args:
         model: see `load`.
-        data: CSV, TSV, JSON lines, a JSON array or Parquet, packed or not.
+        data: CSV, TSV, JSON lines, a JSON array or Parquet, packed or not; a glob; or several of them.
         output: a file that ends with `.csv`, `.tsv`, `.jsonl` or `.parquet`; all but Parquet may have `.gz` after it.
+            Or a folder: one that exists, a name without an ending, or any name with `format` or `runner`.
         overrides: keys below `data.` that say how to read `data`, see `evaluate`.
-        overwrite: replace `output`.
+        format: of the shards in a folder, `jsonl`, `csv` or `parquet`; None takes that of the first file.
+        runner: None works in this process; `direct`, `flink`, `spark` or `dataflow` gives the job to Apache Beam.
+        beam_options: Beam's own, such as `["--direct_num_workers=2"]`.
+        overwrite: replace `output`. In a folder, only what tfsent wrote is replaced.
 
     Returns:
         How many rows there were, and how many had no text.
 
     Raises:
-        ConfigError: the ending of `output` is unknown.
-        DataError: the table cannot be read.
-        RunError: `output` exists or cannot be written.
+        ConfigError: `output` does not say a format, or does not fit `data`; or a runner lacks an option.
+        DataError: a table cannot be read.
+        RunError: `output` exists, is of another job, or cannot be written; or the runner failed.
         TfsentError: see `load`.
 
     Example:
         >>> tfsent.predict_file("runs/mine", "new.csv", "answers.csv", {"data.text": "body"}).rows
         1200
+        >>> tfsent.predict_file("runs/mine", "reviews-*.jsonl", "answers").shards
+        62
     """
-    config = _reading(model, data, overrides)
+    patterns = [str(data)] if isinstance(data, str | Path) else [str(one) for one in data]
+    target, path = Path(output), Path(model)
+    if beam_options and runner is None:
+        raise ConfigError("Options of Beam are for a runner. Name it with --runner, such as --runner direct.")
+    config = _reading(model, patterns[0], overrides)
+    job: dict[str, Any] = {"model_id": _model_id(path), "overwrite": overwrite}
+    if runner is not None:
+        return _predict_with_beam(path, patterns, target, config, job | {"form": format}, runner, beam_options)
     predictor = load(model)
-    from tfsent.data.files import find_files
-    from tfsent.inference import bulk
+    from tfsent.inference import bulk, shards
 
-    source = find_files([str(data)], "train")
-    if len(source) > 1:
-        raise ConfigError(f"{data} matches {len(source)} files. Expected one.")
-    return bulk.predict_file(
-        predictor, source[0], Path(output), config, model_id=_model_id(Path(model)), overwrite=overwrite
-    )
+    sources, sharded = _inputs(patterns, target, sharded=format is not None)
+    if sharded:
+        return shards.predict_files(predictor, sources, target, config, form=format, **job)
+    return bulk.predict_file(predictor, sources[0], target, config, **job)
+
+
+def _inputs(patterns: Sequence[str], output: Path, *, sharded: bool) -> tuple[list[Path], bool]:
+    """Return the files that are classified, and whether the answers go into a folder."""
+    from tfsent.data.files import find_files
+    from tfsent.inference.tables_out import is_table_name
+
+    sources = find_files(patterns, "train")
+    several = len(sources) > 1
+    if is_table_name(output) and not output.is_dir() and (several or sharded):
+        why = f"--data matches {len(sources)} files" if several else "--format and --runner write into a folder"
+        raise ConfigError(f"{why}, and {output} is the name of a file. Name a folder, such as {output.stem}.")
+    return sources, several or sharded or output.is_dir() or not output.suffix
+
+
+def _predict_with_beam(
+    model: Path,
+    patterns: Sequence[str],
+    output: Path,
+    config: DataConfig,
+    job: dict[str, Any],
+    runner: str,
+    words: Sequence[str],
+) -> BulkResult:
+    """Classify with Beam. The model is only looked at: each worker opens it."""
+    from tfsent.inference import beam, opening, shards
+
+    options = beam.pipeline_options(runner, words)
+    opening._opener(model)
+    sources, _ = _inputs(patterns, output, sharded=True)
+    with shards.opened(sources, output, config, **job) as found:
+        return beam.run(model, found, runner, options)
 
 
 def predict_lines(model: str | Path, stream: Any, overrides: Any = ()) -> Iterator[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -101,21 +101,47 @@ def _columns(text: str | None, label: str | None) -> list[str]:
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("texts", nargs=-1, metavar="[TEXT]... | -")
 @click.option("--file", "file", type=click.Path(path_type=Path), help="A file of UTF-8 text, one review a line.")
-@click.option("--data", metavar="FILE", help="A table: CSV, TSV, JSON lines or Parquet; - reads JSON lines.")
-@click.option("--output", type=click.Path(path_type=Path), help="Where the table with the answers goes.")
+@click.option(
+    "--data",
+    multiple=True,
+    metavar="FILE",
+    help="A table: CSV, TSV, JSON lines or Parquet; a glob in quotes; several times; - reads JSON lines.",
+)
+@click.option("--output", type=click.Path(path_type=Path), help="Where the answers go: a file, or a folder of shards.")
 @_text_option
-@click.option("--overwrite", is_flag=True, help="Replace the file at --output.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["jsonl", "csv", "parquet"]),
+    help="Of the shards in a folder.  [default: as the first file]",
+)
+@click.option("--overwrite", is_flag=True, help="Replace what is at --output.")
+@click.option(
+    "--runner",
+    type=click.Choice(["direct", "flink", "spark", "dataflow"]),
+    help="Give the job to Apache Beam.  [default: this process]",
+)
+@click.option(
+    "--beam-option",
+    "beam_options",
+    multiple=True,
+    metavar="--NAME=VALUE",
+    help="An option of Beam's own, e.g. '--direct_num_workers=2'. Several times.",
+)
 @_data_set_option
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line; of --data, what was done.")
 @click.option("--csv", "as_csv", is_flag=True, help="CSV with a header.")
 def predict(
     model: Path,
     texts: tuple[str, ...],
     file: Path | None,
-    data: str | None,
+    data: tuple[str, ...],
     output: Path | None,
     text: str | None,
+    form: str | None,
     overwrite: bool,
+    runner: str | None,
+    beam_options: tuple[str, ...],
     overrides: tuple[str, ...],
     as_json: bool,
     as_csv: bool,
@@ -129,21 +155,37 @@ def predict(
     the format: .csv, .tsv, .jsonl or .parquet. The file may be larger than memory. The same command continues what was
     interrupted. `--data -` reads JSON lines and writes one for each as they come.
 
+    Several files go into a folder: for each 16,384 rows of a file a shard, NAME-00000.jsonl and so on, whole or not
+    there. OUT/manifest.json lists them with their SHA-256, and says `"complete": true` at the end. Another model or
+    changed files are refused; --overwrite begins anew.
+
+    --runner gives the same job to Apache Beam (pip install 'tfsent[beam]'): `direct` on this machine, or a cluster
+    whose workers all see MODEL, the files and OUT under the same paths. On one machine, leave it out: `direct` holds
+    the rows in memory.
+
     \b
       tfsent predict runs/quickstart "Loved every minute." "A waste of time."
       tfsent predict runs/quickstart -- "-5 of 10"
       tfsent predict runs/quickstart/export/mobile/model.tflite --file reviews.txt --csv > out.csv
       tfsent predict runs/quickstart --data new.csv --text body --output answers.csv
+      tfsent predict runs/quickstart --data 'reviews-*.jsonl' --output answers --format parquet
+      tfsent predict runs/quickstart --data 'r-*.csv' --output out --runner spark --beam-option --job_endpoint=HOST:8099
     """
-    if data is not None:
-        if texts or file or as_json or as_csv:
+    if data:
+        if texts or file or as_csv:
             raise ConfigError(
-                "--data FILE has the texts, and --output OUT the answers. Leave out TEXT, --file, --json and --csv."
+                "--data FILE has the texts, and --output OUT the answers. Leave out TEXT, --file and --csv; put "
+                "a glob in quotes."
             )
-        _predict_table(model, data, output, [*_columns(text, None), *overrides], overwrite=overwrite)
+        words = [*_columns(text, None), *overrides]
+        options = {"format": form, "runner": runner, "beam_options": beam_options, "overwrite": overwrite}
+        _predict_table(model, data, output, words, options, as_json=as_json)
         return
-    if output or text or overwrite or overrides:
-        raise ConfigError("--output, --text, --overwrite and --set are about a table. Name it with --data.")
+    if output or text or form or overwrite or runner or beam_options or overrides:
+        raise ConfigError(
+            "--output, --text, --format, --overwrite, --runner, --beam-option and --set are about a table. Name it "
+            "with --data."
+        )
     if as_json and as_csv:
         raise ConfigError("--json and --csv are two output formats. Give one of them.")
     rows = _read_texts(texts, file)
@@ -161,18 +203,25 @@ def predict(
         tables.print_predictions(predictions)
 
 
-def _predict_table(model: Path, data: str, output: Path | None, overrides: list[str], *, overwrite: bool) -> None:
-    if data == "-":
-        if output is not None:
-            raise ConfigError("--data - writes JSON lines to standard output. Leave out --output.")
-        for line in answers.predict_lines(model, sys.stdin.buffer, overrides):
+def _predict_table(
+    model: Path, data: tuple[str, ...], output: Path | None, words: list[str], options: dict[str, Any], *, as_json: bool
+) -> None:
+    if "-" in data:
+        if output is not None or len(data) > 1 or any(options.values()):
+            raise ConfigError("--data - reads JSON lines and writes them to standard output. Leave out --output.")
+        for line in answers.predict_lines(model, sys.stdin.buffer, words):
             click.echo(line)
         return
     if output is None:
         raise ConfigError("--data FILE needs --output OUT, such as --output answers.csv.")
-    result = answers.predict_file(model, data, output, overrides, overwrite=overwrite)
+    result = answers.predict_file(model, data, output, words, **options)
+    if as_json:
+        click.echo(json.dumps(result.to_dict(), indent=2))
+        return
+    of_files = f" of {result.files:,} files" if result.files > 1 else ""
+    shards = f" in {result.shards:,} shard{'s' if result.shards > 1 else ''}" if Path(result.output).is_dir() else ""
     without = f" ({result.without_text:,} without a text, whose answers are empty)" if result.without_text else ""
-    click.echo(f"{result.output}: {result.rows:,} rows{without}.")
+    click.echo(f"{result.output}: {result.rows:,} rows{of_files}{shards}{without}.")
 
 
 @click.command(short_help="Export a run for server and phone, and verify each file.")
@@ -180,18 +229,21 @@ def _predict_table(model: Path, data: str, output: Path | None, overrides: list[
 @click.option(
     "--to", "targets", multiple=True, type=click.Choice(models.TARGETS), help="Once or twice.  [default: both]"
 )
+@click.option("--keep", type=click.IntRange(1), metavar="N", help="Keep the N newest versions of the SavedModel.")
 @_export_set_option
 @click.option("--json", "as_json", is_flag=True, help="Print verify.json instead of a table.")
-def export(run: Path, targets: tuple[str, ...], overrides: tuple[str, ...], as_json: bool) -> None:
+def export(run: Path, targets: tuple[str, ...], keep: int | None, overrides: tuple[str, ...], as_json: bool) -> None:
     """Export the model in RUN, run each file through its own runtime on held-out reviews, compare.
 
-    `serving` is a SavedModel for TensorFlow Serving that takes raw text. `mobile` has a .tflite file, the smallest of
+    `serving` is a SavedModel for TensorFlow Serving that takes raw text, published as its next version; `--set
+    export.serving.precision=auto` tries bfloat16, too. `mobile` has a .tflite file, the smallest of
     several kinds that is within the limits of export.mobile and not slower; one for MediaPipe; and what an app needs
     beside them. When a file strays from the trained model by more than its budget, nothing is published and the exit
     code is 1.
     """
+    kept = [] if keep is None else [f"export.serving.keep={keep}"]
     try:
-        report = models.export(run, targets or models.TARGETS, overrides)
+        report = models.export(run, targets or models.TARGETS, [*kept, *overrides])
     except BudgetError as error:
         _print_report(error.report, as_json)
         raise

@@ -10,14 +10,11 @@ taken, it gets `predicted_` in front.
 
 from __future__ import annotations
 
-import csv
-import gzip
-import io
 import itertools
 import json
 import logging
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -25,8 +22,9 @@ from typing import Any
 from tfsent.console import progress_bar
 from tfsent.data.files import spelt_text
 from tfsent.data.formats import is_parquet, read_records
-from tfsent.data.records import Faults, Record
-from tfsent.errors import ConfigError, DataError, RunError, first_line
+from tfsent.data.records import Faults
+from tfsent.errors import DataError, RunError, first_line
+from tfsent.inference import tables_out
 from tfsent.inference.predictor import Predictor
 from tfsent.recipe.schema import DataConfig
 from tfsent.storage import atomic
@@ -38,13 +36,11 @@ CHUNK = 4096
 SAMPLE = 1000
 """Texts in which unknown tokens are counted."""
 PREFIX = "predicted_"
-FORMATS = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
-"""Endings of OUT. All but Parquet may be followed by `.gz`."""
 
 
 @dataclass(frozen=True)
 class BulkResult:
-    """What `predict_file` did."""
+    """What was classified, and where the answers are."""
 
     output: str
     rows: int
@@ -52,6 +48,10 @@ class BulkResult:
     """Rows without a text: they are kept, and their answers are empty."""
     continued_at: int
     """Rows that an earlier, interrupted command had done."""
+    files: int = 1
+    """Inputs."""
+    shards: int = 1
+    """Files of the output."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result ready for JSON."""
@@ -68,7 +68,7 @@ def predict_file(
     Args:
         predictor: the model.
         source: CSV, TSV, JSON lines, a JSON array or Parquet, packed or not.
-        output: a file whose ending is one of `FORMATS`.
+        output: a file whose ending is one of `tables_out.FORMATS`.
         config: names the column of the texts, and how to read the file.
         model_id: differs where the model differs: another model does not continue this one's work.
         overwrite: replace `output`.
@@ -78,30 +78,26 @@ def predict_file(
         DataError: the file cannot be read, or rows are faulty.
         RunError: `output` exists or cannot be written, or another process writes it.
     """
-    write = _writer(output)
+    write = tables_out.writer(output)
     if output.exists() and not overwrite:
         raise RunError(f"{output} exists already. Pass --overwrite to replace it, or name another --output.")
-    rows, columns, sample = _examine(source, config)
-    if sample and (unknown := predictor.unknown(sample)) is not None:
-        unknown.warn(f"The first {len(sample):,} texts")
-    names = added_names(predictor.label_names, columns)
+    scan = Scan(config)
+    rows, without_text = scan.read(source)
+    scan.report(predictor)
+    names = added_names(predictor.label_names, scan.columns)
     # From Parquet to Parquet the other columns are copied at the end: their types survive.
     copied = source if is_parquet(source) and output.suffix.lower() == ".parquet" else None
     parts = output.with_name(f"{output.name}.parts")
-    job = {"source": _identity(source), "model": model_id, "config": config.model_dump(mode="json"), "chunk": CHUNK}
+    job = {"source": identity(source), "model": model_id, "config": config.model_dump(mode="json"), "chunk": CHUNK}
     done = _open_parts(parts, job)
-    without_text = 0
     with atomic.in_use(parts), progress_bar("classifying", rows, min(done * CHUNK, rows)) as bar:
-        chunks = _chunks(read_records(source, config, {"data.text": config.text}, Faults(), all_columns=not copied))
-        for number, chunk in enumerate(chunks):
-            texts = [spelt_text(record.fields.get(config.text), config.text) for record in chunk]
-            without_text += sum(not text.strip() for text in texts)
+        for number, chunk in enumerate(chunks(source, config, CHUNK, all_columns=not copied)):
             if number < done:
                 continue
-            answers = answer(predictor, texts, names, bar.update)
-            merged = [{**record.fields, **new} for record, new in zip(chunk, answers, strict=True)]
+            answers = answer(predictor, texts_of(chunk, config), names, bar.update)
+            merged = [{**fields, **new} for fields, new in zip(chunk, answers, strict=True)]
             with atomic.replacing(parts / f"{number:06}") as staged:
-                write(staged, merged, names if copied else [*columns, *names], header=number == 0)
+                write(staged, merged, names if copied else [*scan.columns, *names], header=number == 0)
         _join(parts, output, copied)
     shutil.rmtree(parts, ignore_errors=True)
     return BulkResult(str(output), rows, without_text, min(done * CHUNK, rows))
@@ -139,27 +135,70 @@ def answer(
     return found
 
 
-def _examine(source: Path, config: DataConfig) -> tuple[int, list[str], list[str]]:
-    """Return the number of rows, all columns in the order in which they appear, and the first texts."""
-    faults, columns, rows, sample = Faults(), dict[str, None](), 0, list[str]()
-    for fields, place in read_records(source, config, {"data.text": config.text}, faults, all_columns=True):
-        rows += 1
-        if fields.keys() - columns.keys():
-            columns |= dict.fromkeys(fields)
-        try:
-            text = spelt_text(fields.get(config.text), config.text)
-        except ValueError as error:
-            faults.add(place, str(error))
-        else:
-            if len(sample) < SAMPLE and text.strip():
-                sample.append(text)
-    faults.raise_if_any()
-    if not rows:
-        raise DataError(f"{source} has no rows.")
-    return rows, list(columns), sample
+class Scan:
+    """What a first reading of tables finds, before hours are spent on them.
+
+    Args:
+        config: names the column of the texts, and how to read a file.
+
+    Attributes:
+        columns: all columns, in the order in which they appear.
+        sample: the first texts.
+        faults: of all rows.
+    """
+
+    def __init__(self, config: DataConfig):
+        self.config = config
+        self.columns: list[str] = []
+        self.sample: list[str] = []
+        self.faults = Faults()
+
+    def read(self, source: Path, watch: Callable[[Mapping[str, Any]], Any] = len) -> tuple[int, int]:
+        """Read a file. Return how many rows it has, and how many of them are without a text.
+
+        Args:
+            source: the file.
+            watch: is given each row.
+
+        Raises:
+            DataError: the file cannot be read, or it has no rows.
+        """
+        config, known, rows, without_text = self.config, set(self.columns), 0, 0
+        for fields, place in read_records(source, config, {"data.text": config.text}, self.faults, all_columns=True):
+            rows += 1
+            if new := fields.keys() - known:
+                self.columns += [column for column in fields if column in new]
+                known |= new
+            watch(fields)
+            try:
+                text = spelt_text(fields.get(config.text), config.text)
+            except ValueError as error:
+                self.faults.add(place, str(error))
+                continue
+            if not text.strip():
+                without_text += 1
+            elif len(self.sample) < SAMPLE:
+                self.sample.append(text)
+        if not rows:
+            self.faults.raise_if_any()
+            raise DataError(f"{source} has no rows.")
+        return rows, without_text
+
+    def report(self, predictor: Predictor | None) -> None:
+        """Warn of unknown words.
+
+        Args:
+            predictor: the model; None where it is not at hand.
+
+        Raises:
+            DataError: rows are faulty.
+        """
+        self.faults.raise_if_any()
+        if predictor and self.sample and (unknown := predictor.unknown(self.sample)) is not None:
+            unknown.warn(f"The first {len(self.sample):,} texts")
 
 
-def _identity(path: Path) -> list[Any]:
+def identity(path: Path) -> list[Any]:
     """Return what differs when a file was changed."""
     status = path.stat()
     return [str(path.resolve()), status.st_size, status.st_mtime_ns]
@@ -185,114 +224,33 @@ def _open_parts(parts: Path, job: Mapping[str, Any]) -> int:
     return 0
 
 
-def _chunks(records: Iterator[Record]) -> Iterator[list[Record]]:
-    while chunk := list(itertools.islice(records, CHUNK)):
+def chunks(source: Path, config: DataConfig, size: int, *, all_columns: bool) -> Iterator[list[Mapping[str, Any]]]:
+    """Yield the rows of a file, so many at a time. `Scan` has found its faults.
+
+    Args:
+        source: the file.
+        config: names the column of the texts, and how to read the file.
+        size: rows of each piece; the last one may have fewer.
+        all_columns: of Parquet; else only the texts. Other formats always give all.
+
+    Raises:
+        DataError: the file is damaged.
+    """
+    records = read_records(source, config, {"data.text": config.text}, Faults(), all_columns=all_columns)
+    while chunk := [record.fields for record in itertools.islice(records, size)]:
         yield chunk
 
 
-def _writer(output: Path) -> Any:
-    """Return the function that writes rows in the format of OUT."""
-    name = output.name.lower()
-    packed = name.endswith(".gz")
-    ending = Path(name.removesuffix(".gz")).suffix
-    if ending not in FORMATS or (packed and ending == ".parquet"):
-        raise ConfigError(
-            f"{output} has no ending that says its format. Expected {', '.join(FORMATS)}, perhaps with .gz."
-        )
-    if ending == ".parquet":
-        return _write_parquet
-
-    def write(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, header: bool) -> None:
-        if ending in (".csv", ".tsv"):
-            content = _csv_lines(rows, columns, "\t" if ending == ".tsv" else ",", header=header)
-        else:
-            content = "".join(json.dumps(row, ensure_ascii=False, default=_plain) + "\n" for row in rows)
-        # Half of a surrogate pair, which JSON may spell: JSON keeps its spelling, CSV cannot.
-        raw = content.encode("utf-8", "ignore" if ending in (".csv", ".tsv") else "backslashreplace")
-        path.write_bytes(gzip.compress(raw, mtime=0) if packed else raw)  # gzip files may be joined
-
-    return write
-
-
-def _csv_lines(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], delimiter: str, *, header: bool) -> str:
-    out = io.StringIO()
-    writer = csv.writer(out, delimiter=delimiter, lineterminator="\n")
-    quoting = csv.writer(out, delimiter=delimiter, lineterminator="\n", quoting=csv.QUOTE_ALL)
-    if header:
-        writer.writerow(columns)
-    for row in rows:
-        values = [_cell(row.get(column)) for column in columns]
-        # `csv` quotes a field for a line feed, not for a carriage return alone.
-        (quoting if any("\r" in value for value in values) else writer).writerow(values)
-    return out.getvalue()
-
-
-def _cell(value: Any) -> str:
-    """Return a value as a field of CSV."""
-    if value is None:
-        return ""
-    if isinstance(value, float):
-        return repr(value)
-    return value if isinstance(value, str) else str(_plain(value))
-
-
-def _plain(value: Any) -> Any:
-    """Return what JSON lacks as a string."""
-    if isinstance(value, bytes):
-        return value.decode("utf-8", "replace")
-    return json.dumps(value, ensure_ascii=False, default=str) if isinstance(value, list | dict) else str(value)
-
-
-def _write_parquet(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, header: bool) -> None:
-    import pyarrow
-    import pyarrow.parquet
-
-    complete = [{column: row.get(column) for column in columns} for row in rows]
-    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(complete), path)
+def texts_of(rows: Iterable[Mapping[str, Any]], config: DataConfig) -> list[str]:
+    """Return the text of each row, an empty one where there is none."""
+    return [spelt_text(fields.get(config.text), config.text) for fields in rows]
 
 
 def _join(parts: Path, output: Path, copied: Path | None) -> None:
     """Write all parts into OUT, one after the other; of Parquet beside the columns of `copied`."""
     files = [parts / f"{number:06}" for number in range(len(list(parts.glob("[0-9]*"))))]
     with atomic.replacing(output) as staged:
-        if output.suffix.lower() == ".parquet":
-            _join_parquet(files, staged, copied)
-            return
-        with staged.open("wb") as out:
-            for file in files:
-                with file.open("rb") as part:
-                    shutil.copyfileobj(part, out, 1 << 20)
-
-
-def _join_parquet(files: Sequence[Path], target: Path, copied: Path | None) -> None:
-    import pyarrow
-    import pyarrow.parquet
-
-    try:
-        # A column that is empty in one part has no type there.
-        schemas = [pyarrow.parquet.read_schema(file) for file in files]
-        schema = pyarrow.unify_schemas(schemas, promote_options="permissive")
-        tables: Iterator[Any] = (pyarrow.parquet.read_table(file).cast(schema) for file in files)
-        if copied is None:
-            with pyarrow.parquet.ParquetWriter(target, schema) as writer:
-                for table in tables:
-                    writer.write_table(table)
-            return
-        with pyarrow.parquet.ParquetFile(copied) as source:
-            whole = pyarrow.schema([*source.schema_arrow, *schema])
-            with pyarrow.parquet.ParquetWriter(target, whole) as writer:
-                for batch in source.iter_batches(batch_size=CHUNK):
-                    table = next(tables)
-                    while table.num_rows < batch.num_rows:
-                        table = pyarrow.concat_tables([table, next(tables)])
-                    now, rest = table.slice(0, batch.num_rows), table.slice(batch.num_rows)
-                    tables = itertools.chain([rest] if rest.num_rows else [], tables)
-                    columns = [*batch.columns, *(column.combine_chunks() for column in now.columns)]
-                    writer.write_table(pyarrow.Table.from_arrays(columns, schema=whole))
-    except pyarrow.ArrowException as error:
-        raise DataError(
-            f"The rows do not fit into one Parquet table: {first_line(error)}. Write .jsonl in its place."
-        ) from error
+        tables_out.join(files, staged, output, copied)
 
 
 def predict_lines(predictor: Predictor, stream: Any, config: DataConfig) -> Iterator[str]:

@@ -11,7 +11,6 @@ import pytest
 import tensorflow as tf
 
 from tfsent.errors import ExportError
-from tfsent.exporting.server import c_api
 from tfsent.exporting.server.c_api import Call, ask, texts_of
 
 
@@ -115,7 +114,3 @@ def test_an_op_that_is_not_allowed_fails_as_on_a_server(tmp_path):
     )
     with pytest.raises(ExportError, match=r"process of its own \(exit code 1\): .*(not registered|TFText)"):
         ask(folder, [Call("serving_default", texts_of([b"fine"]))])
-
-
-def test_the_libraries_are_those_of_the_wheels():
-    assert all(Path(path).is_file() for path in c_api._libraries().values())

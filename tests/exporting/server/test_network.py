@@ -1,11 +1,12 @@
 """The server's network gives what the Keras classifier gives."""
 
+import math
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfsent.exporting.server import network
 from tfsent.exporting.server.network import Network
 from tfsent.model.bert import BertEncoder
 from tfsent.model.classifier import build_classifier
@@ -63,14 +64,12 @@ def test_no_row_has_no_answer(tmp_path):
     assert Network(classifier(tmp_path, "mean"), "float32")(ids[:0]).shape == (0, 3)
 
 
-def test_a_model_that_no_graph_can_hold_keeps_variables(tmp_path, monkeypatch):
-    model = classifier(tmp_path, "cls")
-    assert not Network(model, "float32").variables
-    monkeypatch.setattr(network, "CONSTANT_BYTES", 100)
-    large = Network(model, "float32")
-    assert large.variables
-    padded, ids, segment_ids = rows()
-    np.testing.assert_allclose(large(ids, segment_ids), model(padded, training=False), atol=2e-6)
+def test_a_server_holds_the_weights_of_float32_once(tmp_path):
+    """A constant is held by every signature of a server; matrices of bfloat16 are worth it."""
+    model = classifier(tmp_path, "mean")
+    count = sum(math.prod(weight.shape) for weight in model.weights if "pooled" not in weight.path)
+    assert sum(math.prod(weight.shape) for weight in Network(model, "float32").variables) == count
+    assert 0 < sum(math.prod(weight.shape) for weight in Network(model, "bfloat16").variables) < count
 
 
 def test_tensorflow_fuses_gelu_into_the_product_before_it(exported):

@@ -46,12 +46,13 @@ def texts_of(texts: Sequence[bytes]) -> dict[str, np.ndarray]:
     return {"text": np.array(texts, object)}
 
 
-def ask(folder: Path, calls: Sequence[Call]) -> list[Answer]:
+def ask(folder: Path, calls: Sequence[Call], packages: Path | None = None) -> list[Answer]:
     """Load a SavedModel in a process of its own and make calls, one after the other.
 
     Args:
         folder: the SavedModel.
         calls: what to ask. Their signatures and inputs exist.
+        packages: where other releases of tensorflow and tensorflow_text lie; None for the installed ones.
 
     Raises:
         ExportError: the SavedModel cannot be loaded so.
@@ -59,7 +60,7 @@ def ask(folder: Path, calls: Sequence[Call]) -> list[Answer]:
     signatures = _signatures(folder)
     fetches = [sorted(signatures[call.signature].outputs) for call in calls]
     plan = {
-        **_libraries(),
+        **_libraries(packages or Path(tf.__file__).parents[1]),
         "savedmodel": str(folder.resolve()),
         "calls": [_spelt(call, signatures, names) for call, names in zip(calls, fetches, strict=True)],
     }
@@ -91,13 +92,12 @@ def _run(plan: dict[str, Any]) -> list[dict[str, Any]]:
         return json.loads(out.read_text(encoding="utf-8"))
 
 
-def _libraries() -> dict[str, str]:
-    """Return the libraries out of the installed wheels."""
-    package = Path(tf.__file__).parent
+def _libraries(packages: Path) -> dict[str, str]:
+    """Return the paths of the libraries in the folder of the wheels."""
     return {
-        "framework": str(next(package.glob("libtensorflow_framework*"))),
-        "library": str(next(package.glob("libtensorflow_cc*"))),
-        "ops": str(package.parent / "tensorflow_text" / "python" / "ops" / OPS),
+        "framework": str(next((packages / "tensorflow").glob("libtensorflow_framework*"))),
+        "library": str(next((packages / "tensorflow").glob("libtensorflow_cc*"))),
+        "ops": str(packages / "tensorflow_text" / "python" / "ops" / OPS),
     }
 
 

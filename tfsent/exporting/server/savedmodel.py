@@ -25,7 +25,7 @@ def write_savedmodel(predictor: KerasPredictor, folder: Path, precision: str = "
     """
     served = ServedModel(predictor, precision)
     tf.saved_model.save(served, str(folder), signatures=served.signatures())
-    _name_methods(folder)
+    _edit_graph(folder)
     extra = folder / "assets.extra"
     extra.mkdir()
     write_labels(extra, predictor.label_names)
@@ -33,12 +33,19 @@ def write_savedmodel(predictor: KerasPredictor, folder: Path, precision: str = "
     write_warmup(predictor.tokenizer.spec.max_tokens, extra)
 
 
-def _name_methods(folder: Path) -> None:
-    """Say which signature classifies: TensorFlow writes `predict` for all."""
+def _edit_graph(folder: Path) -> None:
+    """Say which signature classifies: TensorFlow writes `predict` for all. Remove names for debugging.
+
+    Servers before 2.15 refuse a VarHandleOp with `debug_name`.
+    """
     from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
     path = folder / "saved_model.pb"
     saved = SavedModel.FromString(path.read_bytes())
-    saved.meta_graphs[0].signature_def["classify"].method_name = CLASSIFY_METHOD
+    graph = saved.meta_graphs[0]
+    graph.signature_def["classify"].method_name = CLASSIFY_METHOD
+    for node in graph.graph_def.node:
+        if node.op == "VarHandleOp":
+            node.attr.pop("debug_name", None)
     path.write_bytes(saved.SerializeToString(deterministic=True))
     (folder / "fingerprint.pb").unlink(missing_ok=True)  # of the file as it was
