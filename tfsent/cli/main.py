@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from tfsent import __version__
-from tfsent.cli import inputs, models, search, train
+from tfsent.cli import inputs, models, search, serve, train
 from tfsent.console import show_messages
 from tfsent.errors import Interrupted, Stopped, TfsentError
 
@@ -80,5 +80,5 @@ def doctor(as_json: bool) -> None:
         raise TfsentError(f"{len(faults)} of these keep tfsent from working.")
 
 
-for _command in (*train.COMMANDS, *models.COMMANDS, *inputs.COMMANDS, *search.COMMANDS):
+for _command in (*train.COMMANDS, *models.COMMANDS, *inputs.COMMANDS, *search.COMMANDS, *serve.COMMANDS):
     main.add_command(_command)
