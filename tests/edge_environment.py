@@ -1,10 +1,11 @@
 """Runs `tfsent` as where only tfsent and four packages are installed: `pip install --no-deps tfsent`, and
-export/edge/requirements.txt."""
+export/edge/requirements.txt. The variable ALSO names more packages."""
 
 import importlib.abc
+import os
 import sys
 
-ALLOWED = {"tfsent", "numpy", "tokenizers", "ai_edge_litert", "click"}
+ALLOWED = {"tfsent", "numpy", "tokenizers", "ai_edge_litert", "click", *os.environ.get("ALSO", "").split()}
 OF_THEIR_OWN = {"flatbuffers", "backports", "google", "typing_extensions", "tqdm", "huggingface_hub"}
 """What those four install with themselves."""
 

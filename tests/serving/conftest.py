@@ -10,14 +10,28 @@ from served import HERE, Server
 @pytest.fixture(scope="module")
 def start():
     """Starts servers: `start(model, slow=0.1, limits={...})`. They end with the module."""
+    with _servers() as start_command:
+        yield lambda model, *, env=None, **settings: start_command(
+            [HERE / "serve_with.py", model, json.dumps(settings)], env
+        )
+
+
+@pytest.fixture(scope="module")
+def start_command():
+    """Starts servers by their command: `start_command([SCRIPT, WORD, …], env)`."""
+    with _servers() as start:
+        yield start
+
+
+@contextlib.contextmanager
+def _servers():
     running = []
 
-    def one(model, *, env=None, **settings):
-        server = Server([HERE / "serve_with.py", model, json.dumps(settings)], env)
-        running.append(server)
-        return server
+    def start(command, env=None):
+        running.append(Server(command, env))
+        return running[-1]
 
-    yield one
+    yield start
     for server in running:
         with contextlib.suppress(ProcessLookupError):
             server.process.kill()

@@ -59,6 +59,44 @@ def test_each_request_gets_its_own_answers_in_its_order():
     asyncio.run(main())
 
 
+class Wide(Echo):
+    """Says which of its workers answered: 100 is added by the wide one."""
+
+    def wide_worker(self):
+        run = self.worker()
+        return lambda texts: Answers(self.label_names, run(texts).probabilities + 100)
+
+
+def test_a_text_that_is_alone_is_for_the_wide_worker_and_all_others_are_not():
+    async def main():
+        engine = Wide()
+        batcher = Batcher(engine, 2, 100, 0)
+        for _ in range(5):
+            assert lengths(await batcher.submit(["a"]).future) == [101]
+        held = await hold(engine, batcher)  # by the wide one
+        busy = [batcher.submit(["b"]), batcher.submit(["c", "d"])]
+        engine.gate.set()
+        assert lengths(await held.future) == [104]
+        assert [lengths(await ticket.future)[0] for ticket in busy] == [1, 1]
+        batcher.close()
+
+    asyncio.run(main())
+
+
+def test_with_a_wide_worker_no_text_is_forgotten():
+    async def main():
+        batcher = Batcher(Wide(), 2, 10_000, 0)
+        for round_ in range(200):
+            tickets = [batcher.submit(["x"] * n) for n in range(1, 2 + round_ % 4)]
+            batcher.drop(tickets[0])
+            found = await asyncio.wait_for(asyncio.gather(*(ticket.future for ticket in tickets[1:])), 60)
+            assert [len(lengths(one)) for one in found] == list(range(2, 2 + round_ % 4))
+        await asyncio.to_thread(batcher.close)
+        assert batcher.waiting == 0
+
+    asyncio.run(main())
+
+
 def test_requests_take_turns():
     async def main():
         engine = Echo()

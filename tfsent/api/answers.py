@@ -184,7 +184,7 @@ def _predict_with_beam(
     from tfsent.inference import beam, opening, shards
 
     options = beam.pipeline_options(runner, words)
-    opening._opener(model)
+    opening.opener_of(model)
     sources, _ = _inputs(patterns, output, sharded=True)
     with shards.opened(sources, output, config, **job) as found:
         return beam.run(model, found, runner, options)

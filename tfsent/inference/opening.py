@@ -23,13 +23,13 @@ def load(path: str | Path) -> Predictor:
         ConfigError: Keras is loaded on, or `KERAS_BACKEND` is set to, another backend than TensorFlow.
     """
     path = Path(path)
-    opener = _opener(path)
+    opener = opener_of(path)
     if opener is not TFLitePredictor:  # which needs neither TensorFlow nor Keras
         backend.use("tensorflow")
     return opener(path)
 
 
-def _opener(path: Path) -> Callable[[Path], Predictor]:
+def opener_of(path: Path) -> Callable[[Path], Predictor]:
     """Return what opens a path. Decided before TensorFlow is loaded: a wrong path is reported at once."""
     if path.suffix == ".tflite" and path.is_file():
         return TFLitePredictor

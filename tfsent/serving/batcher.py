@@ -66,9 +66,14 @@ class Batcher:
         self._tickets: deque[Ticket] = deque()
         self._closed = False
         self.waiting = 0
+        self._busy = 0
+        runs = [(engine.worker(), False) for _ in range(workers)]
+        wide = engine.wide_worker()
+        self._has_wide = wide is not None
+        if wide is not None:
+            runs.append((wide, True))
         self._threads = [
-            threading.Thread(target=self._work, args=(engine.worker(),), name=f"worker-{i}", daemon=True)
-            for i in range(workers)
+            threading.Thread(target=self._work, args=run, name=f"worker-{i}", daemon=True) for i, run in enumerate(runs)
         ]
         for thread in self._threads:
             thread.start()
@@ -87,7 +92,7 @@ class Batcher:
                 )
             self._tickets.append(ticket)
             self.waiting += len(texts)
-            self._changed.notify(len(texts))
+            self._changed.notify_all()
         return ticket
 
     def drop(self, ticket: Ticket) -> None:
@@ -95,6 +100,7 @@ class Batcher:
         with self._changed:
             self.waiting -= len(ticket.waiting)
             ticket.waiting.clear()
+            self._changed.notify_all()
 
     def close(self) -> None:
         """Answer what is in the queue, then end the threads. Nothing may be submitted any more."""
@@ -104,8 +110,8 @@ class Batcher:
         for thread in self._threads:
             thread.join()
 
-    def _work(self, run: Run) -> None:
-        while batch := self._take():
+    def _work(self, run: Run, wide: bool) -> None:
+        while batch := self._take(wide):
             texts = [ticket.texts[i] for ticket, i in batch]
             self._batched(len(texts))
             try:
@@ -113,7 +119,9 @@ class Batcher:
             except Exception as error:  # a client's text must not end the thread: the client hears of it
                 for ticket in {ticket for ticket, _ in batch}:
                     _settle(ticket.future, error)
+                self._rest()
                 continue
+            self._rest()
             for row, (ticket, i) in enumerate(batch):
                 logits = None if answers.logits is None else answers.logits[row]
                 self._keep(ticket, i, (answers.probabilities[row], logits))
@@ -129,12 +137,21 @@ class Batcher:
         whole = np.stack(logits) if logits else None
         _settle(ticket.future, Answers(self._engine.label_names, np.stack([p for p, _ in rows]), whole))
 
-    def _take(self) -> list[tuple[Ticket, int]]:
-        """Wait for texts and take a batch; nothing when the queue is closed and empty."""
+    def _rest(self) -> None:
+        with self._changed:
+            self._busy -= 1
+            self._changed.notify_all()  # a text may be alone now
+
+    def _take(self, wide: bool) -> list[tuple[Ticket, int]]:
+        """Wait for texts and take a batch; nothing when the queue is closed and empty.
+
+        A text that is alone is for the wide worker, where there is one; all others are for the others.
+        """
         with self._changed:
             while True:
-                if not self.waiting:
-                    if self._closed:
+                alone = self._has_wide and self.waiting == 1 and not self._busy
+                if not self.waiting or alone is not wide:
+                    if self._closed and not self.waiting:
                         return []
                     self._changed.wait()
                     continue
@@ -147,7 +164,8 @@ class Batcher:
             if first and self._engine.batch > 1:
                 batch += self._mates(first)
             self.waiting -= len(batch)
-        return batch or self._take()
+            self._busy += bool(batch)
+        return batch or self._take(wide)
 
     def _next(self) -> tuple[Ticket, int] | None:
         """Take one text of the request whose turn it is; its next one comes after all other requests."""

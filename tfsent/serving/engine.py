@@ -33,6 +33,10 @@ class Engine(ABC):
     def worker(self) -> Run:
         """Return what answers texts in one thread. Each thread calls this once, and uses no other's."""
 
+    def wide_worker(self) -> Run | None:
+        """Return what answers a text that is alone on all cores; None where the workers do that as well."""
+        return None
+
     @property
     def outputs(self) -> tuple[Output, ...]:
         """The outputs of its signature."""

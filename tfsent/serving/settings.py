@@ -14,11 +14,7 @@ MOST_WORKERS = 4
 
 
 def default_workers() -> int:
-    """Return how many texts are computed at a time: one a core, up to `MOST_WORKERS`.
-
-    On 2 cores, two interpreters of one thread answered 76 reviews a second, and one of two threads 57; one text at a
-    time took 13 and 17 ms (export/serving/load.py).
-    """
+    """Return how many texts are computed at a time: one a core, up to `MOST_WORKERS`."""
     return min(MOST_WORKERS, os.cpu_count() or 1)
 
 
