@@ -77,6 +77,12 @@ def test_a_second_export_is_the_next_version(mine, made):
     assert isinstance(tfsent.load(mine / "export" / "serving"), SavedModelPredictor)
 
 
+def test_old_versions_go_with_keep(mine, made):
+    done = CliRunner().invoke(main, ["export", str(mine), "--to", "serving", "--keep", "1"])
+    assert done.exit_code == 0, done.output
+    assert [p.name for p in (mine / "export" / "serving").iterdir()] == ["2"]
+
+
 def test_over_budget_nothing_is_published_and_what_was_there_stays(mine, made, monkeypatch):
     before = (mine / "export" / "mobile" / "model.tflite").read_bytes()
     honest = TFLitePredictor.timed_proba

@@ -154,6 +154,7 @@ def test_a_backslash_and_a_tab_can_be_given():
     [
         ("export.mobile.max_flip=1", "Did you mean 'max_flips'?"),
         ("export.budget.int8_flips=1", "was removed: it is called export.mobile.max_flips"),
+        ("export.serving.min_server=2.11", "expected one of 2.12, 2.13, 2.14, 2.15, 2.16, 2.17, 2.18, 2.19, 2.20"),
         ("train.epochs=true", "train.epochs: Input should be a valid integer. Received: True."),
         ("train.epochs=2.5", "valid integer"),
         ("train.epochs=0", "greater than or equal to 1"),
@@ -249,3 +250,9 @@ def test_a_duplicate_key_is_refused(tmp_path):
     path.write_text("train:\n  epochs: 2\n  seed: 1\n  epochs: 3\n")
     with pytest.raises(ConfigError, match='(?s)twice.yaml is not valid YAML: .*duplicate key "epochs".*line 4'):
         load_config(path)
+
+
+@pytest.mark.parametrize(("written", "release"), [("2.20", "2.20"), ("2.2", "2.20"), ('"2.15"', "2.15")])
+def test_a_release_of_a_server_may_look_like_a_number(written, release):
+    config = load_config("smoke", [f"export.serving.min_server={written}"])
+    assert config.export.serving.min_server == release

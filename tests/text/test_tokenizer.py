@@ -243,6 +243,17 @@ def test_a_text_of_many_megabytes_is_capped():
     assert ID["bad"] not in UNCASED.tokenize(tf.constant([huge])).values.numpy()
 
 
+@pytest.mark.parametrize("truncation", ["head_tail", "tail", "windows"])
+def test_many_bytes_are_tokenised_text_by_text_with_the_same_result(monkeypatch, truncation):
+    texts = tf.constant(["a film", "", "great " * 40, "naïve plot", "x" * 300, "it was bad . " * 20])
+    together = make(max_tokens=9, truncation=truncation)(texts)
+    monkeypatch.setattr("tfsent.text.tokenizer.AT_ONCE", 10)
+    each = make(max_tokens=9, truncation=truncation)(texts)
+    assert each.ids.to_list() == together.ids.to_list()
+    assert each.owner.numpy().tolist() == together.owner.numpy().tolist()
+    assert each.lengths.numpy().tolist() == together.lengths.numpy().tolist()
+
+
 def test_the_specification_survives_saving(tmp_path):
     tokenizer = make(max_tokens=9, truncation="tail")
     tokenizer.save(tmp_path)

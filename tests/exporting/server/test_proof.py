@@ -1,6 +1,7 @@
 """The proof of a SavedModel passes an honest one, and names what is wrong with another."""
 
 import dataclasses
+import json
 import shutil
 
 import numpy as np
@@ -64,6 +65,19 @@ def test_one_of_bfloat16_passes(predictor, reference, tmp_path):
     parity = proof.verify_savedmodel(predictor, tmp_path / "narrow", reference, Budget(), precision="bfloat16")
     assert parity.faults == ()
     assert 0 < parity.max_difference < 0.1
+
+
+def test_one_that_reads_windows_passes(exported, tmp_path):
+    run = shutil.copytree(exported, tmp_path / "run")
+    spec = json.loads((run / "model" / "text.json").read_text())
+    (run / "model" / "text.json").write_text(json.dumps({**spec, "truncation": "windows"}))
+    predictor = KerasPredictor(run)
+    reviews = load_reviews(run / "heldout" / "test.jsonl.gz")
+    windows = predictor.tokenizer(tf.constant(list(reviews.texts))).owner
+    assert len(windows) > len(reviews)  # some texts are several
+    write_savedmodel(predictor, tmp_path / "served")
+    reference = ReferenceAnswers(reviews, predictor.predict_proba(reviews.texts))
+    assert proof.verify_savedmodel(predictor, tmp_path / "served", reference, BUDGET).faults == ()
 
 
 def test_another_model_does_not_pass(predictor, folder, reference):

@@ -8,8 +8,8 @@ name a path of this machine.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +24,7 @@ from tfsent.inference.keras_run import KerasPredictor
 from tfsent.storage import downloads
 
 BATCH, TIMED, OF_CLIENTS = 32, 100, 7
+ALONE = "alone"
 SIZES = (0, 1, 7, 256)
 NO_TEXT = (b"\xff\xfe not UTF-8", b"caf\xe9", b"half a pair \xed\xa0\x80", b"cut \xf0\x9f\x91", b"\x00 begins so")
 """Bytes that no Python string has."""
@@ -60,66 +61,81 @@ def verify_savedmodel(
     order = sorted(range(len(texts)), key=lambda i: len(texts[i]))  # little of a batch is then padding
     batches = [order[start : start + BATCH] for start in range(0, len(order), BATCH)]
     odd = [*(text.encode("utf-8", "ignore") for text in NASTY_TEXTS), *NO_TEXT]
-    some = texts[:OF_CLIENTS]
-    parts = {
-        "batches": [Call("serving_default", texts_of([texts[i] for i in rows])) for rows in batches],
-        "alone": [Call("serving_default", texts_of([text])) for text in texts[:TIMED]],
-        "sizes": [Call("serving_default", texts_of(_repeated(texts, size))) for size in SIZES],
-        "odd": [Call("serving_default", texts_of(odd)), *(Call("serving_default", texts_of([text])) for text in odd)],
-        "info": [Call("info", texts_of(some))],
-        "tokens": [_tokens(predictor, some)],
-    }
-    clients, warmup = calls_of_clients(some), calls_of_warmup(folder / "assets.extra")
-    calls = [call for part in (*parts.values(), clients.values(), warmup.values()) for call in part]
-    answers = iter(ask(folder, calls))
-    found = {name: [next(answers) for _ in part] for name, part in parts.items()}
-    of_clients, of_warmup = ({name: next(answers) for name in part} for part in (clients, warmup))
-
-    faults = [f"{name}: {one.error.splitlines()[0]}" for name, part in found.items() for one in part if one.error]
+    checks = _checks(predictor, folder, texts)
+    found = _ask(
+        folder,
+        {
+            "batches": [_of(texts[i] for i in rows) for rows in batches],
+            "checks": [check.call for check in checks],
+            "odd": [_of(odd), *(_of([text]) for text in odd)],
+            "info": [Call("info", texts_of(texts[:OF_CLIENTS]))],
+        },
+    )
     probabilities = np.full_like(reference.probabilities, np.nan)
     for rows, answer in zip(batches, found["batches"], strict=True):
         if not answer.error:
             probabilities[rows] = answer.outputs["probabilities"]
-    seconds = [answer.seconds for answer in found["alone"]]
+    checked = list(zip(checks, found["checks"], strict=True))
+    seconds = [answer.seconds for check, answer in checked if check.name == ALONE]
     parity = compare("savedmodel", folder, (probabilities, seconds), reference, budget)
-    same = _Near(probabilities, SAME[precision])
-    faults += same.faults("alone", found["alone"], [[i] for i in range(len(found["alone"]))])
-    faults += same.faults("batch", found["sizes"], [_repeated(range(len(texts)), size) for size in SIZES])
-    faults += _odd_faults(predictor, odd, found["odd"], ODD[precision])
-    faults += same.faults("tokens", found["tokens"], [range(len(some))])
-    faults += _info_faults(predictor, found["info"][0], len(some))
-    for name, answer in of_clients.items():
-        faults += same.faults(name, [answer], [range(len(some))])
-    faults += [f"{name}: {answer.error.splitlines()[0]}" for name, answer in of_warmup.items() if answer.error]
-    faults += [f"{fault}; export.serving.min_server is {server}" for fault in foreign_ops(folder, server)]
-    faults += _paths_in(folder)
+    faults = [
+        *(f"{name}: {_first(one)}" for name in ("batches", "odd", "info") for one in found[name] if one.error),
+        *(fault for check, answer in checked for fault in check.faults(answer, probabilities, SAME[precision])),
+        *_odd_faults(predictor, odd, found["odd"], ODD[precision]),
+        *_info_faults(predictor, found["info"][0]),
+        *(f"{fault}; export.serving.min_server is {server}" for fault in foreign_ops(folder, server)),
+        *_paths_in(folder),
+    ]
     return replace(parity, faults=(*parity.faults, *dict.fromkeys(faults)))
 
 
-class _Near:
-    """Compares answers with those of the batches of like length."""
+@dataclass(frozen=True)
+class _Check:
+    """A call whose answer is known: that of the batches of like length."""
 
-    def __init__(self, probabilities: np.ndarray, tolerance: float):
-        self.probabilities, self.tolerance = probabilities, tolerance
+    name: str
+    call: Call
+    rows: Sequence[int] | None
+    """The reviews that it asks; None where it only must not fail."""
 
-    def faults(self, name: str, answers: Sequence[Answer], rows: Sequence[Sequence[int]]) -> list[str]:
-        """Return a sentence for each answer that is missing or differs.
+    def faults(self, answer: Answer, probabilities: np.ndarray, tolerance: float) -> list[str]:
+        """Return a sentence where the answer is missing or differs."""
+        if answer.error:
+            return [f"{self.name}: {_first(answer)}"]
+        if self.rows is None:
+            return []
+        given = answer.outputs["scores" if "scores" in answer.outputs else "probabilities"]
+        wanted = probabilities[list(self.rows)]
+        if given.shape == wanted.shape and np.allclose(given, wanted, rtol=0, atol=tolerance):
+            return []
+        return [f"{self.name}: {len(wanted)} texts have other answers than in batches of {BATCH}"]
 
-        Args:
-            name: what is asked, for the sentence.
-            answers: some.
-            rows: the reviews of each.
-        """
-        found = []
-        for answer, expected in zip(answers, rows, strict=True):
-            if answer.error:
-                found.append(f"{name}: {answer.error.splitlines()[0]}")
-                continue
-            given = answer.outputs["scores" if "scores" in answer.outputs else "probabilities"]
-            wanted = self.probabilities[list(expected)]
-            if given.shape != wanted.shape or not np.allclose(given, wanted, rtol=0, atol=self.tolerance):
-                found.append(f"{name}: {len(wanted)} texts have other answers than in batches of {BATCH}")
-        return found
+
+def _checks(predictor: KerasPredictor, folder: Path, texts: Sequence[bytes]) -> list[_Check]:
+    some = range(min(OF_CLIENTS, len(texts)))
+    sizes = [[i % len(texts) for i in range(size)] for size in SIZES]
+    clients, warmup = calls_of_clients([texts[i] for i in some]), calls_of_warmup(folder / "assets.extra")
+    return [
+        *(_Check(ALONE, _of([text]), [i]) for i, text in enumerate(texts[:TIMED])),
+        *(_Check("in one batch", _of(texts[i] for i in rows), rows) for rows in sizes),
+        _tokens(predictor, texts),
+        *(_Check(name, call, some) for name, call in clients.items()),
+        *(_Check(name, call, None) for name, call in warmup.items()),
+    ]
+
+
+def _ask(folder: Path, parts: dict[str, list[Call]]) -> dict[str, list[Answer]]:
+    """Make all calls in one process."""
+    answers = iter(ask(folder, [call for part in parts.values() for call in part]))
+    return {name: [next(answers) for _ in part] for name, part in parts.items()}
+
+
+def _of(texts: Iterable[bytes]) -> Call:
+    return Call("serving_default", texts_of(list(texts)))
+
+
+def _first(answer: Answer) -> str:
+    return answer.error.splitlines()[0]
 
 
 def _odd_faults(
@@ -138,26 +154,24 @@ def _odd_faults(
     return [f"the text {text[:40]!r} has another answer than from the trained model" for text in sorted(wrong)]
 
 
-def _info_faults(predictor: KerasPredictor, answer: Answer, count: int) -> list[str]:
+def _info_faults(predictor: KerasPredictor, answer: Answer) -> list[str]:
     if answer.error:
         return []
     labels = [[name.decode() for name in row] for row in answer.outputs["labels"].tolist()]
-    if labels == [list(predictor.label_names)] * count:
+    if labels and labels == [list(predictor.label_names)] * len(labels):
         return []
     return [f"info names the classes {labels[:1]}, and the run {list(predictor.label_names)}"]
 
 
-def _tokens(predictor: KerasPredictor, texts: Sequence[bytes]) -> Call:
-    """Ask `tokens` as a caller does that tokenises. With `truncation: windows` it asks for the first window."""
-    rows = predictor.tokenizer(tf.constant(texts))
-    first = tf.searchsorted(rows.owner, tf.range(len(texts), dtype=rows.owner.dtype))
+def _tokens(predictor: KerasPredictor, texts: Sequence[bytes]) -> _Check:
+    """Ask `tokens` as a caller does that tokenises, about texts of one row: others are an average over windows."""
+    rows = predictor.tokenizer(tf.constant(texts[:TIMED]))
+    owners, counts = np.unique(rows.owner, return_counts=True)
+    first = np.searchsorted(rows.owner, chosen := owners[counts == 1][:OF_CLIENTS])
     inputs = predictor.tokenizer.inputs(tf.gather(rows.ids, first))
     names = {"ids": "token_ids", "mask": "padding_mask", "segment_ids": "segment_ids"}
-    return Call("tokens", {name: inputs[key].numpy().astype(np.int32) for name, key in names.items()})
-
-
-def _repeated(values: Sequence, count: int) -> list:
-    return [values[i % len(values)] for i in range(count)]
+    given = {name: inputs[key].numpy().astype(np.int32) for name, key in names.items()}
+    return _Check("tokens", Call("tokens", given), chosen.tolist())
 
 
 def _paths_in(folder: Path) -> list[str]:
