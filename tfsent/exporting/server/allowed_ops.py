@@ -2,7 +2,8 @@
 
 `served_ops.json` has each op with the release that brought it, and each attribute that came later;
 `tests/served_ops_reference.py` makes it from the libraries of TensorFlow 2.12 to 2.20 and tensorflow-text. A server
-refuses a graph with an op that it does not know, and a node with an attribute that it does not know.
+refuses a graph with an op that it does not know. An attribute that it does not know it ignores (tried with 2.12), and
+so may answer otherwise: that is a fault, too.
 """
 
 from __future__ import annotations

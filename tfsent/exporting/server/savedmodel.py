@@ -36,7 +36,7 @@ def write_savedmodel(predictor: KerasPredictor, folder: Path, precision: str = "
 def _edit_graph(folder: Path) -> None:
     """Say which signature classifies: TensorFlow writes `predict` for all. Remove names for debugging.
 
-    Servers before 2.15 refuse a VarHandleOp with `debug_name`.
+    `debug_name` came with 2.15. Older servers ignore it, and complain of each variable in their log.
     """
     from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
