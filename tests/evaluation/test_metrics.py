@@ -52,7 +52,7 @@ def test_a_class_without_reviews_has_no_roc_auc(classes, capsys):
     assert found.roc_auc is None
     json.dumps(found.to_dict(), allow_nan=False)
     print_metrics(found)
-    assert "ROC-AUC – " in capsys.readouterr().out
+    assert "ROC-AUC –\n" in capsys.readouterr().out
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=2, max_size=60))

@@ -167,8 +167,18 @@ def print_metrics(found: Metrics) -> None:
         click.echo(f"{name} {value:.2%} ({low:.2%} to {high:.2%})")
     low, high = found.matthews_interval
     click.echo(f"Matthews' correlation {found.matthews:.4f} ({low:.4f} to {high:.4f})")
-    roc_auc = "–" if found.roc_auc is None else f"{found.roc_auc:.4f}"
-    click.echo(f"ROC-AUC {roc_auc} · log loss {found.log_loss:.4f} nats")
+    for name, measured, interval in (
+        ("ROC-AUC", found.roc_auc, found.roc_auc_interval),
+        ("precision-recall AUC", found.pr_auc, found.pr_auc_interval),
+        ("log loss in nats", found.log_loss, found.log_loss_interval),
+        ("Brier score", found.brier, found.brier_interval),
+    ):
+        if measured is None or interval is None:
+            click.echo(f"{name} –")
+        else:
+            click.echo(f"{name} {measured:.4f} ({interval[0]:.4f} to {interval[1]:.4f})")
+    low, high = found.calibration_error_interval
+    click.echo(f"calibration error {found.calibration_error:.2%} ({low:.2%} to {high:.2%})")
     rows = [
         [name, f"{c.precision:.2%}", f"{c.recall:.2%}", f"{c.f1:.2%}", f"{c.support:,}"]
         for name, c in found.classes.items()

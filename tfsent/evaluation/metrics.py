@@ -10,6 +10,8 @@ import numpy as np
 from scipy import stats
 from sklearn import metrics as sk
 
+from tfsent.evaluation.probabilities import metrics_of_probabilities
+
 DRAWS = 2000
 """Samples of the bootstrap."""
 
@@ -47,10 +49,18 @@ class Metrics:
     0 no better than chance."""
     matthews_interval: tuple[float, float]
     roc_auc: float | None
-    """Probability that a review of the second class ranks above one of the first; with more classes, the macro average
-    of each class against the rest. None where a class has no review."""
+    """This and what follows: see `metrics_of_probabilities`. None where a class has no review."""
+    roc_auc_interval: tuple[float, float] | None
+    pr_auc: float | None
+    pr_auc_interval: tuple[float, float] | None
     log_loss: float
     """In nats."""
+    log_loss_interval: tuple[float, float]
+    brier: float
+    brier_interval: tuple[float, float]
+    calibration_error: float
+    """Expected calibration error: 0.02 means that confidence and accuracy are two points apart on average."""
+    calibration_error_interval: tuple[float, float]
     classes: dict[str, ClassMetrics]
     confusion_matrix: list[list[int]]
     """Rows: the true class. Columns: the predicted class."""
@@ -106,8 +116,7 @@ def compute_metrics(
         accuracy=correct / len(labels),
         accuracy_interval=(float(interval.low), float(interval.high)),
         **_with_intervals(confusion),
-        roc_auc=_roc_auc(exact, labels),
-        log_loss=float(sk.log_loss(labels, exact, labels=classes)),
+        **metrics_of_probabilities(exact, labels),
         classes=dict(zip(label_names, columns, strict=True)),
         confusion_matrix=confusion.tolist(),
         without_reviews=tuple(label_names[i] for i in np.flatnonzero(support == 0)),
@@ -150,12 +159,3 @@ def _of_cells(draws: np.ndarray, cells: np.ndarray, classes: int) -> Mapping[str
         "macro_f1": f1.sum(axis=1) / (either > 0).sum(axis=1),
         "matthews": np.divide(covariance, np.sqrt(spread), out=np.zeros_like(covariance), where=spread > 0),
     }
-
-
-def _roc_auc(probabilities: np.ndarray, labels: np.ndarray) -> float | None:
-    classes = np.arange(probabilities.shape[1])
-    if not np.isin(classes, labels).all():
-        return None  # scikit-learn gives NaN, which JSON does not have
-    if len(classes) == 2:
-        return float(sk.roc_auc_score(labels, probabilities[:, 1]))
-    return float(sk.roc_auc_score(labels, probabilities, multi_class="ovr", labels=classes))

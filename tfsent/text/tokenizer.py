@@ -48,7 +48,7 @@ from tfsent.text.spec import (
 )
 
 AT_ONCE = 2**20
-"""Bytes of texts that are tokenised together."""
+"""Bytes of texts that a server tokenises together."""
 _INSIDE_WORD = r"[0-9A-Za-z]"
 _BETWEEN_WORDS = r"[\t\n\r -/:-@\[-`{-~]"
 _PLAIN = rf"(?:{_INSIDE_WORD}{{0,{MAX_WORD}}}{_BETWEEN_WORDS})*{_INSIDE_WORD}{{0,{MAX_WORD}}}"
@@ -135,24 +135,25 @@ class Tokenizer:
         """Return all tokens, without truncation, [CLS] and [SEP]: `string[b]` → ragged `int32[b, None]`."""
         return self._wordpiece.tokenize(self.normalize(texts))
 
-    def __call__(self, texts: tf.Tensor) -> Rows:
-        """Return the model's rows of texts, `string[b]`.
+    def of_any_size(self, texts: tf.Tensor) -> Rows:
+        """Return the model's rows of texts, `string[b]`, in bounded memory, as a server must.
 
         Many bytes are tokenised text by text: a request of 16 texts of 1 MB would take 800 MB at once.
         """
         size = tf.reduce_sum(tf.minimum(tf.strings.length(texts), MAX_BYTES))
-        return tf.cond(size <= AT_ONCE, lambda: self._rows(texts), lambda: self._rows_of_each(texts))
+        return tf.cond(size <= AT_ONCE, lambda: self(texts), lambda: self._one_by_one(texts))
 
-    def _rows_of_each(self, texts: tf.Tensor) -> Rows:
+    def _one_by_one(self, texts: tf.Tensor) -> Rows:
         def rows_of(text: tf.Tensor) -> tuple[tf.RaggedTensor, tf.Tensor]:
-            rows = self._rows(text[None])
+            rows = self(text[None])
             return rows.ids, rows.lengths[0]
 
         spec = tf.RaggedTensorSpec([None, None], tf.int32, ragged_rank=1), tf.TensorSpec([], tf.int64)
         ids, lengths = tf.map_fn(rows_of, texts, fn_output_signature=spec, parallel_iterations=1)
         return Rows(ids.values, ids.value_rowids(), lengths)
 
-    def _rows(self, texts: tf.Tensor) -> Rows:
+    def __call__(self, texts: tf.Tensor) -> Rows:
+        """Return the model's rows of texts, `string[b]`."""
         ids = self.tokenize(texts)
         lengths = ids.row_lengths()
         if self.spec.truncation == "windows":

@@ -59,7 +59,7 @@ class ServedModel(tf.Module):
         }
 
     def _of_texts(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
-        rows = self.tokenizer(text)
+        rows = self.tokenizer.of_any_size(text)
         return self._answers(self.network(rows.ids), rows.owner)
 
     def _of_tokens(self, ids: tf.Tensor, mask: tf.Tensor, segment_ids: tf.Tensor) -> dict[str, tf.Tensor]:
