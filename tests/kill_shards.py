@@ -35,7 +35,7 @@ def inputs(folder):
 
 
 def check(folder):
-    """What is there is whole, and `complete` is said when all is there."""
+    """Every file is whole, and the manifest says `complete` only when all shards are there."""
     out = folder / "out"
     for path in out.glob("*-0*.jsonl"):
         found = [json.loads(line) for line in path.read_text().splitlines()]
