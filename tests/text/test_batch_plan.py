@@ -129,9 +129,6 @@ def test_windows_keep_their_review_through_batches_and_averages():
     assert np.bincount(tokens.owner).tolist() == [1, 4, 1, 2] * 2
     assert [tokens[i].tolist() for i in range(len(tokens))] == [p[i].tolist() for p in one for i in range(len(p))]
     assert tokens.review_lengths.tolist() == [2, 8, 0, 4] * 2
-    values = np.random.default_rng(0).random((len(tokens), 2), np.float32)
-    means = [values[tokens.owner == i].mean(axis=0) for i in range(8)]
-    np.testing.assert_allclose(tokens.mean_by_review(values), means, rtol=1e-6)
     order = np.random.default_rng(1).permutation(len(tokens))
     assert sum(tokens.reviews_begun(rows) for rows in np.split(order, [3, 7])) == 8
 

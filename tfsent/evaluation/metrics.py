@@ -11,6 +11,7 @@ from scipy import stats
 from sklearn import metrics as sk
 
 from tfsent.evaluation.probabilities import metrics_of_probabilities
+from tfsent.model.decision import MOST_PROBABLE, Decision
 
 DRAWS = 2000
 """Samples of the bootstrap."""
@@ -87,7 +88,11 @@ class Metrics:
 
 
 def compute_metrics(
-    probabilities: np.ndarray, labels: np.ndarray, label_names: tuple[str, ...], **about: Any
+    probabilities: np.ndarray,
+    labels: np.ndarray,
+    label_names: tuple[str, ...],
+    decision: Decision = MOST_PROBABLE,
+    **about: Any,
 ) -> Metrics:
     """Compute the metrics of a classifier.
 
@@ -95,6 +100,7 @@ def compute_metrics(
         probabilities: `float32[n, classes]`, rows summing to 1.
         labels: `int32[n]`, an index into `label_names`.
         label_names: the classes in the order of the columns.
+        decision: chooses the predicted class.
         **about: other fields of the result, such as `split` and `origin`.
 
     Example:
@@ -102,7 +108,7 @@ def compute_metrics(
         1.0
     """
     classes = np.arange(len(label_names))
-    predicted = probabilities.argmax(axis=1)
+    predicted = decision.choose(probabilities)
     correct = int((predicted == labels).sum())
     interval = stats.binomtest(correct, len(labels)).proportion_ci(0.95, method="wilson")
     per_class = sk.precision_recall_fscore_support(labels, predicted, labels=classes, zero_division=0.0)

@@ -16,6 +16,7 @@ import scipy.stats
 from tfsent.console import progress_bar
 from tfsent.data.reviews import Reviews
 from tfsent.inference.keras_run import KerasPredictor
+from tfsent.model.decision import MOST_PROBABLE, Decision
 from tfsent.recipe.schema import ExportConfig
 
 
@@ -26,6 +27,13 @@ class ReferenceAnswers:
     reviews: Reviews
     probabilities: np.ndarray
     """`float32[n, classes]`."""
+    decision: Decision = MOST_PROBABLE
+    """How the model chooses a label."""
+
+    @property
+    def predicted(self) -> np.ndarray:
+        """The classes that the trained model answers, `int64[n]`."""
+        return self.decision.choose(self.probabilities)
 
     @property
     def labels(self) -> np.ndarray:
@@ -35,7 +43,7 @@ class ReferenceAnswers:
     @property
     def accuracy(self) -> float:
         """The trained model's accuracy."""
-        return float((self.probabilities.argmax(axis=1) == self.labels).mean())
+        return float((self.predicted == self.labels).mean())
 
     def missing_from(self, predicted: np.ndarray) -> tuple[str, ...]:
         """Return the classes that have reviews and are not among the predicted ones, `int[n]`."""
@@ -50,7 +58,7 @@ def ask_trained_model(predictor: KerasPredictor, reviews: Reviews) -> ReferenceA
         reviews: held-out ones.
     """
     with progress_bar("running the trained model", len(reviews)) as bar:
-        return ReferenceAnswers(reviews, predictor.predict_proba(reviews.texts, bar.update))
+        return ReferenceAnswers(reviews, predictor.predict_proba(reviews.texts, bar.update), predictor.decision)
 
 
 @dataclass(frozen=True)
@@ -173,8 +181,8 @@ def compare(
     """
     probabilities, seconds = answers
     difference = float(np.abs(probabilities - reference.probabilities).max())
-    predicted = probabilities.argmax(axis=1)
-    flips = float((predicted != reference.probabilities.argmax(axis=1)).mean())
+    predicted = reference.decision.choose(probabilities)
+    flips = float((predicted != reference.predicted).mean())
     accuracy = float((predicted == reference.labels).mean())
     drop = reference.accuracy - accuracy
     return Parity(
@@ -184,7 +192,7 @@ def compare(
         flips=flips,
         accuracy=accuracy,
         accuracy_drop=drop,
-        mcnemar_p=_mcnemar(predicted == reference.labels, reference.probabilities.argmax(axis=1) == reference.labels),
+        mcnemar_p=_mcnemar(predicted == reference.labels, reference.predicted == reference.labels),
         latency_ms=1000 * statistics.median(seconds),
         faults=budget.faults(difference, flips, drop),
         never_predicted=reference.missing_from(predicted),
@@ -203,7 +211,7 @@ def report(parities: Sequence[Parity], reference: ReferenceAnswers) -> ParityRep
         reviews=len(reviews),
         origin=reviews.origin,
         trained_model_accuracy=reference.accuracy,
-        trained_model_never_predicted=reference.missing_from(reference.probabilities.argmax(axis=1)),
+        trained_model_never_predicted=reference.missing_from(reference.predicted),
         threads=os.cpu_count(),
         artifacts=tuple(parities),
     )

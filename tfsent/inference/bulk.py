@@ -128,8 +128,9 @@ def answer(
     there = [i for i, text in enumerate(texts) if text.strip()]
     advance(len(texts) - len(there))
     found: list[dict[str, Any]] = [dict.fromkeys(names) for _ in texts]
-    for i, row in zip(there, predictor.predict_proba([texts[i] for i in there], advance).tolist(), strict=True):
-        best = max(range(len(row)), key=row.__getitem__)
+    probabilities = predictor.predict_proba([texts[i] for i in there], advance)
+    chosen = predictor.choose(probabilities).tolist()
+    for i, row, best in zip(there, probabilities.tolist(), chosen, strict=True):
         values = [predictor.label_names[best], *(round(p, 6) for p in (row[best], *row))]
         found[i] = dict(zip(names, values, strict=True))
     return found

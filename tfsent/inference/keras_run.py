@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tfsent.inference.predictor import Advance, Predictor, ignore
+from tfsent.model.decision import probabilities_of, read_decision
 from tfsent.storage.run_directory import require_run
 from tfsent.text.batch_plan import BatchPlan, Shapes, bucket_lengths
 from tfsent.text.spec import read_labels
 from tfsent.text.unknown import Unknown, count_unknown, some
 
 if TYPE_CHECKING:
+    import keras
+
     from tfsent.text.token_store import Tokens
     from tfsent.text.tokenizer import Tokenizer
 
@@ -47,6 +50,7 @@ class KerasPredictor(Predictor):
 
         folder = self.folder = require_run(run) / "model"
         self.label_names = read_labels(folder)
+        self.decision = read_decision(folder)
         self.tokenizer = Tokenizer.load(folder)
         self.model = load_classifier(folder / "model.keras")
 
@@ -66,10 +70,16 @@ class KerasPredictor(Predictor):
 
     def predict_proba(self, texts: Sequence[str], advance: Advance = ignore) -> np.ndarray:
         """See `Predictor`."""
-        import scipy.special
-
         logits, tokens = self._logits(texts, advance)
-        return tokens.mean_by_review(scipy.special.softmax(logits, axis=1))
+        return probabilities_of(logits, tokens.owner)
+
+    def predict_proba_before(self, texts: Sequence[str], advance: Advance = ignore) -> tuple[np.ndarray, np.ndarray]:
+        """Return class probabilities, and what they would be without the temperature, both `float32[n, classes]`."""
+        logits, tokens = self._logits(texts, advance)
+        return (
+            probabilities_of(logits, tokens.owner),
+            probabilities_of(logits, tokens.owner, 1 / self.decision.temperature),
+        )
 
     def predict_logits(self, texts: Sequence[str]) -> list[np.ndarray]:
         """Return the logits of each text, `float32[rows, classes]`: one row, or several with `truncation: windows`."""
@@ -77,15 +87,29 @@ class KerasPredictor(Predictor):
         return [logits[tokens.owner == i] for i in range(len(texts))]
 
     def _logits(self, texts: Sequence[str], advance: Advance) -> tuple[np.ndarray, Tokens]:
-        import keras
-
         from tfsent.text.token_store import tokenize_all
 
         tokens = tokenize_all(self.tokenizer, texts)
-        of_rows = np.zeros((len(tokens), len(self.label_names)), np.float32)
-        shapes = Shapes(bucket_lengths(self.tokenizer.spec.max_tokens))
-        for rows, length in BatchPlan(tokens.lengths, BATCH_TOKENS, shapes=shapes).epoch(0):
-            logits = self.model.predict_on_batch(tokens.pad(rows, length, self.tokenizer.pad_id))
-            of_rows[rows] = keras.ops.convert_to_numpy(logits)
-            advance(tokens.reviews_begun(rows))
-        return of_rows, tokens
+        return logits_of(self.model, tokens, self.tokenizer.spec.max_tokens, self.tokenizer.pad_id, advance), tokens
+
+
+def logits_of(
+    model: keras.Model, tokens: Tokens, max_tokens: int, pad_id: int, advance: Advance = ignore
+) -> np.ndarray:
+    """Return the logits of rows of token ids, `float32[rows, classes]`, on any backend of Keras.
+
+    Args:
+        model: of `model.classifier.build_classifier`.
+        tokens: of the texts.
+        max_tokens: of the longest row.
+        pad_id: the id of [PAD].
+        advance: see `Predictor`.
+    """
+    import keras
+
+    of_rows = np.zeros((len(tokens), model.output_shape[-1]), np.float32)
+    shapes = Shapes(bucket_lengths(max_tokens))
+    for rows, length in BatchPlan(tokens.lengths, BATCH_TOKENS, shapes=shapes).epoch(0):
+        of_rows[rows] = keras.ops.convert_to_numpy(model.predict_on_batch(tokens.pad(rows, length, pad_id)))
+        advance(tokens.reviews_begun(rows))
+    return of_rows

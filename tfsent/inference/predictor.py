@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tfsent.model.decision import MOST_PROBABLE, Decision
+
 if TYPE_CHECKING:
     from tfsent.text.unknown import Unknown
 
@@ -44,9 +46,15 @@ class Predictor(ABC):
 
     Attributes:
         label_names: the classes, in the order of the columns of `predict_proba`.
+        decision: chooses the label.
     """
 
     label_names: tuple[str, ...]
+    decision: Decision = MOST_PROBABLE
+
+    def choose(self, probabilities: np.ndarray) -> np.ndarray:
+        """Return the class that the model answers, `int64[n]`, from `float32[n, classes]`."""
+        return self.decision.choose(probabilities)
 
     @abstractmethod
     def predict_proba(self, texts: Sequence[str], advance: Advance = ignore) -> np.ndarray:
@@ -80,8 +88,9 @@ class Predictor(ABC):
         if strange := [text for text in texts if not isinstance(text, str)]:
             raise TypeError(f"predict takes a list of texts. Received in it: {strange[0]!r}.")
         results = []
-        for text, row in zip(texts, self.predict_proba(texts).tolist(), strict=True):
-            best = int(np.argmax(row))
+        probabilities = self.predict_proba(texts)
+        chosen = self.choose(probabilities).tolist()
+        for text, row, best in zip(texts, probabilities.tolist(), chosen, strict=True):
             named = dict(zip(self.label_names, row, strict=True))
             results.append(Prediction(text, self.label_names[best], row[best], named))
         return results

@@ -9,6 +9,7 @@ import numpy as np
 
 from tfsent.errors import ArtifactError, first_line
 from tfsent.inference.predictor import Advance, Predictor, ignore
+from tfsent.model.decision import read_decision
 from tfsent.text.spec import read_labels
 from tfsent.text.unknown import Unknown, count_unknown, some
 
@@ -31,6 +32,7 @@ class SavedModelPredictor(Predictor):
         folder = newest_version(folder)
         extra = folder / "assets.extra"
         self.label_names = read_labels(extra)
+        self.decision = read_decision(extra)
         self.tokenizer = Tokenizer.load(extra) if (extra / "vocab.txt").is_file() else None
         try:
             self._loaded = tf.saved_model.load(str(folder))

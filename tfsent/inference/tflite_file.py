@@ -14,6 +14,7 @@ import numpy as np
 from tfsent.backend import quiet_stderr
 from tfsent.errors import ArtifactError, first_line
 from tfsent.inference.predictor import Advance, Predictor, ignore
+from tfsent.model.decision import read_decision
 from tfsent.text.light_tokenizer import LightTokenizer
 from tfsent.text.spec import read_labels, read_text_files
 from tfsent.text.unknown import Unknown, count_unknown, some
@@ -58,6 +59,7 @@ class TFLitePredictor(Predictor):
 
         self.path = path
         self.label_names = read_labels(path.parent)
+        self.decision = read_decision(path.parent)
         spec, vocabulary = read_text_files(path.parent)
         if path.name == MEDIAPIPE:
             spec = replace(spec, truncation="head")

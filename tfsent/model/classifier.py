@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
 from tfsent.errors import ArtifactError, ConfigError, first_line
 from tfsent.model.bert import BertEncoder, copy_weights, has_pooler
@@ -100,6 +101,18 @@ def load_classifier(path: Path) -> keras.Model:
             f"{path} cannot be read: {first_line(error)}. A model of an earlier version of tfsent must be trained "
             "again."
         ) from error
+
+
+def divide_logits(classifier: keras.Model, temperature: float) -> None:
+    """Divide the logits by a temperature, in the weights of the last layer.
+
+    Args:
+        classifier: of `build_classifier`.
+        temperature: above 0.
+    """
+    last = classifier.get_layer("logits")
+    for weight in (last.kernel, last.bias):
+        weight.assign(keras.ops.convert_to_numpy(weight) / np.float32(temperature))
 
 
 def as_float32(model: keras.Model) -> keras.Model:

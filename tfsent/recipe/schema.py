@@ -224,6 +224,16 @@ class TrainConfig(_Section):
         None,
         description="weight of each class in the loss; balanced: classes contribute equally; or a weight per label",
     )
+    calibrate: bool = Field(
+        False,
+        description="fit a temperature on the validation reviews after training, and fold it into the last layer: the "
+        "probabilities of every form of the model then say how often it is right",
+    )
+    threshold: Annotated[str, Field(pattern=r"^(accuracy|f1|(precision|recall)>=(0?\.\d+|1(\.0*)?))$")] | None = Field(
+        None,
+        description="aim of the decision threshold of two classes, chosen on the validation reviews: accuracy, f1, "
+        "precision>=0.9 or recall>=0.9, of the second class; null: the more probable class is answered",
+    )
     label_smoothing: Proportion = Field(0.0, description="share of each label that is spread over all classes")
     accumulation_steps: Count = Field(
         1,

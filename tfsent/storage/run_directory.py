@@ -4,11 +4,13 @@ RUN/config.yaml          the resolved recipe
     environment.json     versions and machine
     data.json            source, counts, fingerprints
     heldout/*.jsonl.gz   the reviews training never saw, so that evaluate and export need no download
-    model/               model.keras, vocab.txt, text.json, labels.txt, piece_counts.npy
+    model/               model.keras, vocab.txt, text.json, labels.txt, decision.json, piece_counts.npy, manifest.json
     checkpoints/         (while training, and after it was interrupted)
     history.csv, tensorboard/
-    metrics.json, predictions.csv     (tfsent evaluate; with -validation in their names for that split)
-    export/, verify.json              (tfsent export)
+    metrics.json, predictions.csv, analysis.json
+                         (tfsent evaluate; with -validation in their names for that split)
+    export/, verify.json (tfsent export)
+    report.html, README.md            the report and the model card, written by all of these
 
 RUN/seed-N/…             a run for each seed (tfsent train --seeds)
     seeds.json           their figures, and which one is best
@@ -223,11 +225,19 @@ def forget_reports(path: Path) -> None:
     """Delete what was measured and exported of an interrupted model, before another one takes its place."""
     if not has_model(path):
         return
-    names = ("metrics*.json", "predictions*.csv", "verify.json", "export")
+    forget_figures(path)
+    names = ("verify.json", "export")
     if found := sorted(file for name in names for file in path.glob(name)):
         logger.info(f"Removing {', '.join(file.name for file in found)}: they describe the interrupted model.")
     for file in found:
         shutil.rmtree(file) if file.is_dir() else file.unlink()
+
+
+def forget_figures(path: Path) -> None:
+    """Delete what was measured of a model that is about to change."""
+    names = ("metrics*.json", "predictions*.csv", "analysis*.json", "report.html", "README.md")
+    for file in [file for name in names for file in path.glob(name)]:
+        file.unlink()
 
 
 def require_run(path: str | Path) -> Path:

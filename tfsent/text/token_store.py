@@ -82,12 +82,6 @@ class Tokens:
         """Return how many reviews have their first row among these: over all rows, each review counts once."""
         return int(np.count_nonzero((rows == 0) | (self.owner[rows] != self.owner[rows - 1])))
 
-    def mean_by_review(self, values: np.ndarray) -> np.ndarray:
-        """Average over the rows of each review: `float32[rows, k]` → `float32[reviews, k]`."""
-        sums = np.zeros((len(self.review_lengths), values.shape[1]), np.float32)
-        np.add.at(sums, self.owner, values)
-        return sums / np.bincount(self.owner, minlength=len(sums))[:, None].astype(np.float32)
-
 
 def load_tokens(reviews: Reviews, spec: TextSpec, vocabulary: Sequence[str]) -> Tokens:
     """Return the tokens of reviews from the cache; tokenise and cache them where they are not there.

@@ -15,12 +15,15 @@ import numpy as np
 from tfsent.data.reviews import Reviews, save_reviews
 from tfsent.errors import Interrupted, RunError
 from tfsent.model.classifier import as_float32
+from tfsent.model.decision import require_two_classes, write_decision
 from tfsent.recipe.loader import load_config, to_yaml, with_settings
 from tfsent.recipe.schema import Config
 from tfsent.storage import atomic, run_directory
 from tfsent.storage.environment import environment
+from tfsent.storage.manifest import write_manifest
 from tfsent.text.spec import write_labels, write_text_files
 from tfsent.training.engine import checkpoints
+from tfsent.training.engine.calibration import settle
 from tfsent.training.engine.callbacks import CheckpointCallback, Report
 from tfsent.training.engine.devices import Devices, find_devices, require_possible
 from tfsent.training.engine.head_only import trainable_part
@@ -126,6 +129,7 @@ def _train(
     resolved_config = with_settings(config, {f"train.{key}": value for key, value in resolved.items()})
     require_possible(resolved_config.train, devices)
     setup = set_up(resolved_config, devices, parts)
+    require_two_classes(config.train.threshold, len(setup.splits.train.label_names))
     identity = _identity(config, setup)
     if checkpoint is not None:
         checkpoints.require_same_origin(checkpoint.state["identity"], identity)
@@ -200,7 +204,7 @@ def _write_origin(run: Path, config: Config, setup: TrainingSetup) -> None:
 
 
 def save_model(run: Path, classifier: keras.Model, setup: TrainingSetup) -> None:
-    """Write `model/` in one step: `model.keras` in float32, `vocab.txt`, `text.json`, `labels.txt`, `piece_counts.npy`.
+    """Write `model/` in one step: `model.keras` in float32, calibrated, and what belongs to it, see `run_directory`.
 
     Args:
         run: the run directory.
@@ -210,12 +214,16 @@ def save_model(run: Path, classifier: keras.Model, setup: TrainingSetup) -> None
     Raises:
         RunError: the place cannot be written to.
     """
+    finished = as_float32(classifier)
+    decision = settle(finished, setup)
     with atomic.replacing(run / "model") as folder:
         folder.mkdir()
-        as_float32(classifier).save(folder / "model.keras")
+        finished.save(folder / "model.keras")
+        write_decision(folder, decision)
         write_text_files(folder, setup.spec, setup.encoder.vocabulary)
         write_labels(folder, setup.splits.train.label_names)
         np.save(folder / "piece_counts.npy", setup.tokens.piece_counts(len(setup.encoder.vocabulary)))
+        write_manifest(folder)
 
 
 def _require_space(run: Path, classifier: keras.Model, model: keras.Model, accumulation_steps: int) -> None:

@@ -40,7 +40,8 @@ def verify_mediapipe(predictor: KerasPredictor, folder: Path, reference: Referen
     own, seconds = ask_in_turns({"mediapipe": path}, reference)["mediapipe"]
     normalized, read_otherwise = _as_mediapipe_reads(path, reference, own, normalized=True)
     raw, raw_otherwise = _as_mediapipe_reads(path, reference, own, normalized=False)
-    flips, raw_flips = (int((found.argmax(axis=1) != own.argmax(axis=1)).sum()) for found in (normalized, raw))
+    chosen = predictor.choose(own)
+    flips, raw_flips = (int((predictor.choose(found) != chosen).sum()) for found in (normalized, raw))
     remark = (
         f"MediaPipe reads {raw_otherwise:,} of {len(own):,} reviews otherwise than tfsent, and {raw_flips:,} labels "
         f"change; {read_otherwise:,} and {flips:,} after the normalisation of export/README.md."

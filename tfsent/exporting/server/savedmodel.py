@@ -9,14 +9,15 @@ import tensorflow as tf
 from tfsent.exporting.server.signatures import CLASSIFY_METHOD, ServedModel
 from tfsent.exporting.server.warmup import write_warmup
 from tfsent.inference.keras_run import KerasPredictor
+from tfsent.model.decision import write_decision
 from tfsent.text.spec import write_labels
 
 
 def write_savedmodel(predictor: KerasPredictor, folder: Path, precision: str = "float32") -> None:
     """Write the SavedModel of a trained model.
 
-    `assets.extra` has warm-up records for the server, and for people and tools `labels.txt`, `vocab.txt` and
-    `text.json`: the graph has its own.
+    `assets.extra` has warm-up records for the server, and for people and tools `labels.txt`, `decision.json`,
+    `vocab.txt` and `text.json`: the graph has its own.
 
     Args:
         predictor: the run's model.
@@ -29,6 +30,7 @@ def write_savedmodel(predictor: KerasPredictor, folder: Path, precision: str = "
     extra = folder / "assets.extra"
     extra.mkdir()
     write_labels(extra, predictor.label_names)
+    write_decision(extra, predictor.decision)
     predictor.tokenizer.save(extra)
     write_warmup(predictor.tokenizer.spec.max_tokens, extra)
 

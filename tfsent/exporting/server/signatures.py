@@ -39,6 +39,7 @@ class ServedModel(tf.Module):
         self.network = Network(predictor.model, precision)
         self.tokenizer = predictor.tokenizer
         self._labels = tf.constant(predictor.label_names)
+        self._threshold = predictor.decision.threshold
         facts = {
             "text_specification": json.dumps(asdict(predictor.tokenizer.spec)),
             "run": predictor.folder.parent.resolve().name,
@@ -74,12 +75,19 @@ class ServedModel(tf.Module):
     def _answers(self, logits: tf.Tensor, owner: tf.Tensor) -> dict[str, tf.Tensor]:
         """Return the answers to texts from the logits of rows: a text may be several windows."""
         probabilities = tf.math.segment_mean(tf.nn.softmax(logits), owner)
+        chosen = self._choose(probabilities)
         return {
-            "label": tf.gather(self._labels, tf.argmax(probabilities, axis=1)),
-            "probability": tf.reduce_max(probabilities, axis=1),
+            "label": tf.gather(self._labels, chosen),
+            "probability": tf.gather(probabilities, chosen, axis=1, batch_dims=1),
             "probabilities": probabilities,
             "logits": tf.math.segment_mean(logits, owner),
         }
+
+    def _choose(self, probabilities: tf.Tensor) -> tf.Tensor:
+        """Return the class of each text, `int64[b]`, as `Decision.choose` does."""
+        if self._threshold is None:
+            return tf.argmax(probabilities, axis=1)
+        return tf.cast(tf.cast(probabilities[:, 1], tf.float64) > self._threshold, tf.int64)
 
     def _of_examples(self, inputs: tf.Tensor) -> dict[str, tf.Tensor]:
         parsed = tf.io.parse_example(inputs, {"text": tf.io.FixedLenFeature([], tf.string)})
