@@ -106,7 +106,8 @@ def tiny_csv_settings(tiny_settings: list[str], tmp_path_factory: pytest.TempPat
         writer.writerow(["text", "label"])
         writer.writerows((text, ("neg", "pos")[label]) for text, label in tiny_texts(320, 1))
     own = [setting for setting in tiny_settings if not setting.startswith(("data.source", "data.dir", "data.test"))]
-    return [*own, "data.source=csv", f"data.train={path}", "data.test_examples=40"]
+    calibrated = ["train.calibrate=true", "train.threshold=f1"]
+    return [*own, "data.source=csv", f"data.train={path}", "data.test_examples=40", *calibrated]
 
 
 @pytest.fixture(scope="session")

@@ -88,6 +88,7 @@ def test_a_precision_that_is_out_of_reach_leaves_the_most_probable_class():
     assert found == Decision()
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.floats(0, 1, width=32), st.integers(0, 1)), min_size=1), st.sampled_from(["accuracy", "f1"])
 )

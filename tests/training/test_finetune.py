@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tfsent.data import memory
 from tfsent.errors import ConfigError, DataError, EncoderError, RunError, TrainingError
 from tfsent.evaluation.evaluate import evaluate_run
 from tfsent.inference.keras_run import KerasPredictor
 from tfsent.model import loss
 from tfsent.recipe.loader import load_config
+from tfsent.storage.manifest import fault
 from tfsent.training import finetune as trainer
 from tfsent.training.engine import setup as training_setup
 from tfsent.training.finetune import train
@@ -149,3 +151,32 @@ def test_a_weight_of_a_class_moves_what_is_predicted(tmp_path, tiny_encoder):
         share[name] = KerasPredictor(tmp_path / name).predict_proba(["the film"])[0]
     assert share["plain"].argmax() == 0
     assert share["rare"].argmax() == 1
+
+
+def test_a_calibrated_run_has_its_temperature_in_the_weights(tiny_settings, tmp_path, messages):
+    plain = load_config("smoke", [*tiny_settings, "train.epochs=1"])
+    decided = load_config("smoke", [*tiny_settings, "train.epochs=1", "train.calibrate=true", "train.threshold=f1"])
+    train(plain, tmp_path / "plain")
+    train(decided, tmp_path / "decided")
+    before, after = KerasPredictor(tmp_path / "plain"), KerasPredictor(tmp_path / "decided")
+    temperature = after.decision.temperature
+    assert temperature != 1
+    assert after.decision.aim == "f1"
+    texts = ["good film", "bad film", "a film"]
+    expected, found = (np.concatenate(one.predict_logits(texts)) for one in (before, after))
+    np.testing.assert_allclose(found * temperature, expected, atol=1e-4)
+    calibrated, raw = after.predict_proba_before(texts)
+    np.testing.assert_allclose(raw, before.predict_proba(texts), atol=1e-5)
+    np.testing.assert_array_equal(calibrated, after.predict_proba(texts))
+    assert "Calibrated: temperature" in messages.text
+    assert "Threshold 0." in messages.text
+    assert fault(tmp_path / "decided" / "model", ["model.keras", "decision.json"]) is None
+
+
+def test_a_threshold_for_several_classes_is_refused_before_training(tiny_settings, tmp_path):
+    texts, labels = ["good", "bad", "so so"] * 40, ["a", "b", "c"] * 40
+    config = load_config("smoke", [*tiny_settings, "train.threshold=f1"])
+    parts = {"train": memory.read_memory((texts, labels), config.data)["train"]}
+    with pytest.raises(ConfigError, match="train.threshold is 'f1', and the data has 3 classes"):
+        train(config, tmp_path / "run", parts=parts)
+    assert not (tmp_path / "run").exists()

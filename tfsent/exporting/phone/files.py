@@ -21,13 +21,14 @@ from tfsent.exporting.phone.quantization import KINDS, choose
 from tfsent.exporting.phone.tflite import ask_in_turns
 from tfsent.inference.keras_run import KerasPredictor
 from tfsent.inference.tflite_file import MODEL, TFLitePredictor
+from tfsent.model.decision import write_decision
 from tfsent.recipe.schema import ExportConfig
 from tfsent.text.light_tokenizer import LightTokenizer
 from tfsent.text.spec import write_labels, write_text_files
 
 logger = logging.getLogger(__name__)
 
-COMPANIONS = ("vocab.txt", "text.json", "labels.txt")
+COMPANIONS = ("vocab.txt", "text.json", "labels.txt", "decision.json")
 """What a phone file is read with."""
 
 
@@ -82,4 +83,5 @@ def _write_companions(predictor: KerasPredictor, folder: Path, vocabulary: int |
         pieces = tuple(pieces[i] for i in kept)
     write_text_files(folder, spec, pieces)
     write_labels(folder, predictor.label_names)
+    write_decision(folder, predictor.decision)
     return kept
