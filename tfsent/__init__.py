@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tfsent.api.answers import bench, evaluate, load, predict_file
     from tfsent.api.inputs import load_recipe
-    from tfsent.api.models import EpochResult, Run, export
+    from tfsent.api.models import EpochResult, Run, decide, export
     from tfsent.api.training import find_learning_rate, train, train_seeds, tune
     from tfsent.encoders.loader import Encoder
     from tfsent.errors import TfsentError
@@ -44,6 +44,7 @@ __all__ = [
     "TfsentError",
     "__version__",
     "bench",
+    "decide",
     "evaluate",
     "export",
     "find_learning_rate",
@@ -68,6 +69,7 @@ _MODULES = {
     "Run": "api.models",
     "TfsentError": "errors",
     "bench": "api.answers",
+    "decide": "api.models",
     "evaluate": "api.answers",
     "export": "api.models",
     "find_learning_rate": "api.training",

@@ -55,6 +55,33 @@ def test_the_tiny_model_has_learnt(run):
     assert evaluate_run(run).accuracy > 0.9
 
 
+def test_an_exported_file_is_evaluated_on_its_runs_reviews(exported, tmp_path):
+    run = shutil.copytree(exported, tmp_path / "run")
+    of_run = tfsent.evaluate(run)
+    before = (run / "metrics.json").read_bytes()
+    for form in ("export/mobile/model.tflite", "export/serving"):
+        found = tfsent.evaluate(run / form, output=tmp_path / "out.csv")
+        assert (found.split, found.fingerprint) == ("test", of_run.fingerprint)
+        assert found.accuracy == pytest.approx(of_run.accuracy, abs=0.02)
+        assert len(rows_of(tmp_path / "out.csv")) == 100
+    assert tfsent.evaluate(run / "export/mobile/model.tflite", "validation").reviews == 40
+    assert (run / "metrics.json").read_bytes() == before
+    with pytest.raises(ConfigError, match="A run keeps its own predictions"):
+        tfsent.evaluate(run, output=tmp_path / "out.csv")
+
+
+def test_a_file_that_lies_alone_has_no_reviews(exported, tmp_path):
+    shutil.copytree(exported / "export" / "mobile", tmp_path / "alone")
+    with pytest.raises(ConfigError, match=r"model.tflite does not lie in its run, .* Name yours with --data FILE"):
+        tfsent.evaluate(tmp_path / "alone" / "model.tflite")
+    run = shutil.copytree(exported, tmp_path / "run")
+    (run / "export" / "mobile" / "labels.txt").write_text("positive\nnegative\n")
+    with pytest.raises(
+        ConfigError, match="model.tflite answers positive, negative, and its run"
+    ):
+        tfsent.evaluate(run / "export" / "mobile" / "model.tflite")
+
+
 def test_a_run_is_evaluated_on_a_file(run, table):
     found = tfsent.evaluate(run, data=table, output=table.with_name("out.csv"))
     assert (found.reviews, found.split, found.origin) == (60, "", f"reviews in {table}")
@@ -122,7 +149,7 @@ def test_a_file_of_something_else_is_not_replaced(run, table):
 def test_only_keys_of_data_can_be_set(run, table):
     with pytest.raises(ConfigError, match="only keys below data. can still be set. Received: 'text.max_tokens=4'"):
         tfsent.evaluate(run, data=table, overrides=["text.max_tokens=4"])
-    with pytest.raises(ConfigError, match="overrides and output are for data of your own. Pass data, too"):
+    with pytest.raises(ConfigError, match="overrides say how data of your own is read. Pass data, too"):
         tfsent.evaluate(run, overrides=["data.text=body"])
 
 

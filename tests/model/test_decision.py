@@ -40,11 +40,14 @@ def test_the_temperature_undoes_overconfidence():
         return (np.log(np.exp(scaled).sum(axis=1)) - scaled[np.arange(len(labels)), labels]).mean()
 
     other = scipy.optimize.minimize(loss, 1.0, method="Nelder-Mead").x[0]
-    assert found == pytest.approx(other, rel=1e-3)
+    assert found == pytest.approx(other, rel=1e-2)
 
 
-def test_a_model_that_is_always_right_has_the_smallest_temperature_there_is():
-    assert fit_temperature(np.array([[5, -5], [-5, 5]], np.float32), np.arange(2), np.array([0, 1])) < 1
+def test_a_model_that_is_always_right_on_few_reviews_becomes_no_surer_than_they_allow():
+    logits = np.array([[5, -5], [-5, 5]] * 20, np.float32)
+    found = fit_temperature(logits, np.arange(40), np.array([0, 1] * 20))
+    sure = probabilities_of(logits, np.arange(40), found).max()
+    assert sure == pytest.approx(41 / 42, abs=1e-3)  # Platt's target
 
 
 def test_a_text_of_several_rows_has_the_mean_of_their_probabilities():

@@ -47,19 +47,19 @@ def load(path: str | Path) -> Predictor:
 def evaluate(
     model: str | Path, split: str = "test", *, data: Any = None, overrides: Any = (), output: str | Path | None = None
 ) -> Metrics:
-    """Evaluate a run on its own held-out reviews, or any form of a model on reviews of yours.
+    """Evaluate any form of a model, on the held-out reviews of its run or on reviews of yours.
 
-    Without `data`, writes `metrics.json` and `predictions.csv` into the run (`metrics-validation.json` and so on for
-    `validation`).
+    Of a run and without `data`, writes `metrics.json`, `predictions.csv` and `analysis.json` into it
+    (`metrics-validation.json` and so on for `validation`), and renews its report and model card.
 
     Args:
-        model: a run directory; with `data` also a SavedModel or a `.tflite` file.
+        model: see `load`. Without `data`, an exported file must lie in its run.
         split: of the run: `test`, or `validation`, by which the best epoch was chosen: its figures flatter.
         data: a path to a file or folder of labelled reviews, `(texts, labels)`, a DataFrame or an Arrow table. Rows
             whose label the model does not know are left out and counted.
         overrides: keys below `data.` that say how to read `data`, such as `{"data.text": "body"}`. A run reads columns
             as its own recipe does.
-        output: where to write a file of predictions; None writes none for `data`.
+        output: where to write a file of predictions; None writes none but into the run.
 
     Returns:
         Accuracy and more, with 95% intervals.
@@ -70,15 +70,7 @@ def evaluate(
         DataError: the reviews cannot be read, or none has a label that the model knows.
     """
     if data is None:
-        from tfsent.storage.run_directory import require_run
-
-        if overrides or output is not None:
-            raise ConfigError("overrides and output are for data of your own. Pass data, too.")
-        path = require_run(model)
-        backend.use("tensorflow")
-        from tfsent.evaluation.evaluate import evaluate_run
-
-        return evaluate_run(path, split)
+        return _evaluate_split(Path(model), split, overrides, None if output is None else Path(output))
     config = _reading(model, data, overrides)
     predictor = load(model)
     from tfsent.data.files import find_files, read_files
@@ -94,6 +86,36 @@ def evaluate(
         rows, origin = memory_rows(data, "data", config, faults), "reviews passed to tfsent"
     reviews, unknown = load_labelled(rows, predictor.label_names, faults, origin)
     return evaluate_reviews(predictor, reviews, unknown, None if output is None else Path(output))
+
+
+def _evaluate_split(model: Path, split: str, overrides: Any, output: Path | None) -> Metrics:
+    """Evaluate a model on held-out reviews of its run."""
+    from tfsent.storage import run_directory
+
+    if overrides:
+        raise ConfigError("overrides say how data of your own is read. Pass data, too.")
+    if run_directory.is_run(model) or not model.exists():
+        path = run_directory.require_run(model)
+        if output is not None:
+            raise ConfigError("A run keeps its own predictions. output is for data of yours, or for an exported file.")
+        backend.use("tensorflow")
+        from tfsent.evaluation.evaluate import evaluate_run
+
+        return evaluate_run(path, split)
+    predictor = load(model)
+    run = run_directory.run_of(model)
+    if run is None:
+        raise ConfigError(f"{model} does not lie in its run, which has held-out reviews. Name yours with --data FILE.")
+    from tfsent.data.reviews import load_reviews
+    from tfsent.evaluation.evaluate import evaluate_reviews
+
+    reviews = load_reviews(run / "heldout" / f"{split}.jsonl.gz")
+    if reviews.label_names != predictor.label_names:
+        raise ConfigError(
+            f"{model} answers {', '.join(predictor.label_names)}, and its run {run} {', '.join(reviews.label_names)}. "
+            "Export the run again."
+        )
+    return evaluate_reviews(predictor, reviews, {}, output, split)
 
 
 def predict_file(
@@ -239,12 +261,10 @@ def bench(model: str | Path, *, reviews: int = 200) -> BenchResult:
 def _reviews_of(path: Path, count: int) -> list[str]:
     """Return held-out reviews of the run that a model belongs to; none where it lies alone."""
     from tfsent.data.reviews import load_reviews
+    from tfsent.storage import run_directory
 
-    for folder in (path, *path.resolve().parents):
-        for place in (folder, *sorted(folder.glob("seed-*"))):
-            if (place / "config.yaml").is_file() and (place / "heldout" / "test.jsonl.gz").is_file():
-                return list(load_reviews(place / "heldout" / "test.jsonl.gz").texts[:count])
-    return []
+    run = run_directory.run_of(path)
+    return [] if run is None else list(load_reviews(run / "heldout" / "test.jsonl.gz").texts[:count])
 
 
 def is_table(path: Path) -> bool:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tfsent.evaluation.metrics import Metrics
     from tfsent.exporting.parity import ParityReport
     from tfsent.inference.predictor import Predictor
+    from tfsent.model.decision import Decision
     from tfsent.recipe.schema import Config
 
 TARGETS = ("serving", "mobile")
@@ -131,6 +132,39 @@ def export(run: str | Path, targets: Sequence[str] = TARGETS, overrides: Any = (
         ]
         raise BudgetError("Nothing was published.\n  " + "\n  ".join(faults), report)
     return report
+
+
+def decide(run: str | Path, *, calibrate: bool = False, threshold: str | None = None) -> Decision:
+    """Calibrate a trained run, and choose its decision threshold, on its validation reviews.
+
+    The model changes, so what was measured is removed, and what was exported must be exported again.
+
+    Args:
+        run: the run directory.
+        calibrate: fit a temperature and fold it into the weights, see `train.calibrate`. False leaves it as it is.
+        threshold: an aim, see `train.threshold`; `none` answers the most probable class from now on; None keeps the
+            aim that the run has.
+
+    Returns:
+        How the model now decides.
+
+    Raises:
+        ConfigError: no such aim, not two classes, or no threshold reaches the precision. Nothing was changed.
+        RunError: the directory holds no finished run, or cannot be written to.
+
+    Example:
+        >>> tfsent.decide("runs/mine", calibrate=True, threshold="precision>=0.95").threshold
+        0.8125
+    """
+    from tfsent.storage.run_directory import require_run
+
+    path = require_run(run)
+    if threshold not in (None, "none"):
+        load_recipe(path / "config.yaml", {"train.threshold": threshold})  # refuses what is no aim
+    backend.use("tensorflow")
+    from tfsent.training.deciding import decide
+
+    return decide(path, calibrate=calibrate, threshold=threshold)
 
 
 def published_folders(run: str | Path, report: ParityReport) -> list[Path]:

@@ -276,6 +276,35 @@ def bench(models_: tuple[Path, ...], reviews: int, as_json: bool) -> None:
         tables.print_bench(found)
 
 
+@click.command(short_help="Calibrate a run, and choose its decision threshold.")
+@_run_argument
+@click.option("--calibrate", is_flag=True, help="Fit a temperature and fold it into the model.")
+@click.option("--threshold", metavar="AIM", help="accuracy, f1, 'precision>=0.9', 'recall>=0.9', or none.")
+@click.option("--json", "as_json", is_flag=True, help="Print decision.json.")
+def decide(run: Path, calibrate: bool, threshold: str | None, as_json: bool) -> None:
+    """Calibrate the trained model in RUN, or choose its decision threshold, on its validation reviews.
+
+    `--calibrate` divides the logits by a temperature (C. Guo et al., 2017): a probability of 90% is then right nine
+    times in ten. `--threshold` chooses the probability that the second class needs to be answered; `none` answers the
+    most probable class. Both are kept with the model, and every form of it that is exported from now on answers by
+    them. The recipe keys train.calibrate and train.threshold do the same at the end of a training.
+
+    What was measured of the model is removed: evaluate and export it again.
+
+    \b
+      tfsent decide runs/quickstart --calibrate
+      tfsent decide runs/quickstart --threshold 'precision>=0.95'
+    """
+    if not calibrate and threshold is None:
+        raise ConfigError("Say what to decide: --calibrate, --threshold AIM, or both.")
+    found = models.decide(run, calibrate=calibrate, threshold=threshold)
+    if as_json:
+        click.echo(json.dumps(vars(found), indent=2))
+        return
+    how = "the most probable class" if found.threshold is None else f"threshold {found.threshold:.4f} for {found.aim}"
+    click.echo(f"Temperature {found.temperature:.3f}; {how}. Next: tfsent evaluate {run}")
+
+
 def _print_report(report: ParityReport, as_json: bool) -> None:
     from tfsent.cli import tables
 
@@ -332,4 +361,4 @@ def _read_lines(name: str, raw: bytes) -> list[str]:
     return rows
 
 
-COMMANDS = (evaluate, predict, export, bench)
+COMMANDS = (evaluate, predict, decide, export, bench)

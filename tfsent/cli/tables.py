@@ -178,7 +178,9 @@ def print_metrics(found: Metrics) -> None:
         else:
             click.echo(f"{name} {measured:.4f} ({interval[0]:.4f} to {interval[1]:.4f})")
     low, high = found.calibration_error_interval
-    click.echo(f"calibration error {found.calibration_error:.2%} ({low:.2%} to {high:.2%})")
+    click.echo(f"calibration error {found.calibration_error:.2%} ({low:.2%} to {high:.2%}){_before(found)}")
+    if found.threshold is not None:
+        click.echo(f"{list(found.classes)[1]!r} is answered where its probability is above {found.threshold:.4f}")
     rows = [
         [name, f"{c.precision:.2%}", f"{c.recall:.2%}", f"{c.f1:.2%}", f"{c.support:,}"]
         for name, c in found.classes.items()
@@ -193,6 +195,12 @@ def print_metrics(found: Metrics) -> None:
         print_table("", header, rows[:CLASSES_SHOWN])
         _print_confusions(found)
     _print_missing(found)
+
+
+def _before(found: Metrics) -> str:
+    if found.calibration_error_before is None:
+        return ""
+    return f"; {found.calibration_error_before:.2%} without the temperature of {found.temperature:.3f}"
 
 
 def _print_confusions(found: Metrics) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 import logging
-from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,9 +14,13 @@ from tfsent.console import progress_bar
 from tfsent.data.reviews import Reviews, load_reviews
 from tfsent.errors import RunError
 from tfsent.evaluation.metrics import Metrics, compute_metrics
+from tfsent.evaluation.probabilities import calibration_error
 from tfsent.inference.keras_run import KerasPredictor
 from tfsent.inference.predictor import Predictor
 from tfsent.storage import atomic, run_directory
+
+if TYPE_CHECKING:
+    from tfsent.text.unknown import Unknown
 
 logger = logging.getLogger(__name__)
 
@@ -24,7 +29,9 @@ HEADER = ("true_label", "predicted_label")
 
 
 def evaluate_run(run: Path, split: str = "test") -> Metrics:
-    """Evaluate a run's model on reviews it never learnt from; write `metrics.json` and `predictions.csv`.
+    """Evaluate a run's model on reviews it never learnt from.
+
+    Writes `metrics.json`, `predictions.csv`, `analysis.json`, `report.html` and `README.md`.
 
     Args:
         run: the run directory, or one of several seeds: the best is evaluated.
@@ -41,15 +48,20 @@ def evaluate_run(run: Path, split: str = "test") -> Metrics:
     predictor = KerasPredictor(run)
     run_directory.warn_if_interrupted(run)
     reviews = load_reviews(run / "heldout" / f"{split}.jsonl.gz")
-    found, probabilities = _evaluate(predictor, reviews, {}, split)
+    answers = ask(predictor, reviews, split)
+    found = answers.metrics(split=split)
     suffix = "" if split == "test" else f"-{split}"
     atomic.write_json(run / f"metrics{suffix}.json", found.to_dict())
-    _write_predictions(run / f"predictions{suffix}.csv", reviews, probabilities)
+    _write_predictions(run / f"predictions{suffix}.csv", answers)
     return found
 
 
 def evaluate_reviews(
-    predictor: Predictor, reviews: Reviews, unknown_labels: dict[str, int], output: Path | None = None
+    predictor: Predictor,
+    reviews: Reviews,
+    unknown_labels: dict[str, int] | None = None,
+    output: Path | None = None,
+    split: str = "",
 ) -> Metrics:
     """Evaluate any form of a model on labelled reviews.
 
@@ -58,6 +70,7 @@ def evaluate_reviews(
         reviews: with the classes of the model.
         unknown_labels: labels of the source that the model does not know, with their rows.
         output: where to write a file of predictions; None writes none.
+        split: `test` or `validation`, where the reviews are a run's.
 
     Returns:
         The metrics.
@@ -67,33 +80,63 @@ def evaluate_reviews(
     """
     if output is not None:
         _require_own(output)
-    found, probabilities = _evaluate(predictor, reviews, unknown_labels)
+    answers = ask(predictor, reviews, split)
     if output is not None:
-        _write_predictions(output, reviews, probabilities)
-    return found
+        _write_predictions(output, answers)
+    return answers.metrics(split=split, unknown_labels=unknown_labels or {})
 
 
-def _evaluate(
-    predictor: Predictor, reviews: Reviews, unknown_labels: dict[str, int], split: str = ""
-) -> tuple[Metrics, np.ndarray]:
-    """Return metrics and probabilities, `float32[n, classes]`; warn of unknown tokens."""
+@dataclass(frozen=True)
+class Answers:
+    """What a model says of labelled reviews."""
+
+    predictor: Predictor
+    reviews: Reviews
+    probabilities: np.ndarray
+    """`float32[n, classes]`."""
+    before: np.ndarray | None
+    """The same without the temperature; None where the model has none, or only a finished file is at hand."""
+    unknown: Unknown | None
+
+    def metrics(self, **about: Any) -> Metrics:
+        """Return the metrics.
+
+        Args:
+            **about: other fields of them.
+        """
+        reviews, unknown = self.reviews, self.unknown
+        return compute_metrics(
+            self.probabilities,
+            reviews.labels,
+            reviews.label_names,
+            self.predictor.decision,
+            calibration_error_before=None if self.before is None else calibration_error(self.before, reviews.labels),
+            origin=reviews.origin,
+            fingerprint=reviews.fingerprint,
+            unknown_tokens=None if unknown is None else unknown.tokens,
+            unknown_texts=None if unknown is None else unknown.texts,
+            **about,
+        )
+
+
+def ask(predictor: Predictor, reviews: Reviews, split: str = "") -> Answers:
+    """Run a model on labelled reviews; warn of unknown tokens.
+
+    Args:
+        predictor: the model.
+        reviews: with its classes.
+        split: for the progress bar.
+    """
     unknown = predictor.unknown(reviews.texts)
     if unknown is not None:
         unknown.warn("Reviews")
+    before = None
     with progress_bar(f"evaluating {split}".strip(), len(reviews)) as bar:
-        probabilities = predictor.predict_proba(reviews.texts, bar.update)
-    found = compute_metrics(
-        probabilities,
-        reviews.labels,
-        reviews.label_names,
-        split=split,
-        origin=reviews.origin,
-        fingerprint=reviews.fingerprint,
-        unknown_labels=unknown_labels,
-        unknown_tokens=None if unknown is None else unknown.tokens,
-        unknown_texts=None if unknown is None else unknown.texts,
-    )
-    return found, probabilities
+        if isinstance(predictor, KerasPredictor) and predictor.decision.temperature != 1:
+            probabilities, before = predictor.predict_proba_before(reviews.texts, bar.update)
+        else:
+            probabilities = predictor.predict_proba(reviews.texts, bar.update)
+    return Answers(predictor, reviews, probabilities, before, unknown)
 
 
 def _require_own(output: Path) -> None:
@@ -106,10 +149,17 @@ def _require_own(output: Path) -> None:
                 raise RunError(f"{output} exists, and is no file of predictions. Name another with --output.")
 
 
-def _write_predictions(path: Path, reviews: Reviews, probabilities: np.ndarray) -> None:
-    names: Sequence[str] = reviews.label_names
+def _write_predictions(path: Path, answers: Answers) -> None:
+    reviews, names = answers.reviews, answers.reviews.label_names
+    rows = zip(
+        reviews.texts,
+        reviews.labels.tolist(),
+        answers.predictor.choose(answers.probabilities).tolist(),
+        answers.probabilities,
+        strict=True,
+    )
     with atomic.replacing(path) as staged, staged.open("w", encoding="utf-8", newline="") as out:
         writer = csv.writer(out, lineterminator="\n")
         writer.writerow([*HEADER, *(f"p_{name}" for name in names), "text"])
-        for text, label, row in zip(reviews.texts, reviews.labels, probabilities, strict=True):
-            writer.writerow([names[label], names[int(row.argmax())], *(f"{p:.6f}" for p in row), text])
+        for text, label, predicted, row in rows:
+            writer.writerow([names[label], names[predicted], *(f"{p:.6f}" for p in row), text])

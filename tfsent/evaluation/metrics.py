@@ -65,6 +65,12 @@ class Metrics:
     classes: dict[str, ClassMetrics]
     confusion_matrix: list[list[int]]
     """Rows: the true class. Columns: the predicted class."""
+    temperature: float = 1.0
+    """By which the model's logits are divided, see `model.decision`."""
+    threshold: float | None = None
+    """Of the second class; None where the most probable class is answered."""
+    calibration_error_before: float | None = None
+    """Without the temperature; None where the model has none, or where only the finished file was at hand."""
     without_reviews: tuple[str, ...] = ()
     """Classes of the model that these reviews lack."""
     never_predicted: tuple[str, ...] = ()
@@ -123,6 +129,8 @@ def compute_metrics(
         accuracy_interval=(float(interval.low), float(interval.high)),
         **_with_intervals(confusion),
         **metrics_of_probabilities(exact, labels),
+        temperature=decision.temperature,
+        threshold=decision.threshold if len(label_names) == 2 else None,
         classes=dict(zip(label_names, columns, strict=True)),
         confusion_matrix=confusion.tolist(),
         without_reviews=tuple(label_names[i] for i in np.flatnonzero(support == 0)),

@@ -59,6 +59,16 @@ def metrics_of_probabilities(probabilities: np.ndarray, labels: np.ndarray) -> d
     return found
 
 
+def calibration_error(probabilities: np.ndarray, labels: np.ndarray) -> float:
+    """Return the expected calibration error, see `metrics_of_probabilities`.
+
+    Args:
+        probabilities: `float32[n, classes]`.
+        labels: `int32[n]`.
+    """
+    return float(_calibration_error(probabilities, labels)(np.ones((1, len(labels))))[0])
+
+
 def _functions(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, Values]:
     rows, classes = np.arange(len(labels)), probabilities.shape[1]
     # scikit-learn's limit: a probability of 0 for what happened would be an infinite loss.

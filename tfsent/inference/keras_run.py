@@ -81,6 +81,11 @@ class KerasPredictor(Predictor):
             probabilities_of(logits, tokens.owner, 1 / self.decision.temperature),
         )
 
+    def logits_and_owners(self, texts: Sequence[str], advance: Advance = ignore) -> tuple[np.ndarray, np.ndarray]:
+        """Return the logits of rows, `float32[rows, classes]`, and the index of the text of each, `int32[rows]`."""
+        logits, tokens = self._logits(texts, advance)
+        return logits, tokens.owner
+
     def predict_logits(self, texts: Sequence[str]) -> list[np.ndarray]:
         """Return the logits of each text, `float32[rows, classes]`: one row, or several with `truncation: windows`."""
         logits, tokens = self._logits(texts, ignore)

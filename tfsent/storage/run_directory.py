@@ -51,13 +51,13 @@ def require_free(path: Path, overwrite: bool) -> None:
     if not path.exists():
         return
     if not overwrite:
-        if _is_run(path) and not has_model(path) and not holds_seeds(path):
+        if is_run(path) and not has_model(path) and not holds_seeds(path):
             raise RunError(
                 f"{path} holds a training that was interrupted. Continue with: tfsent train --resume {path}; or pass "
                 "--overwrite to begin anew."
             )
         raise RunError(f"{path} exists already. Pass --overwrite to replace it, or --run-dir for another place.")
-    if not _is_run(path) and (not path.is_dir() or not all(map(_is_half, path.iterdir()))):
+    if not is_run(path) and (not path.is_dir() or not all(map(_is_half, path.iterdir()))):
         raise RunError(f"{path} is not a run of tfsent, so --overwrite does not touch it. Choose another --run-dir.")
 
 
@@ -185,7 +185,24 @@ def unfinished_run(path: Path) -> Iterator[Path]:
         remove_old(path)
 
 
-def _is_run(path: Path) -> bool:
+def run_of(path: Path) -> Path | None:
+    """Return the run that a model belongs to: the path itself, the best of its seeds, or a folder above.
+
+    Args:
+        path: a run, a SavedModel or a file.
+
+    Returns:
+        The run; None where the model does not lie in one with held-out reviews.
+    """
+    for folder in (path, *path.resolve().parents):
+        run = require_run(folder) if holds_seeds(folder) else folder
+        if (run / "config.yaml").is_file() and (run / "heldout" / "test.jsonl.gz").is_file():
+            return run
+    return None
+
+
+def is_run(path: Path) -> bool:
+    """Return whether a path is a run directory, finished or not, or one of several seeds."""
     return (path / "config.yaml").is_file() or holds_seeds(path)
 
 
