@@ -1,6 +1,7 @@
 // A folder that `tfsent export` wrote → an object that classifies texts in this browser.
 
 import { loadAndCompile, loadLiteRt, supportsFeature, Tensor } from "@litertjs/core";
+import { choose, mean } from "./decision.js";
 import { Tokenizer } from "./tokenizer.js";
 
 const RUNTIME = new URL("./node_modules/@litertjs/core/wasm/", import.meta.url).href;
@@ -11,20 +12,22 @@ export class Classifier {
     const base = new URL(folder.replace(/\/*$/, "/"), document.baseURI);
     const manifest = await read(new URL("manifest.json", base), "json");
     // The hash in the address keeps the files of two models apart, in every cache.
-    const file = (name, kind) => read(new URL(`${name}?sha256=${manifest.files[name].sha256}`, base), kind);
-    const [spec, vocabulary, labels, bytes] = await Promise.all([
+    const file = (name, kind) => read(address(name, manifest, base), kind);
+    const [spec, vocabulary, labels, decision, bytes] = await Promise.all([
       file("text.json", "json"),
       file("vocab.txt", "text"),
       file("labels.txt", "text"),
+      readDecision(manifest, base),
       file("model.tflite", "arrayBuffer"),
     ]);
     await (Classifier.runtime ??= start());
     const model = await loadAndCompile(new Uint8Array(bytes), { accelerator: "wasm" });
-    return new Classifier(model, new Tokenizer(spec, vocabulary), labels.replace(/\n$/, "").split("\n"), manifest);
+    const names = labels.replace(/\n$/, "").split("\n");
+    return new Classifier(model, new Tokenizer(spec, vocabulary), names, decision, manifest);
   }
 
-  constructor(model, tokenizer, labels, manifest) {
-    Object.assign(this, { model, tokenizer, labels });
+  constructor(model, tokenizer, labels, decision, manifest) {
+    Object.assign(this, { model, tokenizer, labels, decision });
     this.signatures = Object.entries(manifest.signatures).sort((a, b) => a[1] - b[1]);
   }
 
@@ -36,11 +39,11 @@ export class Classifier {
     const answers = [];
     for (const row of rows) answers.push(await this.run(row));
     const finished = performance.now();
-    const probabilities = this.labels.map((_, i) => answers.reduce((sum, one) => sum + one[i], 0) / answers.length);
-    const best = probabilities.indexOf(Math.max(...probabilities));
+    const probabilities = mean(answers);
+    const chosen = choose(probabilities, this.decision);
     return {
-      label: this.labels[best],
-      probability: probabilities[best],
+      label: this.labels[chosen],
+      probability: probabilities[chosen],
       probabilities,
       tokens: rows.reduce((sum, row) => sum + row.length, 0),
       rows: rows.length,
@@ -79,11 +82,36 @@ async function start() {
   return loadLiteRt(RUNTIME, { threads });
 }
 
+function address(name, manifest, base) {
+  const listed = manifest.files[name];
+  return new URL(listed ? `${name}?sha256=${listed.sha256}` : name, base);
+}
+
 async function read(url, kind) {
-  const answer = await fetch(url, { cache: "no-cache" }).catch(() => null);
-  // Some servers answer with a page of their own where a file is missing.
-  if (!answer?.ok || answer.headers.get("Content-Type")?.startsWith("text/html")) {
-    throw new Error(`${url.pathname} is missing. Copy what lies in RUN/export/mobile/ to the folder model/.`);
-  }
+  const answer = await ask(url);
+  if (!isThere(answer)) throw missing(url);
   return answer[kind]();
+}
+
+// Returns null where there is none, as in models of earlier versions.
+async function readDecision(manifest, base) {
+  const url = address("decision.json", manifest, base);
+  const answer = await ask(url);
+  if (isThere(answer)) return answer.json();
+  // A network that fails must not change labels.
+  if (manifest.files["decision.json"] && answer?.status !== 404) throw missing(url);
+  return null;
+}
+
+function ask(url) {
+  return fetch(url, { cache: "no-cache" }).catch(() => null);
+}
+
+// Some servers answer with a page of their own where a file is missing.
+function isThere(answer) {
+  return answer?.ok && !answer.headers.get("Content-Type")?.startsWith("text/html");
+}
+
+function missing(url) {
+  return new Error(`${url.pathname} is missing. Copy what lies in RUN/export/mobile/ to the folder model/.`);
 }

@@ -76,9 +76,7 @@ def test_a_file_that_lies_alone_has_no_reviews(exported, tmp_path):
         tfsent.evaluate(tmp_path / "alone" / "model.tflite")
     run = shutil.copytree(exported, tmp_path / "run")
     (run / "export" / "mobile" / "labels.txt").write_text("positive\nnegative\n")
-    with pytest.raises(
-        ConfigError, match="model.tflite answers positive, negative, and its run"
-    ):
+    with pytest.raises(ConfigError, match="model.tflite answers positive, negative, and its run"):
         tfsent.evaluate(run / "export" / "mobile" / "model.tflite")
 
 

@@ -1,4 +1,4 @@
-"""export/android: its tokenizer compiled by Kotlin and run on a JVM gives the ids that tfsent gives."""
+"""export/android, compiled by Kotlin and run on a JVM: it gives the ids and the labels that tfsent gives."""
 
 import base64
 import json
@@ -6,6 +6,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 from nasty_texts import nasty, read_otherwise, rich_vocabulary
 
@@ -35,6 +36,34 @@ fun main(words: Array<String>) {
     }
 }
 """
+JSON = Path("/usr/share/java/com.android.json.jar")
+DECIDES = """
+import java.io.File
+import org.json.JSONArray
+import org.tfsent.sample.*
+
+fun main(words: Array<String>) {
+    val model = ExportedModel(android.content.Context(android.content.Assets(words[0])), "model")
+    File(words[1]).forEachLine { line ->
+        val row = JSONArray(line)
+        val answer = model.answer(FloatArray(row.length()) { row.getDouble(it).toFloat() })
+        println(answer.label + "\\t" + answer.probability)
+    }
+}
+"""
+ANDROID = """
+package android.content
+
+import java.io.File
+
+class Context(val assets: Assets)
+
+class Assets(private val root: String) {
+    fun open(path: String) = File(root, path).inputStream()
+    fun list(path: String): Array<String>? = File(root, path).list()
+}
+"""
+"""A stand-in for what ExportedModel.kt asks of Android."""
 KEYS = ("lowercase", "max_tokens", "truncation", "head_tokens", "window_step", "max_windows", "max_bytes")
 KEYS += ("max_word_characters", "html_break")
 REASSIGNED = {0x166D, 0x1734, 0x111C9}
@@ -46,10 +75,14 @@ def jar(tmp_path_factory):
     folder = tmp_path_factory.mktemp("kotlin")
     (folder / "Harness.kt").write_text(HARNESS)
     files = [*(str(SOURCES / name) for name in ("BertTokenizer.kt", "Normalize.kt")), str(folder / "Harness.kt")]
-    command = ["kotlinc", *files, "-include-runtime", "-d", str(folder / "sample.jar")]
+    return compiled(files, folder / "sample.jar")
+
+
+def compiled(files, jar, *words):
+    command = ["kotlinc", *map(str, files), *words, "-include-runtime", "-d", str(jar)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    return folder / "sample.jar"
+    return jar
 
 
 def answers(jar, folder, texts, scratch):
@@ -114,3 +147,71 @@ def test_only_code_points_that_unicode_got_late_are_read_otherwise(jar, tmp_path
     # What the ids know nothing of is kept as a letter.
     table = code_point_table(lowercase)
     assert [hex(p) for p in sorted(different - REASSIGNED) if table[p].tolist() != [p, -1, -1]] == []
+
+
+# -- the label --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def deciding(tmp_path_factory):
+    if not JSON.is_file():
+        pytest.skip("NOT COMPILED: it needs Android's org.json, on Debian: apt-get install libandroid-json-java")
+    folder = tmp_path_factory.mktemp("deciding")
+    (folder / "Decides.kt").write_text(DECIDES)
+    (folder / "Android.kt").write_text(ANDROID)
+    names = ("BertTokenizer.kt", "Decision.kt", "ExportedModel.kt")
+    files = [*(SOURCES / name for name in names), folder / "Decides.kt", folder / "Android.kt"]
+    return compiled(files, folder / "decides.jar", "-classpath", str(JSON))
+
+
+def run_decides(jar, model, probabilities):
+    """Let the app choose from rows of probabilities. `model` is a folder called so."""
+    assert model.name == "model"
+    rows = model.parent / "rows"
+    rows.write_text("".join(f"{json.dumps(row)}\n" for row in probabilities))
+    command = ["java", "-cp", f"{jar}:{JSON}", "DecidesKt", str(model.parent), str(rows)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def decide(jar, model, probabilities):
+    """The label and its probability, for each row."""
+    done = run_decides(jar, model, probabilities)
+    assert done.returncode == 0, done.stderr
+    found = [line.split("\t") for line in done.stdout.splitlines()]
+    return [label for label, _ in found], np.array([share for _, share in found], np.float32)
+
+
+@pytest.fixture
+def model(tmp_path):
+    """A folder of an earlier version: it has no decision.json."""
+    folder = tmp_path / "model"
+    folder.mkdir()
+    write_text_files(folder, TextSpec(True, 12), rich_vocabulary(True))
+    (folder / "manifest.json").write_text(json.dumps({"signatures": {"serving_default": 12}, "files": {}}))
+    return folder
+
+
+def test_the_label_follows_the_decision(deciding, model, choice):
+    choice.write(model)
+    labels, shares = decide(deciding, model, choice.probabilities.tolist())
+    assert labels == choice.labels
+    assert shares.tolist() == [row[i] for row, i in zip(choice.probabilities, choice.places, strict=True)]
+
+
+def test_the_golden_texts_have_the_same_labels(deciding, decided, tmp_path):
+    folder = shutil.copytree(decided, tmp_path / "model")
+    golden = [json.loads(line) for line in (folder / "golden.jsonl").read_text(encoding="utf-8").splitlines()]
+    probabilities = [line["probabilities"] for line in golden]
+    expected = [line["label"] for line in golden]
+    assert decide(deciding, folder, probabilities)[0] == expected
+    (folder / "decision.json").unlink()
+    assert decide(deciding, folder, probabilities)[0] != expected
+
+
+@pytest.mark.parametrize("damaged", ["", "{", "[]", "{}", '{"threshold": "high"}', '{"threshold": []}'])
+def test_a_damaged_decision_is_not_taken_for_none(deciding, model, damaged):
+    (model / "labels.txt").write_text("negative\npositive\n")
+    (model / "decision.json").write_text(damaged)
+    done = run_decides(deciding, model, [[0.3, 0.7]])
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "org.json.JSONException" in done.stderr

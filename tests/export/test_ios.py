@@ -1,4 +1,4 @@
-"""export/ios: the Swift parses, and where there is a compiler, its tokenizer gives the ids that tfsent gives."""
+"""export/ios: the Swift parses, and where there is a compiler, it gives the ids and the labels that tfsent gives."""
 
 import base64
 import json
@@ -6,6 +6,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 from nasty_texts import nasty, read_otherwise, rich_vocabulary
 
@@ -17,6 +18,13 @@ HARNESS = """
 import Foundation
 
 let model = try ExportedModel(folder: URL(fileURLWithPath: CommandLine.arguments[1]))
+if CommandLine.arguments.count > 2 { // probabilities, not texts
+    while let line = readLine() {
+        let answer = model.answer(try JSONDecoder().decode([Float].self, from: Data(line.utf8)))
+        print("\\(answer.label)\\t\\(answer.probability)")
+    }
+    exit(0)
+}
 let tokenizer = try model.tokenizer()
 while let line = readLine() {
     let text = String(decoding: Data(base64Encoded: line)!, as: UTF8.self)
@@ -109,3 +117,54 @@ def test_only_code_points_that_unicode_got_late_are_read_otherwise(program, tmp_
     # What the ids know nothing of is kept as a letter.
     table = code_point_table(lowercase)
     assert [hex(p) for p in sorted(different - REASSIGNED) if table[p].tolist() != [p, -1, -1]] == []
+
+
+# -- the label --------------------------------------------------------------------------------------------------------
+
+
+def run_decides(program, folder, probabilities):
+    """Let the app choose from rows of probabilities."""
+    rows = "".join(f"{json.dumps(row)}\n" for row in probabilities)
+    command = [str(program), str(folder), "decide"]
+    return subprocess.run(command, input=rows, capture_output=True, text=True, check=False)
+
+
+def decide(program, folder, probabilities):
+    """The label and its probability, for each row."""
+    done = run_decides(program, folder, probabilities)
+    assert done.returncode == 0, done.stderr
+    found = [line.split("\t") for line in done.stdout.splitlines()]
+    return [label for label, _ in found], np.array([share for _, share in found], np.float32)
+
+
+@pytest.fixture
+def model(tmp_path):
+    """A folder of an earlier version: it has no decision.json."""
+    write_text_files(tmp_path, TextSpec(True, 12), rich_vocabulary(True))
+    (tmp_path / "manifest.json").write_text(json.dumps({"signatures": {"serving_default": 12}, "files": {}}))
+    return tmp_path
+
+
+def test_the_label_follows_the_decision(program, model, choice):
+    choice.write(model)
+    labels, shares = decide(program, model, choice.probabilities.tolist())
+    assert labels == choice.labels
+    assert shares.tolist() == [row[i] for row, i in zip(choice.probabilities, choice.places, strict=True)]
+
+
+def test_the_golden_texts_have_the_same_labels(program, decided, tmp_path):
+    folder = shutil.copytree(decided, tmp_path / "model")
+    golden = [json.loads(line) for line in (folder / "golden.jsonl").read_text(encoding="utf-8").splitlines()]
+    probabilities = [line["probabilities"] for line in golden]
+    expected = [line["label"] for line in golden]
+    assert decide(program, folder, probabilities)[0] == expected
+    (folder / "decision.json").unlink()
+    assert decide(program, folder, probabilities)[0] != expected
+
+
+@pytest.mark.parametrize("damaged", ["", "{", "[]", '{"threshold": "high"}', '{"threshold": []}'])
+def test_a_damaged_decision_is_not_taken_for_none(program, model, damaged):
+    (model / "labels.txt").write_text("negative\npositive\n")
+    (model / "decision.json").write_text(damaged)
+    done = run_decides(program, model, [[0.3, 0.7]])
+    assert done.returncode != 0 and done.stdout == "" and "DecodingError" in done.stderr

@@ -200,6 +200,137 @@ def test_the_golden_texts_have_the_same_answers(page, served, with_model, reques
     np.testing.assert_allclose(probabilities, tfsent.load(folder / "model.tflite").predict_proba(texts), atol=tolerance)
 
 
+CHOOSE = """async ([folder, rows]) => {
+    const { choose } = await import("/decision.js");
+    const answer = await fetch(folder + "decision.json");
+    const decision = answer.ok ? await answer.json() : null;
+    return rows.map((row) => choose(row, decision));
+}"""
+
+
+def test_the_label_follows_the_decision(page, served, site, choice):
+    folder = site / "choice"
+    folder.mkdir()
+    try:
+        choice.write(folder)
+        page.goto(served + "style.css")
+        assert page.evaluate(CHOOSE, ["/choice/", choice.probabilities.tolist()]) == choice.places
+    finally:
+        shutil.rmtree(folder)
+
+
+LABELS = """async (texts) => {
+    const found = [];
+    for (const text of texts) found.push(await classifier.classify(text));
+    return found.map(({ label, probability, probabilities }) => [label, probability, probabilities]);
+}"""
+
+
+def labels_of(page, url, texts):
+    page.goto(url)
+    page.wait_for_function(READY)
+    found = page.evaluate(LABELS, texts)
+    for label, probability, probabilities in found:
+        assert probability == probabilities[("negative", "positive").index(label)]
+    return [label for label, _, _ in found]
+
+
+def test_the_golden_texts_have_the_same_labels(page, served, with_model, decided):
+    with_model(decided)
+    golden = [json.loads(line) for line in (decided / "golden.jsonl").read_text(encoding="utf-8").splitlines()]
+    texts = [line["text"] for line in golden]
+    found = labels_of(page, served, texts)
+    assert found == [line["label"] for line in golden]
+    assert found == [one.label for one in tfsent.load(decided / "model.tflite").predict(texts)]
+    # What is chosen is what is shown: its name, its own probability, and its bar.
+    page.get_by_label("A review").fill("bad awful plot")
+    page.get_by_role("button", name="Classify").click()
+    page.wait_for_selector("#answer:not([hidden])")
+    assert page.inner_text("#label") == "positive, 0.3%"
+    assert page.inner_text("#bars .best").startswith("positive")
+
+
+def test_windows_are_averaged_in_float32(page, served):
+    """A mean of float64 would be another number than the other runtimes compare with the threshold."""
+    rows = np.random.default_rng(1).random((20, 7, 2), np.float32)
+    expected = np.zeros((20, 2), np.float32)
+    for i in range(7):
+        expected += rows[:, i] / np.float32(7)
+    page.goto(served)
+    found = page.evaluate(
+        """async (texts) => {
+            const { mean } = await import("/decision.js");
+            return texts.map(mean);
+        }""",
+        rows.tolist(),
+    )
+    assert found == expected.tolist()
+
+
+def as_an_earlier_version_wrote_it(folder):
+    """manifest.json names no decision.json, and there is none."""
+    (folder / "decision.json").unlink()
+    manifest = json.loads((folder / "manifest.json").read_text())
+    del manifest["files"]["decision.json"]
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
+def only_lost(folder):
+    (folder / "decision.json").unlink()
+
+
+@pytest.mark.parametrize("without", [as_an_earlier_version_wrote_it, only_lost])
+def test_a_model_without_a_decision_answers_the_most_probable_class(page, served, with_model, decided, without):
+    without(with_model(decided))
+    assert labels_of(page, served, ["bad awful plot", "good great film"]) == ["negative", "positive"]
+
+
+@pytest.mark.parametrize("listed", [True, False])
+def test_the_decision_is_kept_when_the_network_is_gone(browser, site, with_model, decided, listed):
+    """An earlier model has none, with and without a network."""
+    folder = with_model(decided)
+    if not listed:
+        as_an_earlier_version_wrote_it(folder)
+    server, url = serve(site, Cache_Control="no-store")
+    context = browser.new_context()
+    page = context.new_page()
+    page.set_default_timeout(120_000)
+    expected = "positive" if listed else "negative"
+    assert answer(page, url) == expected
+    server.shutdown()
+    server.server_close()
+    assert answer(page, url) == expected
+    context.close()
+
+
+def test_a_new_decision_takes_the_place_of_the_old_one(browser, site, with_model, decided, exported):
+    folder = with_model(decided)
+    server, url = serve(site, Cache_Control="no-store")
+    context = browser.new_context()
+    page = context.new_page()
+    page.set_default_timeout(120_000)
+    assert answer(page, url) == "positive"
+    for name in ("decision.json", "manifest.json"):
+        shutil.copy(exported / "export" / "mobile" / name, folder / name)
+    assert answer(page, url) == "negative"
+    server.shutdown()
+    server.server_close()
+    assert answer(page, url) == "negative"
+    context.close()
+
+
+def test_a_network_that_fails_does_not_change_labels(browser, served, with_model, decided):
+    with_model(decided)
+    context = browser.new_context(service_workers="block")
+    page = context.new_page()
+    page.set_default_timeout(120_000)
+    page.route("**/decision.json*", lambda route: route.abort())
+    page.goto(served)
+    page.wait_for_selector(".error")
+    assert page.inner_text("#status") == MISSING.format("decision.json")
+    context.close()
+
+
 def test_a_person_types_a_review(page, served, with_model, exported):
     with_model(exported / "export" / "mobile")
     page.goto(served)

@@ -6,6 +6,7 @@ import threading
 import numpy as np
 import pytest
 
+from tfsent.model.decision import Decision
 from tfsent.serving.answers import Answers
 from tfsent.serving.batcher import Batcher
 from tfsent.serving.engine import Engine
@@ -46,6 +47,17 @@ async def hold(engine, batcher):
     ticket = batcher.submit(["held"])
     await asyncio.to_thread(engine.begun.wait, 60)
     return ticket
+
+
+def test_the_decision_of_the_engine_comes_with_the_answers():
+    async def main():
+        engine = Echo()
+        engine.decision = Decision(threshold=0.5)
+        batcher = Batcher(engine, 1, 10, 0)
+        assert (await batcher.submit(["a", "b"]).future).decision == engine.decision
+        batcher.close()
+
+    asyncio.run(main())
 
 
 def test_each_request_gets_its_own_answers_in_its_order():

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+
+from tfsent.model.decision import Decision
 
 SIGNATURE = "serving_default"
 CLASSIFY = "classify"
@@ -47,19 +49,21 @@ class Answers:
         label_names: its classes.
         probabilities: `float32[n, classes]`.
         logits: `float32[n, classes]`, or None where the model gives none.
+        decision: chooses the label of each text.
     """
 
     label_names: tuple[str, ...]
     probabilities: np.ndarray
     logits: np.ndarray | None = None
+    decision: Decision = field(default_factory=Decision)
 
     def columns(self) -> dict[str, list[Any]]:
         """Return each output as a list over the texts, in the order of `outputs`."""
-        best = np.argmax(self.probabilities, axis=1).tolist()
+        chosen = self.decision.choose(self.probabilities).tolist()
         probabilities = [_numbers(row) for row in self.probabilities]
         found: dict[str, list[Any]] = {
-            "label": [self.label_names[i] for i in best],
-            "probability": [row[i] for row, i in zip(probabilities, best, strict=True)],
+            "label": [self.label_names[i] for i in chosen],
+            "probability": [row[i] for row, i in zip(probabilities, chosen, strict=True)],
             "probabilities": probabilities,
         }
         if self.logits is not None:

@@ -135,7 +135,8 @@ class Batcher:
         rows = [ticket.rows[i] for i in range(len(ticket.texts))]
         logits = [logits for _, logits in rows if logits is not None]
         whole = np.stack(logits) if logits else None
-        _settle(ticket.future, Answers(self._engine.label_names, np.stack([p for p, _ in rows]), whole))
+        names, decision = self._engine.label_names, self._engine.decision
+        _settle(ticket.future, Answers(names, np.stack([p for p, _ in rows]), whole, decision))
 
     def _rest(self) -> None:
         with self._changed:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from tfsent.model.decision import Decision
 from tfsent.serving.answers import Answers, Output, outputs
 from tfsent.text.light_tokenizer import LightTokenizer
 from tfsent.text.spec import MAX_WINDOWS
@@ -19,12 +20,14 @@ class Engine(ABC):
 
     Attributes:
         label_names: its classes, in the order of labels.txt.
+        decision: chooses the label of a text.
         batch: how many texts it is given at most at a time.
         logits: whether it gives logits.
         tokenizer: counts tokens for the page; None where its files are missing.
     """
 
     label_names: tuple[str, ...]
+    decision: Decision = Decision()
     batch: int
     logits: bool
     tokenizer: LightTokenizer | None

@@ -17,6 +17,7 @@ import numpy as np
 
 from tfsent.errors import ArtifactError, first_line
 from tfsent.inference.tflite_file import MEDIAPIPE, TFLitePredictor
+from tfsent.model import decision
 from tfsent.serving.answers import Answers
 from tfsent.serving.engine import Engine, Run
 from tfsent.storage.manifest import NAME, sha256
@@ -51,7 +52,7 @@ class LiteRTEngine(Engine):
         # All of them now: later, another file may lie there.
         first = TFLitePredictor(path, cores)
         predictors = [TFLitePredictor(path, max(1, cores // workers)) for _ in range(workers)] if workers > 1 else []
-        self.label_names, self.tokenizer = first.label_names, first.tokenizer
+        self.label_names, self.decision, self.tokenizer = first.label_names, first.decision, first.tokenizer
         for predictor in predictors:
             predictor.tokenizer = first.tokenizer  # it takes 25 MB, and any number of threads may ask it
         self._wide = first if predictors else None
@@ -70,7 +71,7 @@ class LiteRTEngine(Engine):
         return self._run(self._wide) if self._wide else None
 
     def _run(self, predictor: TFLitePredictor) -> Run:
-        return lambda texts: Answers(self.label_names, predictor.predict_proba(texts))
+        return lambda texts: Answers(self.label_names, predictor.predict_proba(texts), decision=self.decision)
 
     def _try(self, predictor: TFLitePredictor) -> None:
         given = int(predictor.signatures[0][1].get_output_details()["probabilities"]["shape"][-1])
@@ -90,6 +91,11 @@ class LiteRTEngine(Engine):
                 raise ValueError(
                     f"a text of {golden.name} has probabilities {found.tolist()} instead of {list(line.probabilities)}"
                 )
+            # By the probabilities in the file: near the threshold another processor may answer the other class.
+            there = np.array([line.probabilities], np.float32)
+            chosen = Answers(self.label_names, there, decision=self.decision).columns()["label"][0]
+            if line.label not in (None, chosen):
+                raise ValueError(f"a text of {golden.name} has the label {chosen!r} instead of {line.label!r}")
 
 
 @dataclass(frozen=True)
@@ -97,6 +103,8 @@ class _Line:
     text: str
     ids: list[list[int]]
     probabilities: Sequence[float]
+    label: str | None
+    """None in files of earlier versions."""
 
 
 def _golden(path: Path) -> list[_Line]:
@@ -106,7 +114,7 @@ def _golden(path: Path) -> list[_Line]:
             if len(line) > _SMALL:
                 continue
             whole = json.loads(line)
-            found.append(_Line(whole["text"], whole["ids"], whole["probabilities"]))
+            found.append(_Line(whole["text"], whole["ids"], whole["probabilities"], whole.get("label")))
             if len(found) == REPLAYED:
                 break
     return found
@@ -118,7 +126,10 @@ def _require_as_written(folder: Path, name: str) -> None:
         return
     try:
         files = json.loads((folder / NAME).read_text(encoding="utf-8"))["files"]
-        for one in (name, "labels.txt", "text.json", "vocab.txt"):
+        names = [name, "labels.txt", "text.json", "vocab.txt"]
+        if decision.NAME in files or (folder / decision.NAME).is_file():  # earlier versions have none
+            names.append(decision.NAME)
+        for one in names:
             if sha256(folder / one) != files[one]["sha256"]:
                 raise ArtifactError(f"{folder / one} is not what {NAME} says. Copy the whole folder of the export.")
     except (ValueError, KeyError, TypeError) as error:

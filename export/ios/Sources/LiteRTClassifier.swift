@@ -22,7 +22,7 @@ final class LiteRTClassifier {
         for row in rows {
             for (i, share) in try run(row).enumerated() { mean[i] += share / Float(rows.count) }
         }
-        return Answer(labels: model.labels, probabilities: mean)
+        return model.answer(mean)
     }
 
     /// Token ids of a text: what GoldenTests compares.

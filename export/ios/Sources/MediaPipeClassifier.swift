@@ -1,7 +1,8 @@
 import Foundation
 import MediaPipeTasksText
 
-/// model-mediapipe.tflite in MediaPipe Tasks, which keeps the head of a long text and stops at a NUL.
+/// model-mediapipe.tflite in MediaPipe Tasks, which keeps the head of a long text and stops at a NUL. MediaPipe sorts
+/// classes by their scores and knows no threshold: the label is chosen here.
 final class MediaPipeClassifier {
     private let model: ExportedModel
     private let classifier: TextClassifier
@@ -15,6 +16,6 @@ final class MediaPipeClassifier {
         let found = try classifier.classify(text: forMediaPipe(text, rules: model.rules))
         let categories = found.classificationResult.classifications[0].categories
         let shares = Dictionary(uniqueKeysWithValues: categories.map { ($0.categoryName ?? "", $0.score) })
-        return Answer(labels: model.labels, probabilities: model.labels.map { shares[$0] ?? 0 })
+        return model.answer(model.labels.map { shares[$0] ?? 0 })
     }
 }

@@ -85,7 +85,7 @@ class ServedModel(tf.Module):
 
     def _choose(self, probabilities: tf.Tensor) -> tf.Tensor:
         """Return the class of each text, `int64[b]`, as `Decision.choose` does."""
-        if self._threshold is None:
+        if self._threshold is None or len(self._labels) != 2:
             return tf.argmax(probabilities, axis=1)
         return tf.cast(tf.cast(probabilities[:, 1], tf.float64) > self._threshold, tf.int64)
 

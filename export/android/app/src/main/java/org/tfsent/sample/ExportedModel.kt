@@ -11,6 +11,7 @@ class ExportedModel(private val context: Context, val folder: String) {
     /** The length of each signature of model.tflite by its name, the shortest first. */
     val signatures: List<Pair<String, Int>>
     val rules: TextRules
+    private val decision = Decision(threshold())
 
     init {
         val lengths = JSONObject(read("manifest.json")).getJSONObject("signatures")
@@ -29,18 +30,26 @@ class ExportedModel(private val context: Context, val folder: String) {
         )
     }
 
+    /** The answer that follows from the probabilities of a text. */
+    fun answer(probabilities: FloatArray): Answer {
+        val chosen = decision.choose(probabilities)
+        return Answer(labels[chosen], probabilities[chosen], probabilities)
+    }
+
     fun bytes(name: String): ByteArray = context.assets.open("$folder/$name").use { it.readBytes() }
 
     fun read(name: String): String = bytes(name).toString(Charsets.UTF_8)
+
+    // Models of earlier versions have no decision.json.
+    private fun threshold(): Double? {
+        if ("decision.json" !in context.assets.list(folder).orEmpty()) return null
+        val stored = JSONObject(read("decision.json"))
+        return if (stored.get("threshold") == JSONObject.NULL) null else stored.getDouble("threshold")
+    }
 
     // Only a line feed ends a line: a token may contain other separators.
     private fun lines(name: String): List<String> = read(name).removeSuffix("\n").split("\n").map { it.trimEnd('\r') }
 }
 
-/** What a model says of a text. `probabilities` are in the order of the labels. */
+/** What a model says of a text. `probabilities` are in the order of the labels; `probability` is the label's. */
 class Answer(val label: String, val probability: Float, val probabilities: FloatArray)
-
-fun answerOf(labels: List<String>, probabilities: FloatArray): Answer {
-    val best = probabilities.indices.maxByOrNull { probabilities[it] }!!
-    return Answer(labels[best], probabilities[best], probabilities)
-}

@@ -17,7 +17,7 @@ class LiteRtClassifier(context: Context, folder: String = "model", threads: Int 
         val rows = tokenizer.rows(text)
         val mean = FloatArray(model.labels.size)
         for (row in rows) run(row).forEachIndexed { i, share -> mean[i] += share / rows.size }
-        return answerOf(model.labels, mean)
+        return model.answer(mean)
     }
 
     /** Token ids of a text: what GoldenTest compares. */

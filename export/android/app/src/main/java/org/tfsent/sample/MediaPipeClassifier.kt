@@ -4,7 +4,10 @@ import android.content.Context
 import com.google.mediapipe.tasks.core.BaseOptions
 import com.google.mediapipe.tasks.text.textclassifier.TextClassifier
 
-/** model-mediapipe.tflite in MediaPipe Tasks, which keeps the head of a long text and stops at a NUL. */
+/**
+ * model-mediapipe.tflite in MediaPipe Tasks, which keeps the head of a long text and stops at a NUL. MediaPipe sorts
+ * classes by their scores and knows no threshold: the label is chosen here.
+ */
 class MediaPipeClassifier(context: Context, folder: String = "model") : AutoCloseable {
     private val model = ExportedModel(context, folder)
     private val classifier = TextClassifier.createFromOptions(
@@ -18,7 +21,7 @@ class MediaPipeClassifier(context: Context, folder: String = "model") : AutoClos
     fun classify(text: String): Answer {
         val found = classifier.classify(forMediaPipe(text, model.rules)).classificationResult().classifications()[0]
         val shares = found.categories().associate { it.categoryName() to it.score() }
-        return answerOf(model.labels, FloatArray(model.labels.size) { i -> shares.getValue(model.labels[i]) })
+        return model.answer(FloatArray(model.labels.size) { i -> shares.getValue(model.labels[i]) })
     }
 
     override fun close() = classifier.close()
