@@ -10,6 +10,7 @@ quickstart: $(VENV)/installed
 	$(VENV)/bin/tfsent evaluate $(RUN)
 	$(VENV)/bin/tfsent export $(RUN)
 	$(VENV)/bin/tfsent predict $(RUN) "Loved every minute." "Dull, and far too long."
+	@echo "How good, where not, and may it ship: open $(RUN)/report.html"
 
 test: $(VENV)/installed-dev
 	@echo "All tests, 10 to 15 minutes on 2 cores. One wing alone: $(VENV)/bin/python -m pytest tests/data"

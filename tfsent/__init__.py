@@ -17,9 +17,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tfsent.api.answers import bench, evaluate, load, predict_file
+    from tfsent.api.bundling import bundle
+    from tfsent.api.comparing import compare
+    from tfsent.api.explaining import explain
     from tfsent.api.inputs import load_recipe
     from tfsent.api.models import EpochResult, Run, decide, export
     from tfsent.api.training import find_learning_rate, train, train_seeds, tune
+    from tfsent.api.verifying import verify
     from tfsent.encoders.loader import Encoder
     from tfsent.errors import TfsentError
     from tfsent.evaluation.metrics import Metrics
@@ -44,8 +48,11 @@ __all__ = [
     "TfsentError",
     "__version__",
     "bench",
+    "bundle",
+    "compare",
     "decide",
     "evaluate",
+    "explain",
     "export",
     "find_learning_rate",
     "load",
@@ -54,6 +61,7 @@ __all__ = [
     "train",
     "train_seeds",
     "tune",
+    "verify",
 ]
 
 _MODULES = {
@@ -69,8 +77,11 @@ _MODULES = {
     "Run": "api.models",
     "TfsentError": "errors",
     "bench": "api.answers",
+    "bundle": "api.bundling",
+    "compare": "api.comparing",
     "decide": "api.models",
     "evaluate": "api.answers",
+    "explain": "api.explaining",
     "export": "api.models",
     "find_learning_rate": "api.training",
     "load": "api.answers",
@@ -79,6 +90,7 @@ _MODULES = {
     "train": "api.training",
     "train_seeds": "api.training",
     "tune": "api.training",
+    "verify": "api.verifying",
 }
 """The module of each public name, loaded when the name is first used."""
 

@@ -65,7 +65,7 @@ def test_the_jaccard_index_is_exact(words, changes):
         return {tuple(words[i : i + 5]) for i in range(len(words) - 4)}
 
     expected = len(runs(words) & runs(other)) / len(runs(words) | runs(other))
-    found = duplicates._jaccard(duplicates._shingles(" ".join(words)), duplicates._shingles(", ".join(other).upper()))
+    found = duplicates.jaccard(duplicates.shingles_of(" ".join(words)), duplicates.shingles_of(", ".join(other).upper()))
     assert found == pytest.approx(expected)
 
 
@@ -73,3 +73,17 @@ def test_the_jaccard_index_is_exact(words, changes):
 def test_imdb_shares_123_reviews(tfds_parts, monkeypatch):
     monkeypatch.setattr(duplicates, "COMPARED", 100)  # the near ones are not what this is about
     assert duplicates.find_duplicates(tfds_parts).shared == {"train and test": duplicates.Shared(123, 123)}
+
+
+@given(st.integers(0, 10**6))
+@settings(deadline=None, max_examples=20)
+def test_texts_are_found_among_others(seed):
+    rng = np.random.default_rng(seed)
+    texts = [" ".join(f"w{i}" for i in rng.integers(0, 9, rng.integers(0, 12))) for _ in range(12)]
+    others = [" ".join(f"w{i}" for i in rng.integers(0, 9, rng.integers(0, 12))) for _ in range(12)]
+    others += [f"{text.upper()} again" for text in texts[::2]]
+    index = [[set(duplicates.shingles_of(one).tolist()) for one in group] for group in (texts, others)]
+    expected = [any(len(a & b) / len(a | b) >= 0.8 for b in index[1]) for a in index[0]]
+    assert duplicates.nearly_in(texts, others).tolist() == expected
+    assert duplicates.nearly_in([], others).tolist() == []
+    assert duplicates.nearly_in(texts, []).tolist() == [False] * 12

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tfsent import backend
-from tfsent.api.inputs import as_words
+from tfsent.api.reading import read_labelled, reading_of
 from tfsent.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -45,7 +45,14 @@ def load(path: str | Path) -> Predictor:
 
 
 def evaluate(
-    model: str | Path, split: str = "test", *, data: Any = None, overrides: Any = (), output: str | Path | None = None
+    model: str | Path,
+    split: str = "test",
+    *,
+    data: Any = None,
+    overrides: Any = (),
+    by: Sequence[str] = (),
+    output: str | Path | None = None,
+    label_errors: str | Path | None = None,
 ) -> Metrics:
     """Evaluate any form of a model, on the held-out reviews of its run or on reviews of yours.
 
@@ -59,36 +66,34 @@ def evaluate(
             whose label the model does not know are left out and counted.
         overrides: keys below `data.` that say how to read `data`, such as `{"data.text": "body"}`. A run reads columns
             as its own recipe does.
+        by: columns of `data` whose values are slices of their own.
         output: where to write a file of predictions; None writes none but into the run.
+        label_errors: where to write `data` as CSV, those rows first whose label may be wrong; to be corrected and
+            trained on. The model must not have learnt from these reviews.
 
     Returns:
-        Accuracy and more, with 95% intervals.
+        Accuracy and more, with 95% intervals; and `analysis`: reliability, slices, the most confident errors.
 
     Raises:
         RunError: the directory holds no finished run, or `output` is a file of something else.
+        ConfigError: `label_errors` needs cleanlab (`pip install 'tfsent[clean]'`).
         ArtifactError: the model cannot be opened.
         DataError: the reviews cannot be read, or none has a label that the model knows.
     """
+    predictions, errors = (None if place is None else Path(place) for place in (output, label_errors))
     if data is None:
-        return _evaluate_split(Path(model), split, overrides, None if output is None else Path(output))
-    config = _reading(model, data, overrides)
+        if by:
+            raise ConfigError("by names columns of data of your own. Pass data, too.")
+        return _evaluate_split(Path(model), split, overrides, predictions, errors)
+    config = reading_of(model, data, overrides)
     predictor = load(model)
-    from tfsent.data.files import find_files, read_files
-    from tfsent.data.memory import memory_rows
-    from tfsent.data.reading import load_labelled
-    from tfsent.data.records import Faults
     from tfsent.evaluation.evaluate import evaluate_reviews
 
-    faults = Faults()
-    if isinstance(data, str | Path):
-        rows, origin = read_files(find_files([str(data)], "train"), config, faults), f"reviews in {data}"
-    else:
-        rows, origin = memory_rows(data, "data", config, faults), "reviews passed to tfsent"
-    reviews, unknown = load_labelled(rows, predictor.label_names, faults, origin)
-    return evaluate_reviews(predictor, reviews, unknown, None if output is None else Path(output))
+    reviews, unknown = read_labelled(data, config, predictor.label_names, by)
+    return evaluate_reviews(predictor, reviews, unknown, predictions, errors)
 
 
-def _evaluate_split(model: Path, split: str, overrides: Any, output: Path | None) -> Metrics:
+def _evaluate_split(model: Path, split: str, overrides: Any, output: Path | None, label_errors: Path | None) -> Metrics:
     """Evaluate a model on held-out reviews of its run."""
     from tfsent.storage import run_directory
 
@@ -96,8 +101,11 @@ def _evaluate_split(model: Path, split: str, overrides: Any, output: Path | None
         raise ConfigError("overrides say how data of your own is read. Pass data, too.")
     if run_directory.is_run(model) or not model.exists():
         path = run_directory.require_run(model)
-        if output is not None:
-            raise ConfigError("A run keeps its own predictions. output is for data of yours, or for an exported file.")
+        if output is not None or label_errors is not None:
+            raise ConfigError(
+                "A run keeps its own predictions. output and label_errors are for data of yours, or for an exported "
+                "file."
+            )
         backend.use("tensorflow")
         from tfsent.evaluation.evaluate import evaluate_run
 
@@ -115,7 +123,7 @@ def _evaluate_split(model: Path, split: str, overrides: Any, output: Path | None
             f"{model} answers {', '.join(predictor.label_names)}, and its run {run} {', '.join(reviews.label_names)}. "
             "Export the run again."
         )
-    return evaluate_reviews(predictor, reviews, {}, output, split)
+    return evaluate_reviews(predictor, reviews, {}, output, label_errors, split)
 
 
 def predict_file(
@@ -167,7 +175,7 @@ def predict_file(
     target, path = Path(output), Path(model)
     if beam_options and runner is None:
         raise ConfigError("Options of Beam are for a runner. Name it with --runner, such as --runner direct.")
-    config = _reading(model, patterns[0], overrides)
+    config = reading_of(model, patterns[0], overrides)
     job: dict[str, Any] = {"model_id": _model_id(path), "overwrite": overwrite}
     if runner is not None:
         return _predict_with_beam(path, patterns, target, config, job | {"form": format}, runner, beam_options)
@@ -227,7 +235,7 @@ def predict_lines(model: str | Path, stream: Any, overrides: Any = ()) -> Iterat
         DataError: a line is no JSON object with a text.
         TfsentError: see `load`.
     """
-    config = _reading(model, "-", overrides)
+    config = reading_of(model, "-", overrides)
     predictor = load(model)
     from tfsent.inference import bulk
 
@@ -283,28 +291,6 @@ def warn_of_unknown_words(predictor: Predictor, texts: Sequence[str]) -> None:
     """
     if (unknown := predictor.unknown(texts)) is not None:
         unknown.warn("These texts")
-
-
-READING = ("text", "label", "header", "delimiter", "quoting", "escape", "encoding", "errors")
-"""Keys of section `data` that say how a file is read."""
-
-
-def _reading(model: str | Path, data: Any, overrides: Any) -> DataConfig:
-    """Return how a file is to be read: as the recipe of a run says, else by the defaults; then the overrides."""
-    from tfsent.recipe.loader import load_config
-
-    words = as_words(overrides)
-    if strange := [word for word in words if not word.startswith("data.")]:
-        raise ConfigError(f"The model is trained: only keys below data. can still be set. Received: {strange[0]!r}.")
-    section: dict[str, Any] = {"source": "memory"}
-    if isinstance(data, str | Path):
-        section = {"source": "files", "train": str(data)}
-    for place in (Path(model), *sorted(Path(model).glob("seed-*"))):
-        if (place / "config.yaml").is_file():
-            own = load_config(place / "config.yaml").data
-            section |= {key: getattr(own, key) for key in READING if getattr(own, key) is not None}
-            break
-    return load_config({"data": section}, words).data
 
 
 def _model_id(path: Path) -> str:

@@ -167,6 +167,14 @@ def decide(run: str | Path, *, calibrate: bool = False, threshold: str | None = 
     return decide(path, calibrate=calibrate, threshold=threshold)
 
 
+def report_of(path: str | Path) -> Path | None:
+    """Return `report.html` of a run; None where the path is none, or nothing was reported yet."""
+    from tfsent.storage.run_directory import is_run, require_run
+
+    report = require_run(path) / "report.html" if is_run(Path(path)) else None
+    return report if report is not None and report.is_file() else None
+
+
 def published_folders(run: str | Path, report: ParityReport) -> list[Path]:
     """Return the folders that an export published.
 

@@ -83,6 +83,7 @@ def train(
             finetune.resume(path, config, parts=parts, callbacks=callbacks, stop_request=stop_request)
         else:
             finetune.train(own, path, overwrite=overwrite, parts=parts, callbacks=callbacks, stop_request=stop_request)
+    _report(path)
     return Run(path)
 
 
@@ -121,7 +122,10 @@ def train_seeds(
         backend.use(config.train.backend)
         from tfsent.training import seeds as trainer
 
-        return trainer.train_seeds(config, path, seeds, overwrite=overwrite, stop_request=stop_request)
+        result = trainer.train_seeds(config, path, seeds, overwrite=overwrite, stop_request=stop_request)
+    for seed in result.seeds:
+        _report(path / seed.run)
+    return result
 
 
 def find_learning_rate(recipe: Any, overrides: Any = (), *, steps: int = 100, png: str | Path) -> SweepResult:
@@ -176,6 +180,15 @@ def tune(recipe: Any, overrides: Any = (), *, trials: int, folder: str | Path | 
         from tfsent.training import tuning
 
         return tuning.tune(config, place, trials, fixed, stop_request=stop_request)
+
+
+def _report(run: Path) -> None:
+    """Write what is known of a model after its training. Every process does: each writes the same."""
+    from tfsent.evaluation.report.card import write_card
+    from tfsent.evaluation.report.page import write_report
+
+    write_report(run)
+    write_card(run)
 
 
 def _run_directory(recipe: Any, run_dir: str | Path | None) -> Path:

@@ -13,6 +13,7 @@ from tfsent.api import answers, models
 from tfsent.errors import BudgetError, ConfigError, DataError
 
 if TYPE_CHECKING:
+    from tfsent.evaluation.metrics import Metrics
     from tfsent.exporting.parity import ParityReport
 
 CHUNK = 512
@@ -45,6 +46,10 @@ _text_option = click.option("--text", metavar="COLUMN", help="The column of the 
 @_text_option
 @click.option("--label", metavar="COLUMN", help="The column of the labels.  [default: as the run, or label]")
 @click.option("--output", type=click.Path(path_type=Path), help="Where predictions go.  [default: beside FILE]")
+@click.option("--by", multiple=True, metavar="COLUMN", help="A column of FILE whose values are slices. Several times.")
+@click.option(
+    "--label-errors", type=click.Path(path_type=Path), metavar="CSV", help="Write FILE with likely label errors first."
+)
 @_data_set_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
 def evaluate(
@@ -54,41 +59,59 @@ def evaluate(
     text: str | None,
     label: str | None,
     output: Path | None,
+    by: tuple[str, ...],
+    label_errors: Path | None,
     overrides: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """Evaluate MODEL: a run, on reviews it never learnt from; or, with --data, a run, a SavedModel or a .tflite file on
-    reviews of yours.
+    """Evaluate MODEL, any form of one: on held-out reviews of its run, or, with --data, on reviews of yours.
 
-    Without --data, writes metrics.json and predictions.csv into the run. `--split validation` is for choosing settings,
-    and writes metrics-validation.json and predictions-validation.csv; only `test` is for reporting.
+    Of a run, writes metrics.json, predictions.csv and analysis.json into it, and renews report.html. `--split
+    validation` is for choosing settings, and adds -validation to the names; only `test` is for reporting.
 
     With --data, writes FILE's predictions to NAME.predictions.csv beside it. Rows whose label the model does not know
     are left out, counted and named.
 
+    Slices are reviews that have something in common: length, script, words of negation, a column named by --by. The
+    worst come first. --label-errors lists all reviews, those first whose label is likely wrong (pip install
+    'tfsent[clean]'): correct the column `label`, and train with `--set data.train=CSV`. The model must not have learnt
+    from FILE.
+
     \b
       tfsent evaluate runs/quickstart
-      tfsent evaluate runs/quickstart --data march.csv --text body --label stars
+      tfsent evaluate runs/quickstart --data march.csv --text body --label stars --by country
       tfsent evaluate runs/quickstart/export/mobile/model.tflite --data march.csv
     """
     words = [*_columns(text, label), *overrides]
     if data is None:
-        if words or output:
-            raise ConfigError("--text, --label, --output and --set are about a file of yours. Name it with --data.")
-        result = models.evaluate(model, split or "test")
+        if words or by:
+            raise ConfigError("--text, --label, --by and --set are about a file of yours. Name it with --data.")
+        result = answers.evaluate(model, split or "test", output=output, label_errors=label_errors)
     elif split is not None:
         raise ConfigError("--split chooses reviews of the run, --data reviews of yours. Give one of them.")
     else:
         output = output or Path(data).with_name(f"{Path(data).name.split('.')[0]}.predictions.csv")
-        result = answers.evaluate(model, data=data, overrides=words, output=output)
-    from tfsent.cli import tables
+        result = answers.evaluate(model, data=data, overrides=words, by=by, output=output, label_errors=label_errors)
+    _print_evaluation(result, as_json)
+    if as_json:
+        return
+    for what, place in (("Predictions", output), ("Likely label errors first", label_errors)):
+        if place is not None:
+            click.echo(f"{what}: {place}")
+    if data is None and (report := models.report_of(model)) is not None:
+        click.echo(f"Report: {report}")
+
+
+def _print_evaluation(result: Metrics, as_json: bool) -> None:
+    from tfsent.cli import findings, tables
 
     if as_json:
-        click.echo(json.dumps(result.to_dict(), indent=2))
+        analysis = None if result.analysis is None else result.analysis.to_dict()
+        click.echo(json.dumps({**result.to_dict(), "analysis": analysis}, indent=2))
         return
     tables.print_metrics(result)
-    if data is not None:
-        click.echo(f"Predictions: {output}")
+    if result.analysis is not None:
+        findings.print_analysis(result.analysis)
 
 
 def _columns(text: str | None, label: str | None) -> list[str]:
@@ -250,6 +273,7 @@ def export(run: Path, targets: tuple[str, ...], keep: int | None, overrides: tup
     _print_report(report, as_json)
     if not as_json:
         click.echo("Published: " + ", ".join(map(str, models.published_folders(run, report))))
+        click.echo(f"Report: {models.report_of(run)}")
 
 
 @click.command(short_help="Measure on this machine how fast models answer.")

@@ -54,7 +54,7 @@ def train(
         _train_seeds(recipe or "", _seeds(seeds, overrides), overrides, run_dir, overwrite)
         return
     run = training.train(recipe, overrides, run_dir=resume or run_dir, overwrite=overwrite, resume=resume is not None)
-    click.echo(f"The model is in {run.path}. Next: tfsent evaluate {run.path}")
+    click.echo(f"The model is in {run.path}. Report: {run.path / 'report.html'}. Next: tfsent evaluate {run.path}")
 
 
 def _train_seeds(

@@ -102,6 +102,34 @@ def warn_about_overlap(held_out: Mapping[str, Reviews], train: Reviews) -> None:
             )
 
 
+def nearly_in(texts: Sequence[str], others: Sequence[str]) -> np.ndarray:
+    """Return which texts nearly occur among others, `bool[n]`: with a Jaccard index of at least 0.8, as above.
+
+    Each text is compared with each of the others that shares a shingle with it, so nothing is missed. Meant for tens of
+    texts and many others.
+
+    Args:
+        texts: those that are looked for.
+        others: such as the training reviews.
+    """
+    own = [shingles_of(text) for text in texts]
+    sizes = np.array([len(one) for one in own], np.int64)
+    hashes = np.concatenate([np.zeros(0, np.uint64), *own])
+    order = np.argsort(hashes, kind="stable")
+    hashes, owner = hashes[order], np.repeat(np.arange(len(own)), sizes)[order]
+    found = np.zeros(len(texts), bool)
+    with progress_bar("comparing with train", len(others)) as bar:
+        for other in others:
+            theirs = shingles_of(other)
+            start, stop = (np.searchsorted(hashes, theirs, side=side) for side in ("left", "right"))
+            shared = [owner[i:j] for i, j in zip(start[start < stop], stop[start < stop], strict=True)]
+            if shared:
+                both = np.bincount(np.concatenate(shared), minlength=len(own))
+                found |= both / (sizes + len(theirs) - both) >= NEAR
+            bar.update(1)
+    return found
+
+
 def _digest(text: str, size: int) -> bytes:
     return hashlib.blake2b(text.encode("utf-8"), digest_size=size).digest()
 
@@ -126,11 +154,11 @@ def _near(parts: Mapping[str, Reviews]) -> tuple[dict[str, int], tuple[NearPair,
     shingles = []
     with progress_bar("comparing reviews", len(texts)) as bar:
         for text in texts:
-            shingles.append(_shingles(text))
+            shingles.append(shingles_of(text))
             bar.update(1)
     counts, examples = Counter[str](), list[NearPair]()
     for a, b in sorted(_candidates(shingles)):
-        if texts[a] == texts[b] or _jaccard(shingles[a], shingles[b]) < NEAR:
+        if texts[a] == texts[b] or jaccard(shingles[a], shingles[b]) < NEAR:
             continue
         where = f"within {names[a]}" if names[a] == names[b] else f"{names[a]} and {names[b]}"
         counts[where] += 1
@@ -146,7 +174,7 @@ def _sample(texts: Sequence[str]) -> Iterator[str]:
     return (texts[int(i)] for i in rows)
 
 
-def _shingles(text: str) -> np.ndarray:
+def shingles_of(text: str) -> np.ndarray:
     """Return hashes of the text's runs of `SHINGLE` words, without case and punctuation: sorted `uint64[n]`."""
     words = np.array([_word(word) for word in re.findall(r"\w+", text.casefold())] or [0], np.uint64)
     width = min(SHINGLE, len(words))
@@ -171,6 +199,7 @@ def _candidates(shingles: Sequence[np.ndarray]) -> set[tuple[int, int]]:
     return {(int(rows[order[i]]), int(rows[order[i + 1]])) for i in same}
 
 
-def _jaccard(a: np.ndarray, b: np.ndarray) -> float:
+def jaccard(a: np.ndarray, b: np.ndarray) -> float:
+    """Return the Jaccard index of two texts, given by their shingles."""
     both = len(np.intersect1d(a, b, assume_unique=True))
     return both / (len(a) + len(b) - both)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import glob
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from numbers import Number
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 from tfsent.data.archives import split_archive
 from tfsent.data.class_folders import holds_class_folders, read_class_folders
 from tfsent.data.formats import read_records
-from tfsent.data.records import Faults, Row
+from tfsent.data.records import Faults, Row, more_columns
 from tfsent.errors import DataError
 from tfsent.recipe.schema import DataConfig
 
@@ -47,19 +47,30 @@ def columns_of(config: DataConfig) -> dict[str, str]:
     return columns if config.group is None else {**columns, "data.group": config.group}
 
 
-def read_files(paths: Iterable[Path], config: DataConfig, faults: Faults) -> Iterator[Row]:
+def read_files(paths: Iterable[Path], config: DataConfig, faults: Faults, more: Sequence[str] = ()) -> Iterator[Row]:
     """Read the rows of files. Faults of single rows are added to `faults`.
+
+    Args:
+        paths: of `find_files`.
+        config: how to read them.
+        faults: see above.
+        more: further columns, whose values go into `Row.more`.
 
     Raises:
         DataError: a file is of another kind, is damaged, or lacks a column.
     """
     for path in paths:
         if config.source == "folder" or (config.source == "files" and holds_class_folders(path)):
+            if more:
+                raise DataError(
+                    f"{path} has a folder per class, and no columns. Expected a table that has {more[0]!r}."
+                )
             yield from read_class_folders(path, config, faults)
             continue
-        for fields, place in read_records(path, config, columns_of(config), faults):
+        for fields, place in read_records(path, config, columns_of(config) | more_columns(more), faults):
             try:
-                yield to_row(fields, config, place)
+                row = to_row(fields, config, place)
+                yield row._replace(more=tuple(spelt(fields.get(name)) for name in more)) if more else row
             except ValueError as error:
                 faults.add(place, str(error))
 
@@ -115,3 +126,11 @@ def spelt_label(value: object, word: str = "label") -> str:
     if not isinstance(value, str | Number):
         raise ValueError(f"expected one {word}, a string or a number; received {value!r:.40}")
     return str(value)
+
+
+def spelt(value: object) -> str:
+    """Return any value as a string, as `spelt_label` does; nothing becomes an empty one."""
+    try:
+        return spelt_label(value).strip()
+    except ValueError:
+        return str(value)

@@ -213,7 +213,8 @@ def _parquet(name: str, path: Path, columns: Mapping[str, str], *, all_columns: 
         with pyarrow.parquet.ParquetFile(path) as file:
             require_columns(name, file.schema_arrow.names, columns)
             number = 0
-            for batch in file.iter_batches(batch_size=1024, columns=None if all_columns else [*columns.values()]):
+            wanted = None if all_columns else [*dict.fromkeys(columns.values())]
+            for batch in file.iter_batches(batch_size=1024, columns=wanted):
                 for fields in batch.to_pylist():
                     number += 1
                     yield Record(fields, f"{path}, row {number}")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from typing import Any
 
 import numpy as np
 
-from tfsent.data.files import columns_of, spelt_label, spelt_text
+from tfsent.data.files import columns_of, spelt, spelt_label, spelt_text
 from tfsent.data.reading import collect
-from tfsent.data.records import Faults, Row, require_columns
+from tfsent.data.records import Faults, Row, more_columns, require_columns
 from tfsent.data.reviews import Reviews
 from tfsent.errors import DataError, did_you_mean
 from tfsent.recipe.schema import DataConfig
@@ -55,7 +55,7 @@ def read_memory(data: Any, config: DataConfig) -> dict[str, Reviews]:
     return found
 
 
-def memory_rows(part: Any, name: str, config: DataConfig, faults: Faults) -> Iterator[Row]:
+def memory_rows(part: Any, name: str, config: DataConfig, faults: Faults, more: Sequence[str] = ()) -> Iterator[Row]:
     """Give the rows of one split in memory; see `read_memory`.
 
     Args:
@@ -63,35 +63,40 @@ def memory_rows(part: Any, name: str, config: DataConfig, faults: Faults) -> Ite
         name: of the split, for messages.
         config: names the columns.
         faults: faults of single rows are added.
+        more: further columns, whose values go into `Row.more`.
 
     Raises:
         DataError: it has none of these forms, or lacks a column.
     """
-    for number, values in enumerate(zip(*_columns(part, name, config), strict=True), 1):
-        text, label, *group = (value.item() if isinstance(value, np.generic) else value for value in values)
+    own = len(columns_of(config))
+    for number, values in enumerate(zip(*_columns(part, name, config, more), strict=True), 1):
+        plain = [value.item() if isinstance(value, np.generic) else value for value in values]
+        (text, label, *group), others = plain[:own], plain[own:]
         place = f"{name}, row {number}"
         try:
-            yield Row(
-                spelt_text(text, "text"), spelt_label(label), "".join(spelt_label(g, "group") for g in group), place
-            )
+            of_group = "".join(spelt_label(g, "group") for g in group)
+            yield Row(spelt_text(text, "text"), spelt_label(label), of_group, place, tuple(map(spelt, others)))
         except ValueError as error:
             faults.add(place, str(error))
 
 
-def _columns(part: Any, name: str, config: DataConfig) -> list[list[Any]]:
-    """Return texts, labels and, where the recipe has a group, groups."""
+def _columns(part: Any, name: str, config: DataConfig, more: Sequence[str]) -> list[list[Any]]:
+    """Return texts, labels and, where the recipe has a group, groups; then the further columns."""
     # Arrow says `column_names`, pandas `columns`. A pandas column may have any name, such as a number.
     header = getattr(part, "column_names", getattr(part, "columns", None))
     if header is not None:
         header = list(header)
-        spelt = list(map(str, header))
-        require_columns(f"data= for {name}", spelt, columns_of(config))
-        return [_listed(part[header[spelt.index(column)]], name) for column in columns_of(config).values()]
+        names = list(map(str, header))
+        require_columns(f"data= for {name}", names, columns_of(config) | more_columns(more))
+        wanted = [*columns_of(config).values(), *more]
+        return [_listed(part[header[names.index(column)]], name) for column in wanted]
     if not isinstance(part, tuple | list) or len(part) != 2:
         raise DataError(
             f"data= for {name}: expected (texts, labels), a DataFrame or an Arrow table. "
             f"Received: {type(part).__name__}."
         )
+    if more:
+        raise DataError(f"(texts, labels) has no column {more[0]!r}. Pass a DataFrame or an Arrow table.")
     if config.group is not None:
         raise DataError(f"data.group is {config.group!r}, and (texts, labels) has no columns. Pass a DataFrame.")
     texts, labels = (_listed(values, name) for values in part)

@@ -62,7 +62,7 @@ def load_parts(config: DataConfig) -> dict[str, Reviews]:
 
 
 def load_labelled(
-    rows: Iterable[Row], label_names: Sequence[str], faults: Faults, origin: str
+    rows: Iterable[Row], label_names: Sequence[str], faults: Faults, origin: str, more: Sequence[str] = ()
 ) -> tuple[Reviews, dict[str, int]]:
     """Turn rows into reviews of a model's classes. Return them and, of labels the model does not know, the rows.
 
@@ -71,6 +71,7 @@ def load_labelled(
         label_names: the classes of the model.
         faults: faults of rows that the source found.
         origin: where the rows come from, in words.
+        more: names of the values in `Row.more`; they become `Reviews.columns`.
 
     Raises:
         DataError: rows are faulty, or none has a label that the model knows.
@@ -91,7 +92,7 @@ def load_labelled(
             f"The {origin} have no label that the model knows, but {_first(unknown)}. Its labels are "
             f"{_first(label_names)}. Name the column of the labels with data.label, or spell them as the model does."
         )
-    reviews = collect(itertools.chain(found, reading), label_names, None, faults, origin)
+    reviews = collect(itertools.chain(found, reading), label_names, None, faults, origin, more)
     if unknown:
         logger.warning(
             f"{unknown.total():,} rows have labels that the model does not know and are left out: {_first(unknown)}."
@@ -110,6 +111,7 @@ def collect(
     groups: dict[str, int] | None,
     faults: Faults,
     origin: str,
+    more: Sequence[str] = (),
 ) -> Reviews:
     """Turn rows into reviews. Rows without a text are left out, and a message counts them.
 
@@ -119,11 +121,14 @@ def collect(
         groups: the number of each group so far; new groups are added. None: there are no groups.
         faults: faults of rows that the source found.
         origin: see `Reviews`.
+        more: names of the values in `Row.more`; they become `Reviews.columns`.
 
     Raises:
         DataError: rows are faulty, have no label or an unknown one, or there is only one class.
     """
     store, codes, group_codes, empty = RowStore(), array("i"), array("i"), Faults()
+    columns: dict[str, list[str]] = {name: [] for name in more}
+    spelling: dict[str, str] = {}  # one string for equal values
     number = {label: i for i, label in enumerate(labels or ())}
     last = time.monotonic()
     for row in rows:
@@ -137,6 +142,8 @@ def collect(
         else:
             store.append(text.encode("utf-8"))
             codes.append(number.setdefault(label, len(number)))
+            for name, value in zip(more, row.more, strict=True):
+                columns[name].append(spelling.setdefault(value, value))
             if groups is not None:
                 group_codes.append(groups.setdefault(group, len(groups)))
         if time.monotonic() - last > LINE_SECONDS:
@@ -151,7 +158,7 @@ def collect(
     order = np.array([names.index(label) for label in number], np.int32)
     reviews_labels = order[np.frombuffer(codes, np.int32)] if len(codes) else np.zeros(0, np.int32)
     numbers = None if groups is None else np.array(group_codes, np.int32)
-    reviews = Reviews(StoredTexts(store), reviews_labels, names, origin, numbers, empty.count)
+    reviews = Reviews(StoredTexts(store), reviews_labels, names, origin, numbers, empty.count, columns)
     if labels is None:
         _warn_of_missing_values(reviews.class_counts, origin)
     return reviews

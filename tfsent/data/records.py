@@ -42,6 +42,8 @@ class Row(NamedTuple):
     group: str
     place: str
     """File and line, for messages."""
+    more: tuple[str, ...] = ()
+    """Values of the further columns that were asked for."""
 
 
 class Faults:
@@ -72,7 +74,7 @@ def require_columns(name: str, header: Sequence[str], columns: Mapping[str, str]
     Args:
         name: of the table.
         header: its columns.
-        columns: key of the recipe → column.
+        columns: key of the recipe → column; see also `more_columns`.
         word: what a column is called there.
 
     Raises:
@@ -86,8 +88,20 @@ def require_columns(name: str, header: Sequence[str], columns: Mapping[str, str]
     has = ", ".join(map(repr, header[:20])) + (f" and {len(header) - 20} more" if len(header) > 20 else "")
     near = {key: found for key, column in missing.items() if (found := _nearest(key, column, header))}
     hint = f" Did you mean {' and '.join(map(repr, near.values()))}?" if near else ""
-    use = " ".join(f"--set {key}={near.get(key, 'NAME')}" for key in missing)
+    use = " ".join(
+        f"--by {near.get(key, 'NAME')}" if key.startswith(BY) else f"--set {key}={near.get(key, 'NAME')}"
+        for key in missing
+    )
     raise DataError(f"{name} has {lacks}. It has: {has}.{hint} Name yours: {use}")
+
+
+BY = "by."
+"""What the keys of further columns begin with: those that no recipe names, and `--by` does."""
+
+
+def more_columns(names: Sequence[str]) -> dict[str, str]:
+    """Return further columns that a table must have, by keys of their own, for `require_columns`."""
+    return {f"{BY}{name}": name for name in names}
 
 
 USUAL = {

@@ -8,8 +8,8 @@ import hashlib
 import json
 import zlib
 from array import array
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +30,7 @@ class Reviews:
         origin: where the reviews come from, in words.
         groups: `int32[n]`; reviews of one group stay on one side of a split.
         empty_rows: rows of the source without a text, which are left out.
+        columns: `n` values of each further column that was asked for, by its name.
     """
 
     texts: Sequence[str]
@@ -38,6 +39,7 @@ class Reviews:
     origin: str
     groups: np.ndarray | None = None
     empty_rows: int = 0
+    columns: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -46,7 +48,8 @@ class Reviews:
         """Return the reviews at these rows, in this order."""
         texts = self.texts.take(rows) if isinstance(self.texts, StoredTexts) else tuple(self.texts[i] for i in rows)
         groups = None if self.groups is None else self.groups[rows]
-        return Reviews(texts, self.labels[rows], self.label_names, origin or self.origin, groups)
+        columns = {name: tuple(values[i] for i in rows) for name, values in self.columns.items()}
+        return Reviews(texts, self.labels[rows], self.label_names, origin or self.origin, groups, columns=columns)
 
     @functools.cached_property
     def fingerprint(self) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import json
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,11 +14,16 @@ import numpy as np
 
 from tfsent.console import progress_bar
 from tfsent.data.reviews import Reviews, load_reviews
-from tfsent.errors import RunError
+from tfsent.data.splits import load_splits
+from tfsent.errors import RunError, TfsentError
+from tfsent.evaluation import suspects
+from tfsent.evaluation.analyse import analyse, explainer
 from tfsent.evaluation.metrics import Metrics, compute_metrics
 from tfsent.evaluation.probabilities import calibration_error
+from tfsent.evaluation.report.page import write_report
 from tfsent.inference.keras_run import KerasPredictor
 from tfsent.inference.predictor import Predictor
+from tfsent.recipe.loader import load_config
 from tfsent.storage import atomic, run_directory
 
 if TYPE_CHECKING:
@@ -49,10 +56,16 @@ def evaluate_run(run: Path, split: str = "test") -> Metrics:
     run_directory.warn_if_interrupted(run)
     reviews = load_reviews(run / "heldout" / f"{split}.jsonl.gz")
     answers = ask(predictor, reviews, split)
-    found = answers.metrics(split=split)
+    found = answers.judged(split=split, train=training_texts(run))
     suffix = "" if split == "test" else f"-{split}"
     atomic.write_json(run / f"metrics{suffix}.json", found.to_dict())
+    if found.analysis is not None:
+        atomic.write_json(run / f"analysis{suffix}.json", found.analysis.to_dict())
     _write_predictions(run / f"predictions{suffix}.csv", answers)
+    write_report(run)
+    from tfsent.evaluation.report.card import write_card
+
+    write_card(run)
     return found
 
 
@@ -61,6 +74,7 @@ def evaluate_reviews(
     reviews: Reviews,
     unknown_labels: dict[str, int] | None = None,
     output: Path | None = None,
+    label_errors: Path | None = None,
     split: str = "",
 ) -> Metrics:
     """Evaluate any form of a model on labelled reviews.
@@ -71,19 +85,27 @@ def evaluate_reviews(
         unknown_labels: labels of the source that the model does not know, with their rows.
         output: where to write a file of predictions; None writes none.
         split: `test` or `validation`, where the reviews are a run's.
+        label_errors: where to write all reviews with those first whose labels may be wrong; None writes none.
 
     Returns:
         The metrics.
 
     Raises:
-        RunError: `output` is a file of something else, or cannot be written.
+        RunError: `output` or `label_errors` is a file of something else, or cannot be written.
+        ConfigError: `label_errors` needs cleanlab, which is not installed.
     """
     if output is not None:
         _require_own(output)
+    if label_errors is not None:
+        suspects.require_cleanlab()
+        suspects.require_own(label_errors)
     answers = ask(predictor, reviews, split)
     if output is not None:
         _write_predictions(output, answers)
-    return answers.metrics(split=split, unknown_labels=unknown_labels or {})
+    if label_errors is not None:
+        found = suspects.find_suspects(reviews, answers.probabilities)
+        suspects.write_suspects(label_errors, reviews, answers.probabilities, found)
+    return answers.judged(split=split, unknown_labels=unknown_labels or {})
 
 
 @dataclass(frozen=True)
@@ -98,13 +120,24 @@ class Answers:
     """The same without the temperature; None where the model has none, or only a finished file is at hand."""
     unknown: Unknown | None
 
-    def metrics(self, **about: Any) -> Metrics:
-        """Return the metrics.
+    def judged(self, *, split: str, train: Sequence[str] | None = None, **about: Any) -> Metrics:
+        """Return the metrics and the analysis.
 
         Args:
-            **about: other fields of them.
+            split: `test` or `validation` of a run; empty for others.
+            train: texts of the training reviews; None where they are not at hand.
+            **about: other fields of the metrics.
         """
         reviews, unknown = self.reviews, self.unknown
+        found = analyse(
+            self.predictor,
+            reviews,
+            self.probabilities,
+            before=self.before,
+            split=split,
+            train=train,
+            attribute=explainer(self.predictor),
+        )
         return compute_metrics(
             self.probabilities,
             reviews.labels,
@@ -115,6 +148,8 @@ class Answers:
             fingerprint=reviews.fingerprint,
             unknown_tokens=None if unknown is None else unknown.tokens,
             unknown_texts=None if unknown is None else unknown.texts,
+            split=split,
+            analysis=found,
             **about,
         )
 
@@ -137,6 +172,20 @@ def ask(predictor: Predictor, reviews: Reviews, split: str = "") -> Answers:
         else:
             probabilities = predictor.predict_proba(reviews.texts, bar.update)
     return Answers(predictor, reviews, probabilities, before, unknown)
+
+
+def training_texts(run: Path) -> Sequence[str] | None:
+    """Return the texts that a run learnt from; None where they are not at hand without a download, or changed."""
+    config = load_config(run / "config.yaml").data
+    downloaded = config.source == "imdb" or config.source.startswith("tfds:")
+    if config.source == "memory" or (downloaded and config.dir is None):
+        return None
+    try:
+        train = load_splits(config).train
+        known = json.loads((run / "data.json").read_text(encoding="utf-8"))["splits"]["train"]["fingerprint"]
+    except (TfsentError, OSError, ValueError, KeyError, TypeError):
+        return None
+    return train.texts if train.fingerprint == known else None
 
 
 def _require_own(output: Path) -> None:

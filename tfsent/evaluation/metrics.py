@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from scipy import stats
 from sklearn import metrics as sk
 
+from tfsent.evaluation.analysis import Analysis
 from tfsent.evaluation.probabilities import metrics_of_probabilities
 from tfsent.model.decision import MOST_PROBABLE, Decision
 
@@ -87,10 +88,14 @@ class Metrics:
     """Where the reviews come from."""
     fingerprint: str = ""
     """SHA-256 of the reviews and labels."""
+    analysis: Analysis | None = field(default=None, compare=False, repr=False)
+    """Where the model is good and where it is not: reliability, slices, worst errors."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the metrics ready for JSON."""
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+        """Return the metrics ready for JSON, without the analysis, which has its own."""
+        tree = asdict(replace(self, analysis=None))
+        del tree["analysis"]
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in tree.items()}
 
 
 def compute_metrics(

@@ -44,6 +44,7 @@ def write_golden(predictor: KerasPredictor, phone: TFLitePredictor, texts: Seque
     - `text`.
     - `ids`: rows of token ids from [CLS] to [SEP]; several with `truncation: windows`.
     - `probabilities`: what the phone file says in LiteRT on this machine. Another processor may differ by little.
+    - `label`: what follows from `probabilities`, as the model decides.
     - `logits`, a list a row, and `trained`: what the trained model says, as logits and as probabilities.
 
     Args:
@@ -55,13 +56,16 @@ def write_golden(predictor: KerasPredictor, phone: TFLitePredictor, texts: Seque
     chosen = [*texts[:REAL_TEXTS], *NASTY_TEXTS]
     rows, owner = phone.tokenizer(chosen)
     logits = predictor.predict_logits(chosen)
-    answers = zip(phone.predict_proba(chosen).tolist(), predictor.predict_proba(chosen).tolist(), strict=True)
+    found_all = phone.predict_proba(chosen)
+    labels = [predictor.label_names[i] for i in predictor.choose(found_all).tolist()]
+    answers = zip(found_all.tolist(), predictor.predict_proba(chosen).tolist(), labels, strict=True)
     with path.open("w", encoding="utf-8") as out:
-        for i, (found, trained) in enumerate(answers):
+        for i, (found, trained, label) in enumerate(answers):
             line = {
                 "text": chosen[i],
                 "ids": [rows[row].tolist() for row in np.flatnonzero(owner == i)],
                 "probabilities": found,
+                "label": label,
                 "trained": trained,
                 "logits": logits[i].tolist(),
             }

@@ -14,13 +14,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from tfsent.data.reviews import load_reviews
-from tfsent.data.splits import split
 from tfsent.exporting.parity import Parity, ParityReport, ask_trained_model, budgets, report
 from tfsent.exporting.phone.files import make_phone_files
+from tfsent.exporting.sample import verification_sample
 from tfsent.exporting.server.files import make_server_files, publish_version
+from tfsent.exporting.verification import require_complete
 from tfsent.inference.keras_run import KerasPredictor
 from tfsent.recipe.schema import ExportConfig
 from tfsent.storage import atomic, run_directory
@@ -48,9 +47,8 @@ def export(run: Path, config: ExportConfig, targets: Sequence[str] = TARGETS) ->
     run = run_directory.require_run(run)
     predictor = KerasPredictor(run)
     run_directory.warn_if_interrupted(run)
-    reviews = load_reviews(run / "heldout" / "test.jsonl.gz")
-    rows, _ = split(reviews, min(config.verify_examples, len(reviews)), np.random.default_rng(0), "verify_examples")
-    reference = ask_trained_model(predictor, reviews.take(rows))
+    reviews = verification_sample(load_reviews(run / "heldout" / "test.jsonl.gz"), config.verify_examples)
+    reference = ask_trained_model(predictor, reviews)
     limits = budgets(config)
     atomic.clear_old(run, ".export.*")
     parities: list[Parity] = []
@@ -61,6 +59,8 @@ def export(run: Path, config: ExportConfig, targets: Sequence[str] = TARGETS) ->
             parities += _MAKERS[target](predictor, folder, reference, limits, config)
         result = report(parities, reference)
         if result.passed:
+            for target, folder in staged.items():
+                require_complete(predictor, target, folder)
             places = [_publish(target, folder, run / "export" / target, config) for target, folder in staged.items()]
             result = replace(result, published=tuple(str(place.relative_to(run)) for place in places))
     atomic.write_json(run / "verify.json", result.to_dict())

@@ -10,6 +10,7 @@ from typing import Literal
 from tfsent.errors import ArtifactError
 from tfsent.inference.saved_model import versions_of
 from tfsent.inference.tflite_file import MODEL
+from tfsent.storage import bundle
 from tfsent.storage.manifest import NAME
 
 GRAPH = "saved_model.pb"
@@ -59,12 +60,13 @@ def find(path: Path) -> Place:
     """Return the place of a model.
 
     Args:
-        path: a `.tflite` file, a SavedModel, the folder of its versions, a run, or a folder of its export. Where there
-            are both, the `.tflite` file is served: it needs no TensorFlow.
+        path: a `.tflite` file, a SavedModel, the folder of its versions, a run, a bundle of one, or a folder of its
+            export. Where there are both, the `.tflite` file is served: it needs no TensorFlow.
 
     Raises:
-        ArtifactError: there is no exported model.
+        ArtifactError: there is no exported model, or the bundle is damaged.
     """
+    path = bundle.inside(path)
     if path.suffix == ".tflite" and path.is_file():
         return Place("litert", path.absolute())
     if (path / GRAPH).is_file() or (path.is_dir() and versions_of(path)):

@@ -29,7 +29,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tfsent.errors import RunError, Stopped
-from tfsent.storage import atomic
+from tfsent.storage import atomic, bundle
 
 logger = logging.getLogger(__name__)
 
@@ -189,11 +189,12 @@ def run_of(path: Path) -> Path | None:
     """Return the run that a model belongs to: the path itself, the best of its seeds, or a folder above.
 
     Args:
-        path: a run, a SavedModel or a file.
+        path: a run, a bundle of one, a SavedModel or a file.
 
     Returns:
         The run; None where the model does not lie in one with held-out reviews.
     """
+    path = bundle.inside(path)
     for folder in (path, *path.resolve().parents):
         run = require_run(folder) if holds_seeds(folder) else folder
         if (run / "config.yaml").is_file() and (run / "heldout" / "test.jsonl.gz").is_file():

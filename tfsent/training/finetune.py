@@ -201,6 +201,7 @@ def _write_origin(run: Path, config: Config, setup: TrainingSetup) -> None:
     atomic.write_json(run / "data.json", setup.origin)
     save_reviews(setup.splits.validation, run / "heldout" / "validation.jsonl.gz")
     save_reviews(setup.splits.test, run / "heldout" / "test.jsonl.gz")
+    write_manifest(run / "heldout")
 
 
 def save_model(run: Path, classifier: keras.Model, setup: TrainingSetup) -> None:

@@ -2,47 +2,51 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from tfsent import __version__
 from tfsent.backend import quiet_stderr
 from tfsent.exporting.phone.graph import op_names, read_graph
-from tfsent.inference.tflite_file import TFLitePredictor
-from tfsent.storage.manifest import sha256
-
-FORMAT = 1
-"""Raise it when a reader of an earlier tfsent or an app's sample would misread the folder."""
+from tfsent.exporting.record import write_record
+from tfsent.inference.tflite_file import MODEL, TFLitePredictor
+from tfsent.recipe.schema import ExportConfig
 
 
-def write_contents(folder: Path, kind: str) -> None:
-    """Write `manifest.json`.
-
-    It has the kind, the length of each signature, the oldest TensorFlow Lite, the operators of the longest signature,
-    how many of them XNNPACK takes on a CPU, and the SHA-256 and the bytes of each file.
+def write_contents(folder: Path, kind: str, model: Path, config: ExportConfig) -> None:
+    """Write `manifest.json`: `facts_of` the phone file, and what `record` adds.
 
     Args:
         folder: with the files of an export.
         kind: of `model.tflite`.
+        model: `RUN/model`.
+        config: with the budgets.
     """
-    path = folder / "model.tflite"
+    write_record(folder, "mobile", model, config, quantization=kind, **facts_of(folder / MODEL))
+
+
+def facts_of(path: Path) -> dict[str, Any]:
+    """Return what a runtime must be able to do.
+
+    It has the length of each signature, the oldest TensorFlow Lite, the operators of the longest signature, and how
+    many of them XNNPACK takes on a CPU.
+
+    Args:
+        path: of a `.tflite` file.
+
+    Raises:
+        ArtifactError: the file cannot be opened.
+    """
     predictor = TFLitePredictor(path)
     names = {length: name for name, length in predictor.lengths.items()}
     graph = read_graph(path)
     ops = Counter(op_names(graph, max(graph.subgraphs, key=lambda g: int(g.tensors[g.inputs[0]].shape[1]))))
-    contents = {
-        "tfsent": __version__,
-        "format": FORMAT,
-        "quantization": kind,
+    return {
         "signatures": {names[length]: length for length in sorted(names)},
         "min_runtime_version": min_runtime(graph),
         "operators": dict(sorted(ops.items())),
         "delegates": {"XNNPACK": xnnpack_share(path)},
-        "files": {p.name: {"sha256": sha256(p), "bytes": p.stat().st_size} for p in sorted(folder.iterdir())},
     }
-    (folder / "manifest.json").write_text(json.dumps(contents, indent=2) + "\n", encoding="utf-8")
 
 
 def min_runtime(model: Any) -> str:

@@ -70,7 +70,7 @@ def make_phone_files(
         paths[chosen.artifact].rename(folder / MODEL)
     write_mediapipe(folder / MODEL, folder)
     write_golden(predictor, TFLitePredictor(folder / MODEL), reference.reviews.texts, folder / "golden.jsonl")
-    write_contents(folder, chosen.artifact)
+    write_contents(folder, chosen.artifact, predictor.folder, config)
     return [*parities, verify_mediapipe(predictor, folder, reference, limits["mobile"])]
 
 

@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tfsent.exporting.parity import Budget, Parity, ReferenceAnswers
+from tfsent.exporting.record import write_record
 from tfsent.exporting.server.proof import verify_savedmodel
 from tfsent.exporting.server.savedmodel import write_savedmodel
 from tfsent.inference.keras_run import KerasPredictor
@@ -48,6 +49,7 @@ def make_server_files(
         parities = choose(parities)
         chosen = next((i for i, one in enumerate(parities) if one.not_chosen is None), 0)
         (Path(scratch) / precisions[chosen]).rename(folder)
+    write_record(folder, "serving", predictor.folder, config, precision=precisions[chosen])
     return parities
 
 

@@ -43,6 +43,7 @@ def verify_savedmodel(
     *,
     precision: str = "float32",
     server: str = "2.12",
+    golden: Sequence[str] = (),
 ) -> Parity:
     """Prove a SavedModel.
 
@@ -53,6 +54,7 @@ def verify_savedmodel(
         budget: of a SavedModel of this precision.
         precision: `float32` or `bfloat16`.
         server: the oldest release of TensorFlow Serving that must run it.
+        golden: further texts to ask.
 
     Raises:
         ExportError: it cannot be loaded as a server loads it.
@@ -60,7 +62,7 @@ def verify_savedmodel(
     texts = [text.encode("utf-8", "ignore") for text in reference.reviews.texts]
     order = sorted(range(len(texts)), key=lambda i: len(texts[i]))  # little of a batch is then padding
     batches = [order[start : start + BATCH] for start in range(0, len(order), BATCH)]
-    odd = [*(text.encode("utf-8", "ignore") for text in NASTY_TEXTS), *NO_TEXT]
+    odd = [*(text.encode("utf-8", "ignore") for text in (*golden, *NASTY_TEXTS)), *NO_TEXT]
     checks = _checks(predictor, folder, texts)
     found = _ask(
         folder,
@@ -72,15 +74,17 @@ def verify_savedmodel(
         },
     )
     probabilities = np.full_like(reference.probabilities, np.nan)
+    labels = np.full(len(texts), b"", object)
     for rows, answer in zip(batches, found["batches"], strict=True):
         if not answer.error:
-            probabilities[rows] = answer.outputs["probabilities"]
+            probabilities[rows], labels[rows] = answer.outputs["probabilities"], answer.outputs["label"]
     checked = list(zip(checks, found["checks"], strict=True))
     seconds = [answer.seconds for check, answer in checked if check.name == ALONE]
     parity = compare("savedmodel", folder, (probabilities, seconds), reference, budget)
     faults = [
         *(f"{name}: {_first(one)}" for name in ("batches", "odd", "info") for one in found[name] if one.error),
         *(fault for check, answer in checked for fault in check.faults(answer, probabilities, SAME[precision])),
+        *_label_faults(predictor, probabilities, labels),
         *_odd_faults(predictor, odd, found["odd"], ODD[precision]),
         *_info_faults(predictor, found["info"][0]),
         *(f"{fault}; export.serving.min_server is {server}" for fault in foreign_ops(folder, server)),
@@ -136,6 +140,15 @@ def _of(texts: Iterable[bytes]) -> Call:
 
 def _first(answer: Answer) -> str:
     return answer.error.splitlines()[0]
+
+
+def _label_faults(predictor: KerasPredictor, probabilities: np.ndarray, labels: np.ndarray) -> list[str]:
+    """Compare the labels with what the run decides on the file's own probabilities."""
+    names = np.array([name.encode() for name in predictor.label_names], object)
+    wrong = [i for i in np.flatnonzero(labels != names[predictor.choose(probabilities)]) if labels[i]]
+    if not wrong:
+        return []
+    return [f"{len(wrong):,} texts have another label than the run's decision gives their probabilities"]
 
 
 def _odd_faults(
