@@ -65,7 +65,9 @@ def test_the_jaccard_index_is_exact(words, changes):
         return {tuple(words[i : i + 5]) for i in range(len(words) - 4)}
 
     expected = len(runs(words) & runs(other)) / len(runs(words) | runs(other))
-    found = duplicates.jaccard(duplicates.shingles_of(" ".join(words)), duplicates.shingles_of(", ".join(other).upper()))
+    found = duplicates.jaccard(
+        duplicates.shingles_of(" ".join(words)), duplicates.shingles_of(", ".join(other).upper())
+    )
     assert found == pytest.approx(expected)
 
 

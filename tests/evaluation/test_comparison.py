@@ -16,7 +16,7 @@ from tfsent.evaluation.comparison import HEADER, compare_answers, mcnemar, write
 
 
 def reviews_of(labels, classes=2):
-    texts = tuple(f"review {i}, with\n\"quotes\"" for i in range(len(labels)))
+    texts = tuple(f'review {i}, with\n"quotes"' for i in range(len(labels)))
     return Reviews(texts, np.array(labels, np.int32), tuple("abcdefgh"[:classes]), "reviews of a test")
 
 

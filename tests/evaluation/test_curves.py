@@ -1,5 +1,7 @@
 """Curves against scikit-learn; what is thinned keeps the shape."""
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -30,7 +32,7 @@ def test_areas_are_those_of_scikit_learn(count):
     assert area(recall_precision) == pytest.approx(sk.auc(recall, precision), abs=0.002)
     for one in (curve, recall_precision):
         assert len(one) <= POINTS
-        assert all(a <= b for (a, _), (b, _) in zip(one, one[1:], strict=False))
+        assert all(a <= b for (a, _), (b, _) in itertools.pairwise(one))
 
 
 def test_no_point_of_the_whole_curve_is_far_from_the_thinned_one():
@@ -65,7 +67,9 @@ def test_one_class_has_no_curve():
 
 def test_scores_of_two_classes_by_true_class_and_of_more_by_right_and_wrong():
     positive = np.array([0.01, 0.04, 0.99, 1.0])
-    two = score_histogram(np.stack([1 - positive, positive], axis=1), np.array([0, 1, 1, 1]), ("n", "p"), np.ones(4, bool))
+    two = score_histogram(
+        np.stack([1 - positive, positive], axis=1), np.array([0, 1, 1, 1]), ("n", "p"), np.ones(4, bool)
+    )
     assert len(two.edges) == 21
     assert (two.counts["n"][0], two.counts["p"][0], two.counts["p"][-1]) == (1, 1, 2)
     three = np.array([[0.8, 0.1, 0.1], [0.42, 0.3, 0.28]])

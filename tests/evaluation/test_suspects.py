@@ -24,7 +24,12 @@ def planted(count=1500, errors=60, classes=2):
     given = truth.copy()
     given[wrong] = (given[wrong] + rng.integers(1, classes, size=errors)) % classes
     texts = tuple(f'review {i}, "quoted"\nin two lines' for i in range(count))
-    return Reviews(texts, given.astype(np.int32), tuple("abcd"[:classes]), ""), probabilities, truth, set(wrong.tolist())
+    return (
+        Reviews(texts, given.astype(np.int32), tuple("abcd"[:classes]), ""),
+        probabilities,
+        truth,
+        set(wrong.tolist()),
+    )
 
 
 @pytest.mark.parametrize("classes", [2, 4])
@@ -46,8 +51,8 @@ def test_right_labels_are_not_suspected():
     assert len(find_suspects(reviews, probabilities)) <= 0.01 * len(reviews)
 
 
-def test_the_table_has_every_review_with_the_suspects_first(tmp_path):
-    reviews, probabilities, _, wrong = planted(300, 20)
+def test_the_table_has_every_review_with_the_suspects_first(tmp_path, messages):
+    reviews, probabilities, _, _ = planted(300, 20)
     suspects = find_suspects(reviews, probabilities)
     write_suspects(tmp_path / "check.csv", reviews, probabilities, suspects)
     with (tmp_path / "check.csv").open(newline="", encoding="utf-8") as handle:
@@ -58,7 +63,9 @@ def test_the_table_has_every_review_with_the_suspects_first(tmp_path):
     assert sorted(row["text"] for row in rows) == sorted(reviews.texts)
     others = [float(row["score"]) for row in rows[len(suspects) :]]
     assert others == sorted(others)
+    assert f"{len(suspects)} of 300 labels may be wrong. Correct the column label of {tmp_path}" in messages.text
     write_suspects(tmp_path / "check.csv", reviews, probabilities, ())  # its own file is replaced
+    assert "No label is suspicious." in messages.text
 
 
 def test_a_corrected_table_is_trained_on(tiny_settings, tmp_path):
@@ -98,7 +105,9 @@ def test_a_corrected_table_is_trained_on(tiny_settings, tmp_path):
 def test_what_cannot_be_judged_is_refused(monkeypatch):
     reviews, probabilities, _, _ = planted(50, 0)
     same = Reviews(reviews.texts, np.zeros(50, np.int32), reviews.label_names, "")
-    with pytest.raises(DataError, match="All 50 reviews have the label 'a'. Wrong labels are found among reviews of at"):
+    with pytest.raises(
+        DataError, match="All 50 reviews have the label 'a'. Wrong labels are found among reviews of at"
+    ):
         find_suspects(same, probabilities)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     for ask in (require_cleanlab, lambda: find_suspects(reviews, probabilities)):

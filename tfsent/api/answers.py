@@ -117,7 +117,10 @@ def _evaluate_split(model: Path, split: str, overrides: Any, output: Path | None
     from tfsent.data.reviews import load_reviews
     from tfsent.evaluation.evaluate import evaluate_reviews
 
-    reviews = load_reviews(run / "heldout" / f"{split}.jsonl.gz")
+    path = run / "heldout" / f"{split}.jsonl.gz"
+    if not path.is_file():
+        raise ConfigError(f"{model} comes without its {split} reviews. Expected --split test, or --data FILE.")
+    reviews = load_reviews(path)
     if reviews.label_names != predictor.label_names:
         raise ConfigError(
             f"{model} answers {', '.join(predictor.label_names)}, and its run {run} {', '.join(reviews.label_names)}. "

@@ -11,7 +11,6 @@ from tfsent.console import print_table
 
 if TYPE_CHECKING:
     from tfsent.evaluation.analysis import Analysis, Slice
-    from tfsent.evaluation.suspects import Suspect
 
 SLICES = 20
 """That are shown, at most."""
@@ -31,7 +30,7 @@ def print_analysis(found: Analysis) -> None:
         return
     click.echo()
     rows = [
-        (one_line(one.text), one.true_label, one.predicted_label, f"{one.probability:.1%}")
+        (_one_line(one.text), one.true_label, one.predicted_label, f"{one.probability:.1%}")
         for one in found.errors[:ERRORS]
     ]
     print_table("The most confident errors", ("text", "true label", "predicted", "probability"), rows)
@@ -49,9 +48,9 @@ def _print_slices(slices: Sequence[Slice]) -> None:
         print_table("", header, [_slice_row(one) for one in told[:SLICES]])
         worse = sum(one.verdict == "worse" for one in told)
         shown = f"{worse or 'None'} of these {len(told)} {'are' if worse > 1 else 'is'} shown to be worse"
-        click.echo(f"{shown} than the others (Fisher's exact test, 5% for all together after Holm).")
+        click.echo(f"{shown} than the others (Fisher's exact test, corrected after Holm).")
     if len(told) > SLICES:
-        click.echo(f"{len(told) - SLICES} more, and the bands of confidence, are in the JSON.")
+        click.echo(f"{len(told) - SLICES} more are not shown here.")
     if few := len(slices) - len(told):
         click.echo(f"{few} more {'has' if few == 1 else 'have'} too few reviews to tell.")
 
@@ -63,18 +62,7 @@ def _slice_row(one: Slice) -> tuple[str, ...]:
     return (f"{one.by}: {one.value}", f"{one.reviews:,}", accuracy, rest, DIFFERENCE.get(one.verdict, one.verdict))
 
 
-def print_suspects(suspects: Sequence[Suspect], path: str) -> None:
-    """Print the most suspicious labels, and where all of them are."""
-    if not suspects:
-        click.echo(f"No label is suspicious. All reviews: {path}")
-        return
-    rows = [(one_line(one.text), one.label, one.suggested_label, f"{one.score:.1%}") for one in suspects[:ERRORS]]
-    title = f"{len(suspects):,} label{'s' if len(suspects) > 1 else ''} to check: the model is sure of another"
-    print_table(title, ("text", "given label", "suggested", "probability of the given"), rows)
-    click.echo(f"All reviews, the suspects first: {path}. Correct the column label, then train with data.train={path}.")
-
-
-def one_line(text: str) -> str:
+def _one_line(text: str) -> str:
     """Return the beginning of a text on one line."""
     line = " ".join(text.split())
     return line if len(line) <= CHARACTERS else f"{line[: CHARACTERS - 1]}…"

@@ -76,7 +76,7 @@ def analyse(
 def explainer(predictor: Predictor) -> Attribute | None:
     """Return what explains the answers of a model; None where only a finished file is at hand.
 
-    It takes about a second a text with MiniLM at 128 tokens on two cores.
+    It takes seconds a text on a CPU.
     """
     if not isinstance(predictor, KerasPredictor):
         return None

@@ -15,28 +15,12 @@ import scipy.stats
 
 from tfsent.data.reviews import Reviews
 from tfsent.errors import RunError
-from tfsent.evaluation.reliability import normalized
+from tfsent.evaluation.paired_bootstrap import Difference, paired_differences
 from tfsent.storage import atomic
 
-DRAWS = 10_000
-"""Samples of the bootstrap."""
-CHUNK = 100
-"""Draws that are in memory at a time."""
 LEVEL = 0.05
 HEADER = ("change", "true_label", "label_a", "label_b", "probability_a", "probability_b", "row", "text")
 """The columns of a file of flips."""
-
-
-@dataclass(frozen=True)
-class Difference:
-    """A metric of two models."""
-
-    a: float
-    b: float
-    difference: float
-    """B minus A."""
-    interval: tuple[float, float]
-    """95%, of the difference, by the paired bootstrap (B. Efron, 1979): both models are drawn on the same reviews."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +106,7 @@ def compare_answers(
         split,
         reviews.origin,
         reviews.fingerprint,
-        *_differences(reviews, probabilities, predicted),
+        *paired_differences(reviews, probabilities, predicted),
         gained,
         lost,
         int(((predicted[0] != predicted[1]) & ~right_a & ~right_b).sum()),
@@ -139,71 +123,6 @@ def mcnemar(gained: int, lost: int) -> float:
         lost: reviews that only the other has right.
     """
     return float(scipy.stats.binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
-
-
-def _differences(
-    reviews: Reviews, probabilities: tuple[np.ndarray, np.ndarray], predicted: tuple[np.ndarray, np.ndarray]
-) -> tuple[Difference, Difference, Difference]:
-    """Return the differences in accuracy, macro F1 and log loss.
-
-    Accuracy and F1 follow from how often each triple of true label and two answers is drawn.
-    """
-    labels, (a, b) = reviews.labels.astype(np.int64), predicted
-    count, classes = len(labels), len(reviews.label_names)
-    codes, cell = np.unique((labels * classes + a) * classes + b, return_inverse=True)
-    losses = [_losses(one, labels) for one in probabilities]
-    excess = losses[1] - losses[0]
-    of_cells = (codes // classes**2, (codes // classes % classes, codes % classes), classes)
-    rng, drawn = np.random.default_rng(0), np.empty((3, DRAWS))
-    for start in range(0, DRAWS, CHUNK):
-        counts = np.empty((CHUNK, len(codes)))
-        for i in range(CHUNK):
-            rows = rng.integers(count, size=count, dtype=np.int32)
-            counts[i] = np.bincount(cell[rows], minlength=len(codes))
-            drawn[2, start + i] = excess[rows].mean()
-        of_chunk = _of_counts(counts, *of_cells)
-        drawn[:2, start : start + CHUNK] = of_chunk[:, 1] - of_chunk[:, 0]
-    whole = _of_counts(np.bincount(cell).astype(float)[None], *of_cells)[:, :, 0].tolist()
-    values = [*whole, [float(one.mean()) for one in losses]]
-    accuracy, f1, loss = (_difference(a, b, spread) for (a, b), spread in zip(values, drawn, strict=True))
-    return accuracy, f1, loss
-
-
-def _of_counts(
-    counts: np.ndarray, true: np.ndarray, answers: tuple[np.ndarray, np.ndarray], classes: int
-) -> np.ndarray:
-    """Return accuracy and macro F1 of A and B, `float64[2, 2, draws]`.
-
-    Args:
-        counts: `float64[draws, cells]`, how often each cell is drawn.
-        true, answers: the labels and answers of the cells, `int[cells]`.
-        classes: how many there are.
-    """
-    of_both = [[metric(counts, true, one, classes) for one in answers] for metric in (_accuracy, _macro_f1)]
-    return np.array(of_both)
-
-
-def _difference(a: float, b: float, drawn: np.ndarray) -> Difference:
-    low, high = np.quantile(drawn, [0.025, 0.975]).tolist()
-    return Difference(a, b, b - a, (low, high))
-
-
-def _losses(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    own = normalized(probabilities)[np.arange(len(labels)), labels]
-    return -np.log(np.clip(own, np.finfo(np.float64).eps, 1))  # as in `probabilities.py`
-
-
-def _accuracy(counts: np.ndarray, true: np.ndarray, answer: np.ndarray, classes: int) -> np.ndarray:
-    """Return the accuracy of each draw, `float64[draws]`, from the counts of cells, `float64[draws, cells]`."""
-    return counts @ (true == answer) / counts.sum(axis=1)
-
-
-def _macro_f1(counts: np.ndarray, true: np.ndarray, answer: np.ndarray, classes: int) -> np.ndarray:
-    is_true, is_answer = ((codes[:, None] == np.arange(classes)).astype(float) for codes in (true, answer))
-    hits = counts @ (is_true * is_answer)
-    either = counts @ (is_true + is_answer)
-    f1 = np.divide(2 * hits, either, out=np.zeros_like(hits), where=either > 0)
-    return f1.sum(axis=1) / (either > 0).sum(axis=1)
 
 
 def _flips(

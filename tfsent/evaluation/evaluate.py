@@ -17,7 +17,7 @@ from tfsent.data.reviews import Reviews, load_reviews
 from tfsent.data.splits import load_splits
 from tfsent.errors import RunError, TfsentError
 from tfsent.evaluation import suspects
-from tfsent.evaluation.analyse import analyse, explainer
+from tfsent.evaluation.analyse import Attribute, analyse, explainer
 from tfsent.evaluation.metrics import Metrics, compute_metrics
 from tfsent.evaluation.probabilities import calibration_error
 from tfsent.evaluation.report.card import write_card
@@ -57,7 +57,8 @@ def evaluate_run(run: Path, split: str = "test") -> Metrics:
     run_directory.warn_if_interrupted(run)
     reviews = load_reviews(run / "heldout" / f"{split}.jsonl.gz")
     answers = ask(predictor, reviews, split)
-    found = answers.judged(split=split, train=training_texts(run))
+    attribute = explainer(predictor) if split == "test" else None  # which takes seconds a review
+    found = answers.judged(split=split, train=training_texts(run), attribute=attribute)
     suffix = "" if split == "test" else f"-{split}"
     atomic.write_json(run / f"metrics{suffix}.json", found.to_dict())
     if found.analysis is not None:
@@ -119,12 +120,15 @@ class Answers:
     """The same without the temperature; None where the model has none, or only a finished file is at hand."""
     unknown: Unknown | None
 
-    def judged(self, *, split: str, train: Sequence[str] | None = None, **about: Any) -> Metrics:
+    def judged(
+        self, *, split: str, train: Sequence[str] | None = None, attribute: Attribute | None = None, **about: Any
+    ) -> Metrics:
         """Return the metrics and the analysis.
 
         Args:
             split: `test` or `validation` of a run; empty for others.
             train: texts of the training reviews; None where they are not at hand.
+            attribute: explains the worst errors; None leaves them unexplained.
             **about: other fields of the metrics.
         """
         reviews, unknown = self.reviews, self.unknown
@@ -135,7 +139,7 @@ class Answers:
             before=self.before,
             split=split,
             train=train,
-            attribute=explainer(self.predictor),
+            attribute=attribute,
         )
         return compute_metrics(
             self.probabilities,

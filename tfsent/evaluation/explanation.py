@@ -28,7 +28,7 @@ from tfsent.inference.predictor import Advance, Prediction, ignore
 if TYPE_CHECKING:
     import keras
 
-FIRST_STEPS = 8
+FIRST_STEPS = 16
 STEPS = 64
 TOLERANCE = 0.05
 """A path has `FIRST_STEPS`, then twice as many, until the scores add up within `TOLERANCE` nats, or `STEPS`."""

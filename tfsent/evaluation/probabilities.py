@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from tfsent.evaluation.reliability import BINS, bin_of
+
 DRAWS = 1000
 """Samples of the bootstrap."""
 CHUNK = 50
 """Draws that are in memory at a time."""
-BINS = 15
-"""Of the calibration error."""
 
 Values = Callable[[np.ndarray], np.ndarray]
 """Weights, `float64[draws, n]`, → a metric, `float64[draws]`."""
@@ -93,7 +93,7 @@ def _mean(losses: np.ndarray) -> Values:
 
 def _calibration_error(probabilities: np.ndarray, labels: np.ndarray) -> Values:
     confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
-    bins = np.minimum(np.ceil(confidence * BINS).astype(int), BINS) - 1
+    bins = bin_of(confidence)
     excess = (bins[:, None] == np.arange(BINS)) * (confidence - right)[:, None]  # [n, bins]
     return lambda weights: np.abs(weights @ excess).sum(axis=1) / weights.sum(axis=1)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import importlib.util
+import logging
 import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -21,6 +22,8 @@ from tfsent.data.reviews import Reviews
 from tfsent.errors import ConfigError, DataError, RunError
 from tfsent.evaluation.reliability import normalized
 from tfsent.storage import atomic
+
+logger = logging.getLogger(__name__)
 
 HEADER = ("suspect", "label", "suggested_label", "score")
 """The first columns of the table; `p_CLASS` for each class and `text` follow."""
@@ -113,6 +116,8 @@ def write_suspects(path: Path, reviews: Reviews, probabilities: np.ndarray, susp
             likeliest = names[int(exact[row].argmax())]
             scores = (f"{value:.6f}" for value in (own[row], *exact[row]))
             writer.writerow([suspicious, names[reviews.labels[row]], likeliest, *scores, reviews.texts[row]])
+    may = f"{len(suspects):,} of {len(reviews):,} labels may be wrong" if suspects else "No label is suspicious"
+    logger.info(f"{may}. Correct the column label of {path}, then train with --set data.train={path}.")
 
 
 def _suspect(reviews: Reviews, exact: np.ndarray, row: int) -> Suspect:

@@ -89,7 +89,7 @@ def of_texts(texts: Sequence[str]) -> Iterator[Trait]:
         contrast[row] = CONTRAST.search(text) is not None
     yield from _of_values("script", scripts)
     yield Trait("negation (English)", "has not, no, never, …", negation)
-    yield Trait("contrast (English)", "has but, however, although, …", contrast)
+    yield Trait("contrast (English)", "has but, however, …", contrast)
 
 
 def script_of(text: str) -> str:

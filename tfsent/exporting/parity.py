@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import scipy.stats
 
 from tfsent.console import progress_bar
 from tfsent.data.reviews import Reviews
+from tfsent.evaluation.comparison import mcnemar
 from tfsent.inference.keras_run import KerasPredictor
 from tfsent.model.decision import MOST_PROBABLE, Decision
 from tfsent.recipe.schema import ExportConfig
@@ -185,6 +185,7 @@ def compare(
     flips = float((predicted != reference.predicted).mean())
     accuracy = float((predicted == reference.labels).mean())
     drop = reference.accuracy - accuracy
+    right, before = predicted == reference.labels, reference.predicted == reference.labels
     return Parity(
         artifact,
         megabytes=_size(path) / 1e6,
@@ -192,16 +193,11 @@ def compare(
         flips=flips,
         accuracy=accuracy,
         accuracy_drop=drop,
-        mcnemar_p=_mcnemar(predicted == reference.labels, reference.predicted == reference.labels),
+        mcnemar_p=mcnemar(int((right & ~before).sum()), int((before & ~right).sum())),
         latency_ms=1000 * statistics.median(seconds),
         faults=budget.faults(difference, flips, drop),
         never_predicted=reference.missing_from(predicted),
     )
-
-
-def _mcnemar(right: np.ndarray, right_before: np.ndarray) -> float:
-    lost, won = int((right_before & ~right).sum()), int((right & ~right_before).sum())
-    return float(scipy.stats.binomtest(lost, lost + won).pvalue) if lost + won else 1.0
 
 
 def report(parities: Sequence[Parity], reference: ReferenceAnswers) -> ParityReport:

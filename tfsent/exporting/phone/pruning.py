@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tfsent.errors import ConfigError, RunError
+from tfsent.errors import ConfigError, RunError, first_line
 from tfsent.text.spec import SPECIAL_TOKENS
 
 SEEN = 5
@@ -27,7 +27,7 @@ def read_counts(folder: Path) -> np.ndarray:
         folder: `RUN/model`.
 
     Raises:
-        RunError: the run has no counts.
+        RunError: the run has no counts, or they are damaged.
     """
     path = folder / "piece_counts.npy"
     if not path.is_file():
@@ -35,7 +35,10 @@ def read_counts(folder: Path) -> np.ndarray:
             f"{folder} has no piece_counts.npy: an earlier tfsent trained it. To export with a smaller vocabulary, "
             "train again; or set export.mobile.vocabulary=all."
         )
-    return np.load(path)
+    try:
+        return np.load(path, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path} is damaged: {first_line(error)}. Expected what training wrote.") from error
 
 
 def pieces_to_keep(vocabulary: Sequence[str], counts: np.ndarray, wanted: int | str) -> list[int]:
