@@ -186,11 +186,10 @@ def test_the_model_is_as_before(tiny_run, tmp_path):
 
 
 def test_praise_speaks_for_praise(of_run):
-    """The tiny model has learnt which words praise."""
-    praise, blame = explain(of_run, ["superb great film", "dull awful film"])
-    for found, label in ((praise, "positive"), (blame, "negative")):
-        assert found.label == found.prediction.label == label
-        assert min(word.score for word in found.words[:2]) > 0.1
+    """The tiny model has learnt which words praise. Without words it says negative, so blame changes nothing."""
+    found = explain(of_run, ["superb great film"])[0]
+    assert found.label == found.prediction.label == "positive"
+    assert sum(word.score for word in found.words[:2]) > max(0.5, 2 * found.words[2].score)
 
 
 def test_two_classes_are_each_others_opposite(of_run):

@@ -36,6 +36,8 @@ class WhereNot:
     """What the model is worse at."""
 
     worse: tuple[Slice, ...]
+    """The first of them."""
+    all_worse: int
     compared: int
     """Slices that are large enough to tell."""
     too_few: int
@@ -148,8 +150,10 @@ def where_not(facts: Facts) -> WhereNot:
     slices = tuple(one for one in slices if one.by != "confidence")  # to be wrong where it is unsure is no fault
     measured = facts.metrics or facts.validation
     few = sum(one.verdict == "too few" for one in slices)
+    worse = tuple(one for one in slices if one.verdict == "worse")
     return WhereNot(
-        worse=tuple(one for one in slices if one.verdict == "worse")[:SHOWN_SLICES],
+        worse=worse[:SHOWN_SLICES],
+        all_worse=len(worse),
         compared=len(slices) - few,
         too_few=few,
         weakest=_weakest(measured.classes) if measured else None,
@@ -168,7 +172,8 @@ def may_ship(facts: Facts) -> MayShip:
     exports = facts.exports
     if exports is None:
         return MayShip((), "Not exported yet", _export_faults(facts))
-    targets = tuple(_target(exports, target) for target in TARGETS)
+    # MediaPipe's file comes with the phone's, where the encoder allows it: it is never asked for alone.
+    targets = tuple(_target(exports, key) for key in TARGETS if key != "mediapipe" or exports.of(key))
     asked = [one for one in targets if one.verdict != "not exported"]
     blocked = [one for one in asked if one.verdict == "no"]
     if not blocked:
@@ -179,8 +184,7 @@ def may_ship(facts: Facts) -> MayShip:
         headline = "Not all of it"
     if exports.of_other_model:
         headline = "Not as it is"
-    mediapipe_only_beside_phone = [one for one in targets if one.option != "mobile" or one.file or one.name == "phone"]
-    return MayShip(tuple(mediapipe_only_beside_phone), headline, _warnings(facts, exports))
+    return MayShip(targets, headline, _warnings(facts, exports))
 
 
 def _target(exports: Exports, target: str) -> Target:

@@ -13,7 +13,7 @@ from tfsent.evaluation.report.formats import without_folders
 from tfsent.evaluation.report.measured import number, whole, words
 from tfsent.storage.manifest import NAME, sha256
 
-TARGETS = {"server": "TensorFlow Serving", "phone": "phone", "mediapipe": "MediaPipe"}
+TARGETS = {"server": "TensorFlow Serving", "phone": "Phone", "mediapipe": "MediaPipe"}
 """By the target of a file, what runs it."""
 FOLDERS = {"server": "export/serving", "phone": "export/mobile", "mediapipe": "export/mobile"}
 OPTIONS = {"server": "serving", "phone": "mobile", "mediapipe": "mobile"}

@@ -11,7 +11,7 @@ LONGEST = 3000
 """Characters of a review that a report keeps."""
 FIRST = 420
 """Characters that are shown at once."""
-LEVELS = (0.1, 0.33, 0.66)
+LEVELS = (0.12, 0.33, 0.66)
 """Shares of the largest contribution from which a word is marked, and marked more strongly."""
 TOP_WORDS = 5
 
@@ -63,7 +63,7 @@ def mark(text: str, attributions: Sequence[Attribution] | None) -> MarkedText:
             end = stop
     pieces = [piece for piece in [*pieces, Piece(kept[end:])] if piece.text]
     first, rest = _cut(pieces)
-    words = sorted(((kept[start:stop], value) for start, stop, value in spans), key=lambda word: -abs(word[1]))
+    words = _together([(kept[start:stop], value) for start, stop, value in spans if abs(value) >= LEVELS[0] * largest])
     return MarkedText(
         first,
         rest,
@@ -80,6 +80,14 @@ def _sound(text: str, attributions: Sequence[Attribution]) -> list[Attribution]:
         if (found[-1][1] if found else 0) <= start < stop <= len(text) and abs(value) < float("inf"):
             found.append((start, stop, value))
     return found
+
+
+def _together(words: Sequence[tuple[str, float]]) -> list[tuple[str, float]]:
+    """Add up what each word contributes, the strongest first."""
+    sums: dict[str, float] = {}
+    for word, value in words:
+        sums[word.casefold()] = sums.get(word.casefold(), 0.0) + value
+    return sorted(sums.items(), key=lambda word: -abs(word[1]))
 
 
 def _cut(pieces: Sequence[Piece]) -> tuple[tuple[Piece, ...], tuple[Piece, ...]]:

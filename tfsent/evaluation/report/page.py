@@ -69,7 +69,7 @@ def render(facts: Facts) -> str:
         for name in ("percent", "points", "signed", "decimal", "count", "difference", "p_value", "size", "short")
     }
     page = environment.get_template("report.html.j2").render(
-        style=Markup((HERE / "style.css").read_text(encoding="utf-8")),  # noqa: S704 - our own file
+        style=Markup((HERE / "style.css").read_text(encoding="utf-8")),
         facts=facts,
         good=how_good(facts),
         where=where_not(facts),
@@ -111,7 +111,7 @@ def _drawn(facts: Facts) -> dict[str, Any]:
     measured, analysis, exports = facts.metrics or facts.validation, facts.analysis, facts.exports
     digits = digits_for(how_good(facts).figure, measured.reviews if measured else 0)
     decided = _decided(facts.metrics) if facts.metrics and analysis else None
-    low = plots.lowest(analysis.reliability, analysis.reliability_before) if analysis else 0.0
+    low = plots.lowest(analysis.reliability, analysis.reliability_before) if analysis else (0.0, 0.0)
     split = facts.split("validation")
     of_accuracy = split.reviews if split and facts.metric == "accuracy" else 0
     return {
@@ -176,8 +176,9 @@ def _lengths(facts: Facts) -> Markup | None:
     found = facts.analysis.lengths if facts.analysis else None
     if found is None:
         return None
+    end, cut = float(found.max_tokens), not facts.config or facts.config.text.truncation != "windows"
     title, label = "Reviews by length", "tokens"
-    return plots.histogram("lengths", title, found.histogram, label, share=False, line=float(found.max_tokens))
+    return plots.histogram("lengths", title, found.histogram, label, share=False, line=end, pale=cut)
 
 
 def _slice_bar(facts: Facts) -> Any:

@@ -103,21 +103,21 @@ def _said(curve: Curve, point: tuple[float, float] | None, y: str, x: str) -> st
     return f"A curve of {len(curve)} points: {y} against {x}.{decided}"
 
 
-def reliability(key: str, found: Reliability, low: float) -> Markup:
+def reliability(key: str, found: Reliability, low: tuple[float, float]) -> Markup:
     """Draw accuracy against confidence, with the 95% interval of each bin.
 
     Args:
         key: of the ids.
         found: the bins.
-        low: where both axes begin.
+        low: where the axes begin.
     """
-    frame = Frame(axis(low, 1, "confidence", percent=True), axis(low, 1, "accuracy", percent=True))
+    frame = Frame(axis(low[0], 1, "confidence", percent=True), axis(low[1], 1, "accuracy", percent=True))
     largest = max((one.reviews for one in found.bins), default=1)
-    marks = [frame.path([(low, low), (1, 1)], "diagonal")]
+    marks = [frame.path([(max(low), max(low)), (1, 1)], "diagonal")]
     for one in found.bins:
         marks.append(frame.whisker(one.confidence, *one.interval, "whisker b"))
         # The area of a dot shows how many reviews it stands for.
-        radius = 2 + 5 * (one.reviews / largest) ** 0.5
+        radius = max(2.5, 8 * (one.reviews / largest) ** 0.5)
         marks.append(dot(frame.x(one.confidence), frame.y(one.accuracy), "point b", radius))
     said = "; ".join(
         f"confidence {percent(one.confidence)}, accuracy {percent(one.accuracy)}, {count(one.reviews)} reviews"
@@ -126,14 +126,17 @@ def reliability(key: str, found: Reliability, low: float) -> Markup:
     return frame.draw(key, "Accuracy by confidence", f"{said}.", marks)
 
 
-def lowest(*found: Reliability | None) -> float:
+def lowest(*found: Reliability | None) -> tuple[float, float]:
     """Return where the axes of reliability diagrams begin, so that several can be compared."""
     bins = [one for each in found if each for one in each.bins]
-    ends = [min(one.confidence, one.interval[0]) for one in bins]
-    return max(0.0, int(min(ends, default=0.0) * 5) / 5)
+    confidence = min((one.confidence for one in bins), default=0.0)
+    accuracy = min((one.interval[0] for one in bins), default=0.0)
+    return int(confidence * 10) / 10, int(min(confidence, accuracy) * 10) / 10
 
 
-def histogram(key: str, title: str, found: Histogram, label: str, *, share: bool, line: float | None) -> Markup | None:
+def histogram(
+    key: str, title: str, found: Histogram, label: str, *, share: bool, line: float | None, pale: bool = False
+) -> Markup | None:
     """Draw counts between edges; of two series one stands up and one hangs down. None where there are no counts.
 
     Args:
@@ -143,6 +146,7 @@ def histogram(key: str, title: str, found: Histogram, label: str, *, share: bool
         label: of the x axis.
         share: whether the edges are shares.
         line: a value to draw an upright line at.
+        pale: whether the bars right of it are pale.
     """
     series, bins = list(found.counts.values()), len(found.edges) - 1
     series = [counts for counts in series if len(counts) == bins]
@@ -161,6 +165,7 @@ def histogram(key: str, title: str, found: Histogram, label: str, *, share: bool
             if height:
                 top, tall = min(y, zero), max(abs(y - zero), 0.7)  # a single review is seen
                 wide, class_ = max(x2 - x1 - 1, 0.7), "bar a" if place else "bar b"
+                class_ += " pale" if pale and line is not None and left >= line else ""
                 marks.append(tag("rect", x=x1 + 0.5, y=top, width=wide, height=tall, class_=class_))
     marks.append(tag("line", x1=LEFT, x2=WIDTH - RIGHT, y1=zero, y2=zero, class_="axis"))
     if line is not None and found.edges[0] <= line <= found.edges[-1]:
