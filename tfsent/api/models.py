@@ -162,9 +162,14 @@ def decide(run: str | Path, *, calibrate: bool = False, threshold: str | None = 
     if threshold not in (None, "none"):
         load_recipe(path / "config.yaml", {"train.threshold": threshold})  # refuses what is no aim
     backend.use("tensorflow")
+    from tfsent.evaluation.report.card import write_card
+    from tfsent.evaluation.report.page import write_report
     from tfsent.training.deciding import decide
 
-    return decide(path, calibrate=calibrate, threshold=threshold)
+    found = decide(path, calibrate=calibrate, threshold=threshold)
+    write_report(path)
+    write_card(path)
+    return found
 
 
 def report_of(path: str | Path) -> Path | None:

@@ -15,6 +15,7 @@ at both ends; and its points can be used again when there are twice as many.
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -106,7 +107,9 @@ def _explanation(
     predictor: KerasPredictor, prediction: Prediction, label: int, scores: list[np.ndarray], ends: tuple[float, float]
 ) -> Explanation:
     """Bring the scores of the tokens of each row, `float64[s]`, back to the text. `ends` are baseline and text."""
-    text, pieces = prediction.text, predictor.tokenizer.explain(prediction.text)
+    text = prediction.text
+    # The tokenizer drops both U+FFFD and lone surrogates, but does not count the latter.
+    pieces = predictor.tokenizer.explain(re.sub("[\ud800-\udfff]", "\ufffd", text))
     of_pieces, read = np.zeros(len(pieces)), np.zeros(len(pieces), bool)
     for place, row in zip(places_of_rows(pieces, predictor.tokenizer.spec), scores, strict=True):
         of_pieces[place] += row[1:-1]

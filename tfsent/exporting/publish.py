@@ -4,6 +4,7 @@ RUN/export/serving/1/     a SavedModel; each export adds the next version
 RUN/export/mobile/        model.tflite, model-mediapipe.tflite, vocab.txt, text.json, labels.txt, golden.jsonl,
                           manifest.json
 RUN/verify.json           the parity report of the last export, published or not
+RUN/report.html           with it; and RUN/README.md
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from tfsent.data.reviews import load_reviews
+from tfsent.evaluation.report.card import write_card
+from tfsent.evaluation.report.page import write_report
 from tfsent.exporting.parity import Parity, ParityReport, ask_trained_model, budgets, report
 from tfsent.exporting.phone.files import make_phone_files
 from tfsent.exporting.sample import verification_sample
@@ -64,6 +67,8 @@ def export(run: Path, config: ExportConfig, targets: Sequence[str] = TARGETS) ->
             places = [_publish(target, folder, run / "export" / target, config) for target, folder in staged.items()]
             result = replace(result, published=tuple(str(place.relative_to(run)) for place in places))
     atomic.write_json(run / "verify.json", result.to_dict())
+    write_report(run)
+    write_card(run)
     return result
 
 

@@ -253,7 +253,7 @@ def forget_reports(path: Path) -> None:
 
 def forget_figures(path: Path) -> None:
     """Delete what was measured of a model that is about to change."""
-    names = ("metrics*.json", "predictions*.csv", "analysis*.json", "report.html", "README.md")
+    names = ("metrics*.json", "predictions*.csv", "analysis*.json")
     for file in [file for name in names for file in path.glob(name)]:
         file.unlink()
 

@@ -199,6 +199,8 @@ def _target(exports: Exports, target: str) -> Target:
         return Target(*about, file, "no", file.reason)
     if not exports.published:
         return Target(*about, file, "no", "another file is over its budget, so nothing was published")
+    if gone := [place for place in exports.gone if place.startswith(FOLDERS[target])]:
+        return Target(*about, file, "no", f"{short(gone[0])} is no longer there: export again")
     return Target(*about, file, "yes", "")
 
 
@@ -206,8 +208,6 @@ def _warnings(facts: Facts, exports: Exports) -> tuple[str, ...]:
     found = list(_export_faults(facts))
     if exports.of_other_model:
         found.append("The files were exported before the model changed: export again.")
-    if exports.gone:
-        found.append(f"No longer there: {', '.join(exports.gone)}.")
     if exports.never_predicted:
         found.append(f"The trained model never predicts {_names(exports.never_predicted)} on these reviews.")
     return tuple(found)

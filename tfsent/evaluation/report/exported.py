@@ -102,9 +102,16 @@ def read_exports(tree: Mapping[str, Any], run: Path) -> Exports | None:
         threads=whole(tree.get("threads")) or None,
         files=files,
         published=published,
-        gone=tuple(place for place in published if not (run / place).is_dir()),
+        gone=tuple(place for place in published if not _is_there(run / place)),
         of_other_model=tuple(place for place in published if _of_other_model(run, run / place)),
     )
+
+
+def _is_there(folder: Path) -> bool:
+    try:
+        return folder.is_dir()
+    except OSError:  # no name that a disk takes
+        return False
 
 
 def _of_other_model(run: Path, folder: Path) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 Attribution = tuple[int, int, float]
 
-LONGEST = 3000
+LONGEST = 2500
 """Characters of a review that a report keeps."""
 FIRST = 420
 """Characters that are shown at once."""

@@ -19,7 +19,7 @@ from tfsent.storage import atomic, run_directory
 HERE = Path(__file__).parent
 MATRIX = 12
 """Classes of the largest confusion matrix that is shown whole."""
-SLICES, ROWS, ERRORS = 15, 200, 25
+SLICES, ROWS, ERRORS = 15, 200, 20
 """Slices shown at once; rows of any table; errors."""
 
 MEANINGS = {
