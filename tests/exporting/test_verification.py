@@ -12,7 +12,8 @@ from click.testing import CliRunner
 import tfsent
 from tfsent.cli.main import main
 from tfsent.errors import BudgetError, ExportError
-from tfsent.exporting import record, verification
+from tfsent.exporting import publish, record, verification
+from tfsent.exporting.faults import companion_faults
 from tfsent.exporting.phone.convert import convert
 from tfsent.exporting.server.savedmodel import write_savedmodel
 from tfsent.inference.keras_run import KerasPredictor
@@ -56,6 +57,7 @@ def test_an_honest_run_passes(run):
     assert found.passed
     assert (found.reviews, found.golden) == (60, 81)
     assert [one.artifact for one in found.files] == ["savedmodel", "float32", "mediapipe"]
+    assert {"has its variables", "operators and lengths", "golden texts"} <= {check.name for check in found.checks}
     assert {check.artifact for check in found.checks} >= {"model", "heldout", SERVING, f"{MOBILE}/model.tflite"}
     assert json.loads(json.dumps(found.to_dict()))["passed"]
 
@@ -68,6 +70,70 @@ def test_a_run_of_an_earlier_version_is_told_to_export_again(run, quick):
     assert f"{MOBILE}, hashes: manifest.json is missing. Files of an earlier tfsent have none: export again" in faults(
         run
     )
+
+
+@pytest.mark.parametrize("beside", [MOBILE, f"{SERVING}/assets.extra"])
+def test_a_model_of_an_earlier_version_says_the_same_in_other_words(exported, tmp_path, beside):
+    """Its `text.json` has fewer keys, and it has no `decision.json`: it can be exported nevertheless."""
+    model = shutil.copytree(exported / MODEL, tmp_path / "model")
+    (model / "decision.json").unlink()
+    spec = json.loads((model / "text.json").read_text())
+    kept = ("lowercase", "max_tokens", "truncation", "head_fraction", "window_overlap")
+    (model / "text.json").write_text(json.dumps({key: spec[key] for key in kept}))
+    assert companion_faults(model, exported / beside, whole_vocabulary=True) == []
+
+
+def test_a_model_that_changes_while_it_is_exported_is_not_published(exported, tmp_path, monkeypatch):
+    run = shutil.copytree(exported, tmp_path / "run")
+
+    def decide_meanwhile(predictor, folder, *_):
+        shutil.copytree(run / MOBILE, folder)
+        write_decision(run / MODEL, Decision(threshold=0.7, aim="f1"))
+        return []
+
+    monkeypatch.setitem(publish._MAKERS, "mobile", decide_meanwhile)
+    monkeypatch.setattr(publish, "require_complete", lambda *_: None)
+    before = (run / MOBILE / "manifest.json").read_bytes()
+    with pytest.raises(ExportError, match="Nothing was published: the model changed meanwhile. Again: tfsent export"):
+        publish.export(run, load_config(run / "config.yaml").export, ["mobile"])
+    assert (run / MOBILE / "manifest.json").read_bytes() == before
+
+
+def test_classes_in_another_order_than_the_reviews_are_found_though_all_files_agree(run):
+    for folder in (MODEL, MOBILE, f"{SERVING}/assets.extra"):
+        (run / folder / "labels.txt").write_text("positive\nnegative\n")
+    hash_anew(run)
+    message = "the reviews have the classes negative, positive, and the model positive, negative"
+    assert f"heldout, reviews and classes: {message}" in faults(run)
+    assert f"{SERVING}, answers: not asked, because of a fault above" in faults(run)
+
+
+@pytest.mark.parametrize(("split", "other"), [("test", "validation"), ("validation", "test")])
+def test_other_reviews_are_found(run, quick, split, other):
+    shutil.copy(run / "heldout" / f"{other}.jsonl.gz", run / "heldout" / f"{split}.jsonl.gz")
+    hash_anew(run)
+    assert f"{split}.jsonl.gz has other reviews than data.json says" in faults(run)
+
+
+RECORDS = {
+    "export": (
+        {"export": {"a key of tomorrow": 1}},
+        "manifest.json has budgets that this tfsent does not know: 1 validation error",
+    ),
+    "no files": ({"files": None}, "manifest.json lacks files"),
+    "no kind": ({"quantization": None}, "manifest.json lacks quantization"),
+    "files of another shape": ({"files": ["model.tflite"]}, "TypeError: "),
+    "model of another shape": ({"model": "all of it"}, "AttributeError: "),
+}
+
+
+@pytest.mark.parametrize(("change", "message"), RECORDS.values(), ids=RECORDS)
+def test_a_record_that_a_stranger_wrote_is_a_fault_and_no_crash(run, quick, change, message):
+    place = run / MOBILE / "manifest.json"
+    old = {k: v for k, v in json.loads(place.read_text()).items() if k != "digest"} | change
+    old = {key: value for key, value in old.items() if value is not None}
+    place.write_text(record._spelt({**old, "digest": record._digest(old)}))
+    assert message in faults(run)
 
 
 def test_nothing_exported_is_nothing_to_ship(tiny_run):
@@ -159,7 +225,7 @@ PHONE = {
     shorter_truncation: "text.json says",
     another_truncation: "text.json says",
     another_threshold: "decision.json says Decision",
-    other_golden_labels: "1 of 81 texts have other labels",
+    other_golden_labels: "1 of 81 texts have other labels than follow from their probabilities",
 }
 
 
@@ -201,7 +267,7 @@ SERVED = {
     another_savedmodel: "a probability differs by",
     served_labels_swapped: "info names the classes",
     another_threshold_in_the_graph: "texts have another label than the run's decision gives",
-    without_variables: "variables",
+    without_variables: "has its variables: there is no variables/variables.index",
 }
 
 

@@ -16,10 +16,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from tfsent.data.reviews import load_reviews
+from tfsent.errors import ExportError
 from tfsent.evaluation.report.card import write_card
 from tfsent.evaluation.report.page import write_report
 from tfsent.exporting.parity import Parity, ParityReport, ask_trained_model, budgets, report
 from tfsent.exporting.phone.files import make_phone_files
+from tfsent.exporting.record import digests_of_model
 from tfsent.exporting.sample import verification_sample
 from tfsent.exporting.server.files import make_server_files, publish_version
 from tfsent.exporting.verification import require_complete
@@ -48,6 +50,7 @@ def export(run: Path, config: ExportConfig, targets: Sequence[str] = TARGETS) ->
         RunError: the directory holds no finished run, or cannot be written to.
     """
     run = run_directory.require_run(run)
+    of_model = digests_of_model(run / "model")
     predictor = KerasPredictor(run)
     run_directory.warn_if_interrupted(run)
     reviews = verification_sample(load_reviews(run / "heldout" / "test.jsonl.gz"), config.verify_examples)
@@ -64,6 +67,8 @@ def export(run: Path, config: ExportConfig, targets: Sequence[str] = TARGETS) ->
         if result.passed:
             for target, folder in staged.items():
                 require_complete(predictor, target, folder)
+            if digests_of_model(run / "model") != of_model:  # the records would name a model that was not exported
+                raise ExportError(f"Nothing was published: the model changed meanwhile. Again: tfsent export {run}")
             places = [_publish(target, folder, run / "export" / target, config) for target, folder in staged.items()]
             result = replace(result, published=tuple(str(place.relative_to(run)) for place in places))
     atomic.write_json(run / "verify.json", result.to_dict())

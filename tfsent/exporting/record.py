@@ -18,6 +18,8 @@ from tfsent.storage.manifest import NAME, sha256
 FORMAT = 1
 """Raise it when a reader of an earlier tfsent or an app's sample would misread the folder."""
 PLACES = {"serving": f"assets.extra/{NAME}", "mobile": NAME}
+KINDS = {"serving": "precision", "mobile": "quantization"}
+"""What a record says of the file itself."""
 NOT_THE_MODEL = (NAME, "piece_counts.npy")
 """Files of RUN/model that change no answer."""
 
@@ -57,7 +59,7 @@ def read_record(folder: Path, target: str) -> dict[str, Any]:
     """Read what `write_record` wrote.
 
     Raises:
-        ValueError: it is missing, damaged, or of another format.
+        ValueError: it is missing, damaged, of another format, or has budgets that this tfsent does not know.
     """
     place = folder / PLACES[target]
     if not place.is_file():
@@ -69,6 +71,13 @@ def read_record(folder: Path, target: str) -> dict[str, Any]:
     rest = {key: value for key, value in record.items() if key != "digest"}
     if record.get("digest") != _digest(rest) or raw != _spelt(record):
         raise ValueError(f"{PLACES[target]} is not what was written")
+    if missing := sorted({"model", "export", "files", KINDS[target]} - set(record)):
+        raise ValueError(f"{PLACES[target]} lacks {', '.join(missing)}")
+    try:
+        ExportConfig(**record["export"])  # whoever uses it need not ask
+    except (TypeError, ValueError) as error:
+        said = " ".join(str(error).split())[:200]
+        raise ValueError(f"{PLACES[target]} has budgets that this tfsent does not know: {said}") from error
     return record
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tfsent.data.reviews import load_reviews
-from tfsent.errors import ExportError, first_line
+from tfsent.errors import ExportError, TfsentError, first_line
 from tfsent.exporting.faults import (
     companion_faults,
     golden_lines,
@@ -23,6 +23,7 @@ from tfsent.exporting.faults import (
     hash_faults,
     replay_faults,
     review_faults,
+    variable_faults,
 )
 from tfsent.exporting.parity import Parity, ReferenceAnswers, ask_trained_model, budgets, compare
 from tfsent.exporting.phone.mediapipe_proof import verify_mediapipe
@@ -100,13 +101,16 @@ def verify(run: Path) -> Verification:
         raise ExportError(f"Nothing is exported from {run}, so there is nothing to ship. Next: tfsent export {run}")
     bench = _Bench(run)
     bench.check("model", "hashes", lambda: hash_faults(run / "model"))
-    bench.check("heldout", "hashes", lambda: review_faults(run))
+    bench.check("heldout", "reviews and classes", lambda: review_faults(run))
     bench.check("model", "opens in Keras's safe mode", bench.open_model)
     for target, folder in folders:
         logger.info(f"Verifying {folder.relative_to(run)} …")
         record = _look(bench, target, folder)
-        if record is not None and all(check.passed for check in bench.checks if check.artifact in ("model", "heldout")):
+        sound = all(check.passed for check in bench.checks if check.artifact in ("model", "heldout"))
+        if record is not None and sound:
             _PROOFS[target](bench, folder, record)
+        else:
+            bench.check(folder, "answers", lambda: ["not asked, because of a fault above. Mend that, and verify again"])
     return Verification(str(run), bench.asked, len(bench.golden), tuple(bench.checks), tuple(bench.parities))
 
 
@@ -183,7 +187,8 @@ class _Bench:
         try:
             faults = tuple(find())
         except Exception as error:  # a file that somebody else wrote may fail in any way
-            faults = (first_line(error),)
+            named = "" if isinstance(error, TfsentError | ValueError) else f"{type(error).__name__}: "
+            faults = (named + first_line(error),)
         self.checks.append(Check(where, name, faults))
         return not faults
 
@@ -214,7 +219,7 @@ def _look(bench: _Bench, target: str, folder: Path) -> dict[str, Any] | None:
     if target == "mobile":
         path = folder / MODEL
         return found if bench.check(path, "operators and lengths", lambda: graph_faults(path, found)) else None
-    return found
+    return found if bench.check(folder, "has its variables", lambda: variable_faults(folder)) else None
 
 
 def _whole(record: dict[str, Any]) -> bool:
@@ -239,16 +244,17 @@ def _prove_serving(bench: _Bench, folder: Path, record: dict[str, Any]) -> None:
 
 def _prove_mobile(bench: _Bench, folder: Path, record: dict[str, Any]) -> None:
     config, kind, path = ExportConfig(**record["export"]), record["quantization"], folder / MODEL
-    limits, reference = budgets(config), bench.reference(config)
+    limits = budgets(config)
 
     def prove() -> Sequence[str]:
+        reference = bench.reference(config)
         answers = ask_in_turns({kind: path}, reference)[kind]
         parity = compare(kind, path, answers, reference, limits.get(kind, limits["mobile"]))
         bench.parities.append(parity)
         return parity.faults
 
     def prove_mediapipe() -> Sequence[str]:
-        parity = verify_mediapipe(bench.predictor, folder, reference, limits["mobile"])
+        parity = verify_mediapipe(bench.predictor, folder, bench.reference(config), limits["mobile"])
         bench.parities.append(parity)
         return parity.faults
 
