@@ -2,16 +2,20 @@
 
 import csv
 import json
+import re
 import shutil
 
 import numpy as np
 import pandas
 import pytest
+from click.testing import CliRunner
 from tiny import tiny_texts
 
 import tfsent
+from tfsent.cli.main import main
 from tfsent.errors import ConfigError, DataError, RunError
-from tfsent.evaluation.evaluate import evaluate_run
+from tfsent.evaluation.analysis import read_analysis
+from tfsent.evaluation.evaluate import evaluate_run, training_texts
 from tfsent.inference.predictor import Predictor
 
 
@@ -170,3 +174,44 @@ def test_every_form_of_a_model_can_be_evaluated(table, monkeypatch):
     monkeypatch.setattr("tfsent.api.answers.load", lambda path: Stub())
     found = tfsent.evaluate("model.tflite", data=table)
     assert (found.accuracy, found.never_predicted, found.unknown_tokens) == (0.5, ("negative",), None)
+
+
+def test_the_training_reviews_are_read_again_where_they_are_at_hand(run, messages):
+    texts = training_texts(run)
+    assert texts is not None
+    assert len(texts) == 280
+    assert "occur in train" not in messages.text
+    data = json.loads((run / "data.json").read_text())
+    data["splits"]["train"]["fingerprint"] = "of other reviews"
+    (run / "data.json").write_text(json.dumps(data))
+    assert training_texts(run) is None
+    recipe = (run / "config.yaml").read_text()
+    (run / "config.yaml").write_text(re.sub(r"dir: .*", "dir: /nowhere", recipe))
+    assert training_texts(run) is None
+
+
+def test_a_run_keeps_its_analysis_and_its_report(run):
+    found = evaluate_run(run)
+    assert read_analysis(run / "analysis.json") == found.analysis
+    assert found.analysis.fingerprint == found.fingerprint
+    assert "analysis" not in json.loads((run / "metrics.json").read_text())
+    assert f"{found.accuracy:.1%}" in (run / "report.html").read_text(encoding="utf-8")
+    assert "text-classification" in (run / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_command_slices_by_a_column_and_lists_label_errors(run, table, tmp_path):
+    pytest.importorskip("cleanlab")
+    frame = pandas.read_csv(table)
+    frame["country"] = ["here", "there"] * 30
+    wrong = [3, 8, 21, 30, 44]
+    frame.loc[wrong, "label"] = frame.loc[wrong, "label"].map({"negative": "positive", "positive": "negative"})
+    frame.to_csv(table, index=False)
+    words = ["evaluate", str(run), "--data", str(table), "--by", "country", "--label-errors", str(tmp_path / "e.csv")]
+    done = CliRunner().invoke(main, words)
+    assert done.exit_code == 0, done.output
+    assert re.search(r"country: here +30", done.output)
+    assert f"Likely label errors first: {tmp_path / 'e.csv'}" in done.output
+    first = rows_of(tmp_path / "e.csv")[: len(wrong)]
+    assert {row["text"] for row in first} == set(frame.loc[wrong, "text"])
+    refused = CliRunner().invoke(main, ["evaluate", str(run), "--by", "country"])
+    assert (refused.exit_code, "are about a file of yours" in refused.output) == (1, True)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -184,11 +185,24 @@ def training_texts(run: Path) -> Sequence[str] | None:
     if config.source == "memory" or (downloaded and config.dir is None):
         return None
     try:
-        train = load_splits(config).train
+        with _silent("tfsent.data"):  # what it warns of was said when the run was trained
+            train = load_splits(config).train
         known = json.loads((run / "data.json").read_text(encoding="utf-8"))["splits"]["train"]["fingerprint"]
     except (TfsentError, OSError, ValueError, KeyError, TypeError):
         return None
     return train.texts if train.fingerprint == known else None
+
+
+@contextlib.contextmanager
+def _silent(name: str) -> Iterator[None]:
+    """Keep a logger's messages to itself, and those of the loggers below it."""
+    spoken = logging.getLogger(name)
+    level = spoken.level
+    spoken.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        spoken.setLevel(level)
 
 
 def _require_own(output: Path) -> None:
