@@ -220,7 +220,7 @@ PHONE = {
     a_constant_phone_file: "a probability differs by",
     a_phone_file_of_nan: "not a number",
     an_empty_phone_file: "the file is empty",
-    labels_swapped: "labels.txt says positive negative, and the run's negative positive",
+    labels_swapped: "labels.txt says positive, negative, and the run's negative, positive",
     another_vocabulary: "vocab.txt is not the run's from line 9 on",
     shorter_truncation: "text.json says",
     another_truncation: "text.json says",
