@@ -6,6 +6,7 @@ import importlib.metadata
 import os
 import platform
 
+from tfsent import __version__
 from tfsent.storage.run_directory import RUN_FORMAT
 
 PACKAGES = ("tensorflow", "tensorflow-text", "keras", "keras-hub", "jax", "ai-edge-litert", "numpy")
@@ -15,7 +16,7 @@ def environment() -> dict[str, str | int | None]:
     """Return what `environment.json` keeps."""
     return {
         "run_format": RUN_FORMAT,
-        "tfsent": version_of("tfsent"),
+        "tfsent": __version__,
         "python": platform.python_version(),
         "platform": platform.platform(),
         "cpus": os.cpu_count(),
