@@ -34,7 +34,10 @@ def changed(model, label):
     """Another export beside the one that is served, ready to be published: its second class has another name."""
     staged = model.parent / "staged"
     shutil.copytree(model, staged)
+    old = (staged / "labels.txt").read_text().split()[1]
     (staged / "labels.txt").write_text(f"negative\n{label}\n")
+    golden = staged / "golden.jsonl"
+    golden.write_text(golden.read_text().replace(f'"label": "{old}"', f'"label": "{label}"'))
     sign(staged)
     return staged
 
@@ -61,12 +64,14 @@ def test_a_new_export_takes_over_and_no_request_is_lost_or_mixed(start, model):
 
     with ThreadPoolExecutor(8) as pool:
         clients = [pool.submit(client) for _ in range(8)]
-        for version, label in ((2, "better"), (3, "best")):
+        try:
+            for version, label in ((2, "better"), (3, "best")):
+                until_more(found)
+                publish(changed(model, label), model)
+                until(lambda v=version: served.metric("tfsent_model_version") == v, "the new version")
             until_more(found)
-            publish(changed(model, label), model)
-            until(lambda v=version: served.metric("tfsent_model_version") == v, "the new version")
-        until_more(found)
-        stop.set()
+        finally:
+            stop.set()  # or the clients would never end
         for one in clients:
             one.result()
     rows = {(("negative", label),) * 3 for label in ("positive", "better", "best")}
