@@ -90,7 +90,7 @@ def test_json_lines_go_through_a_pipe(tiny_run):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["evaluate", "RUN", "--text", "x"], "--text, --label, --output and --set are about a file of yours. Name it"),
+        (["evaluate", "RUN", "--text", "x"], "--text, --label, --by and --set are about a file of yours. Name it"),
         (["evaluate", "RUN", "--split", "test", "--data", "x.csv"], "Give one of them."),
         (["evaluate", "RUN", "--data", "none.csv"], "there is nothing at 'none.csv'"),
         (["evaluate", "RUN", "--data", "x.csv", "--set", "train.epochs=1"], "only keys below data. can still be set"),

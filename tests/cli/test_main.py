@@ -122,7 +122,7 @@ def test_tokens_are_shown_with_their_places(tiny_run, tiny_encoder):
         (["recipes", "cp", "none"], "No recipe is called 'none'"),
         (["recipes", "cp", "imdb", "{tmp}/none/"], "/none/ does not exist. Make the folder first, or name a file."),
         (["evaluate", "{tmp}/none"], "No run at"),
-        (["evaluate", "{tmp}"], "is not a run of tfsent"),
+        (["evaluate", "{tmp}"], "cannot be opened: it is a folder. Expected a run directory, a bundle, a SavedModel"),
         (["export", "{tmp}"], "is not a run of tfsent"),
         (["predict", "{tmp}", "text"], "cannot be opened: it is a folder. Expected a run directory"),
         (["predict", "{tmp}/none", "text"], "There is nothing at"),

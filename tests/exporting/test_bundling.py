@@ -17,7 +17,7 @@ import tfsent
 from tfsent.api import answers
 from tfsent.api.bundling import bundle
 from tfsent.data.reviews import load_reviews
-from tfsent.errors import ArtifactError, ConfigError, DataError, RunError
+from tfsent.errors import ArtifactError, ConfigError, RunError
 from tfsent.exporting import sbom
 from tfsent.exporting.sample import verification_sample
 from tfsent.model.decision import Decision, write_decision
@@ -48,6 +48,7 @@ def contents_of(path):
 def test_it_holds_what_a_run_holds(exported, bundled):
     path, result = bundled
     found = contents_of(path)
+    reports = {"report.html", "README.md"}
     everywhere = {"config.yaml", "data.json", "environment.json", "history.csv", "verify.json", "heldout/test.jsonl.gz"}
     exported_files = {
         str(p.relative_to(exported))
@@ -55,7 +56,7 @@ def test_it_holds_what_a_run_holds(exported, bundled):
         for p in (exported / folder).rglob("*")
         if p.is_file()
     }
-    assert set(found) == everywhere | exported_files | {"manifest.json", "LICENSES.md", "sbom.cdx.json"}
+    assert set(found) == everywhere | reports | exported_files | {"manifest.json", "LICENSES.md", "sbom.cdx.json"}
     assert {"model/decision.json", "model/manifest.json", "export/mobile/golden.jsonl"} <= set(found)
     for name in exported_files:
         assert found[name] == (exported / name).read_bytes()
@@ -165,7 +166,9 @@ def test_tables_are_read_as_the_run_reads_them(mine, tmp_path):
 
 
 def test_a_bundle_has_no_validation_reviews(bundled):
-    with pytest.raises(DataError, match="Cannot read the reviews in .*validation.jsonl.gz"):
+    with pytest.raises(
+        ConfigError, match="comes without its validation reviews. Expected --split test, or --data FILE"
+    ):
         tfsent.evaluate(bundled[0], "validation")
 
 

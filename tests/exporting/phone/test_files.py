@@ -30,6 +30,7 @@ def test_all_candidates_stand_in_the_report_and_one_ships(wide_run):
     assert manifest["signatures"] == {"tokens_8": 8, "tokens_16": 16, "serving_default": 32}
     assert chosen["megabytes"] == (wide_run / "export/mobile/model.tflite").stat().st_size / 1e6
     assert sorted(path.name for path in (wide_run / "export/mobile").iterdir()) == [
+        "decision.json",
         "golden.jsonl",
         "labels.txt",
         "manifest.json",

@@ -29,7 +29,9 @@ print(megabytes() - before)
 def test_it_has_labels_and_the_text_files_for_people(exported):
     extra = exported / "export/serving/1/assets.extra"
     assert sorted(path.name for path in extra.iterdir()) == [
+        "decision.json",
         "labels.txt",
+        "manifest.json",
         "text.json",
         "tf_serving_warmup_requests",
         "vocab.txt",
