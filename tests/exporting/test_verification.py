@@ -72,6 +72,15 @@ def test_a_run_of_an_earlier_version_is_told_to_export_again(run, quick):
     )
 
 
+def test_a_manifest_of_an_earlier_version_is_told_apart_from_a_damaged_one(run, quick):
+    place = run / MOBILE / "manifest.json"
+    old = {
+        key: value for key, value in json.loads(place.read_text()).items() if key not in ("model", "export", "digest")
+    }
+    place.write_text(json.dumps(old, indent=2))
+    assert f"{MOBILE}, hashes: manifest.json is of an earlier tfsent, and does not say which model" in faults(run)
+
+
 @pytest.mark.parametrize("beside", [MOBILE, f"{SERVING}/assets.extra"])
 def test_a_model_of_an_earlier_version_says_the_same_in_other_words(exported, tmp_path, beside):
     """Its `text.json` has fewer keys, and it has no `decision.json`: it can be exported nevertheless."""

@@ -162,13 +162,11 @@ def decide(run: str | Path, *, calibrate: bool = False, threshold: str | None = 
     if threshold not in (None, "none"):
         load_recipe(path / "config.yaml", {"train.threshold": threshold})  # refuses what is no aim
     backend.use("tensorflow")
-    from tfsent.evaluation.report.card import write_card
-    from tfsent.evaluation.report.page import write_report
+    from tfsent.evaluation.report.renew import renew
     from tfsent.training.deciding import decide
 
     found = decide(path, calibrate=calibrate, threshold=threshold)
-    write_report(path)
-    write_card(path)
+    renew(path)
     return found
 
 

@@ -184,15 +184,13 @@ def tune(recipe: Any, overrides: Any = (), *, trials: int, folder: str | Path | 
 
 def _report(run: Path) -> None:
     """Write what is known of a model after its training."""
-    from tfsent.evaluation.report.card import write_card
-    from tfsent.evaluation.report.page import write_report
+    from tfsent.evaluation.report.renew import renew
     from tfsent.storage.run_directory import has_model
 
     if not has_model(run):  # of several processes one writes the model, and then the report
         return
 
-    write_report(run)
-    write_card(run)
+    renew(run)
 
 
 def _run_directory(recipe: Any, run_dir: str | Path | None) -> Path:

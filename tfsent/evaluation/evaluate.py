@@ -21,8 +21,7 @@ from tfsent.evaluation import suspects
 from tfsent.evaluation.analyse import Attribute, analyse, explainer
 from tfsent.evaluation.metrics import Metrics, compute_metrics
 from tfsent.evaluation.probabilities import calibration_error
-from tfsent.evaluation.report.card import write_card
-from tfsent.evaluation.report.page import write_report
+from tfsent.evaluation.report.renew import renew
 from tfsent.inference.keras_run import KerasPredictor
 from tfsent.inference.predictor import Predictor
 from tfsent.recipe.loader import load_config
@@ -65,8 +64,7 @@ def evaluate_run(run: Path, split: str = "test") -> Metrics:
     if found.analysis is not None:
         atomic.write_json(run / f"analysis{suffix}.json", found.analysis.to_dict())
     _write_predictions(run / f"predictions{suffix}.csv", answers)
-    write_report(run)
-    write_card(run)
+    renew(run)
     return found
 
 

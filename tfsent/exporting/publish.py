@@ -17,8 +17,7 @@ from pathlib import Path
 
 from tfsent.data.reviews import load_reviews
 from tfsent.errors import ExportError
-from tfsent.evaluation.report.card import write_card
-from tfsent.evaluation.report.page import write_report
+from tfsent.evaluation.report.renew import renew
 from tfsent.exporting.parity import Parity, ParityReport, ask_trained_model, budgets, report
 from tfsent.exporting.phone.files import make_phone_files
 from tfsent.exporting.record import digests_of_model
@@ -72,8 +71,7 @@ def export(run: Path, config: ExportConfig, targets: Sequence[str] = TARGETS) ->
             places = [_publish(target, folder, run / "export" / target, config) for target, folder in staged.items()]
             result = replace(result, published=tuple(str(place.relative_to(run)) for place in places))
     atomic.write_json(run / "verify.json", result.to_dict())
-    write_report(run)
-    write_card(run)
+    renew(run)
     return result
 
 

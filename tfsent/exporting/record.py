@@ -69,6 +69,10 @@ def read_record(folder: Path, target: str) -> dict[str, Any]:
     if not isinstance(record, dict) or record.get("format") != FORMAT:
         raise ValueError(f"{PLACES[target]} has another format than {FORMAT}, or none")
     rest = {key: value for key, value in record.items() if key != "digest"}
+    if "digest" not in record and "model" not in record:
+        raise ValueError(
+            f"{PLACES[target]} is of an earlier tfsent, and does not say which model it is of: export again"
+        )
     if record.get("digest") != _digest(rest) or raw != _spelt(record):
         raise ValueError(f"{PLACES[target]} is not what was written")
     if missing := sorted({"model", "export", "files", KINDS[target]} - set(record)):
