@@ -99,6 +99,14 @@ def test_a_quote_that_was_never_closed_is_found(tmp_path, delimiter):
     assert len(read(path, quoting="double")) == 2
 
 
+def test_the_label_may_stand_before_a_text_of_several_lines(tmp_path):
+    path = write(tmp_path / "a.csv", b'label,text\npos,"short\nand good, really"\nneg,bad\n')
+    assert plain(read(path)) == [("short\nand good, really", "pos"), ("bad", "neg")]
+    for lines in (b'pos,"I loved it\nneg,it was dull"\n', b'pos,"I loved it\nneg,dull\npos,said she"\n'):
+        with pytest.raises(DataError, match="b.csv, line 2: unbalanced quote"):
+            read(write(tmp_path / "b.csv", b"label,text\n" + lines + b"neg,bad\n"))
+
+
 def test_fields_may_span_tabs_and_lines(tmp_path):
     rows = [("Pros:\tfunny, short\nCons:\tnone", "pos"), ("Pros:\n\t- acting\n\t- music", "pos"), ("bad", "neg")]
     for name, delimiter in (("a.csv", ","), ("a.tsv", "\t")):
@@ -123,6 +131,7 @@ def test_an_escape_before_quotes(tmp_path):
         (b"text,sentiment\n", "no column 'label'. .* Did you mean 'sentiment'. Name yours: --set data.label=sentiment"),
         (b"a,b\n", "no column 'text' and no column 'label'. It has: 'a', 'b'. Name yours: .* --set data.label=NAME"),
         (b"text,label,text\n", "two columns called 'text'. Rename one"),
+        (b"\xef\xbb", "is empty. Expected a header and rows"),
         (b"text,label,x,x\n", "two columns called 'x'"),
         (b"text,label\na,b\ntext,label\nc,d\n", "line 3: the header again; were files joined"),
         (

@@ -55,6 +55,37 @@ def read_class_folders(path: Path, config: DataConfig, faults: Faults) -> Iterat
                 yield Row(_read_text(place, stream, config, faults), name.parts[depth], "", place)
 
 
+def holds_texts(path: Path) -> bool:
+    """Return whether a path is a folder, or an archive with several `.txt` files and without a table."""
+    if path.is_dir():
+        return True
+    if (inside := split_archive(path)) is None:
+        return False
+    with open_archive(*inside) as members:
+        tables = any(name.name.lower().endswith((*SUFFIXES, ".parquet")) for name in members)
+        return not tables and len([name for name in members if _is_text(name)]) > 1
+
+
+def read_text_folder(path: Path, config: DataConfig, faults: Faults) -> Iterator[tuple[str, str]]:
+    """Read the `.txt` files of one folder. Yield the text and the place of each.
+
+    Raises:
+        DataError: there is no `.txt` file, they lie in several folders, or the path is a file.
+    """
+    with _files_below(path) as files:
+        texts = [name for name in files if _is_text(name)]
+        folders = sorted({name.parent for name in texts})
+        if not folders:
+            raise DataError(f"{path} has no .txt files. Expected a text a file; or name tables, such as {path}/*.csv.")
+        if len(folders) > 1:
+            named = ", ".join(str(path / folder) for folder in folders[:5])
+            raise DataError(f"{path} has .txt files in several folders: {named}. Name those that are meant.")
+        for name in texts:
+            place = f"{path}{':' if split_archive(path) else '/'}{name}"
+            with files[name]() as stream:
+                yield _read_text(place, stream, config, faults), place
+
+
 @contextlib.contextmanager
 def _files_below(path: Path) -> Iterator[Mapping[PurePosixPath, Callable[[], IO[bytes]]]]:
     """Give a function for each file below a folder that opens it, but for hidden files."""

@@ -55,6 +55,7 @@ class Duplicates:
     repeated_in: dict[str, int]
     """Verbatim repetitions within each split."""
     texts_with_two_labels: int
+    """Of soft labels, texts with two most probable classes: their probabilities may differ otherwise."""
     shared: dict[str, Shared]
     """By split, such as `train and test`."""
     near_duplicate_pairs: dict[str, int]
@@ -93,9 +94,9 @@ def warn_about_overlap(held_out: Mapping[str, Reviews], train: Reviews) -> None:
         held_out: splits that are reported on, by name.
         train: the training reviews.
     """
-    learnt = _digests(train)
+    learnt = digests_of(train.texts)
     for name, part in held_out.items():
-        if count := int(np.isin(_digests(part), learnt).sum()):
+        if count := int(np.isin(digests_of(part.texts), learnt).sum()):
             logger.warning(
                 f"{count:,} of the {len(part):,} {name} reviews also occur in train, verbatim. Memorised reviews "
                 "inflate the reported accuracy (`tfsent data` counts duplicates)."
@@ -134,9 +135,16 @@ def _digest(text: str, size: int) -> bytes:
     return hashlib.blake2b(text.encode("utf-8"), digest_size=size).digest()
 
 
-def _digests(reviews: Reviews) -> np.ndarray:
-    """Return a hash of each text, `uint64[n]`."""
-    return np.frombuffer(b"".join(_digest(text, 8) for text in reviews.texts), np.uint64)
+def digests_of(texts: Iterable[str], *, words: bool = False) -> np.ndarray:
+    """Return a hash of each text, `uint64[n]`.
+
+    Args:
+        texts: `n` texts.
+        words: hash the words alone, without case, punctuation and white space; a text without words as it is.
+    """
+    if words:
+        texts = (" ".join(re.findall(r"\w+", text.casefold())) or text for text in texts)
+    return np.frombuffer(b"".join(_digest(text, 8) for text in texts), np.uint64)
 
 
 def _shared(texts: Iterable[dict[str, Counter[int]]], name: str) -> Shared:

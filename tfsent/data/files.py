@@ -15,13 +15,19 @@ from typing import Any
 from tfsent.data.archives import split_archive
 from tfsent.data.class_folders import holds_class_folders, read_class_folders
 from tfsent.data.formats import read_records
-from tfsent.data.records import Faults, Row, more_columns
+from tfsent.data.records import Faults, Row, more_columns, soft_columns
+from tfsent.data.soft_labels import has_none, most_probable, probabilities_of
 from tfsent.errors import DataError
 from tfsent.recipe.schema import DataConfig
 
 
-def find_files(patterns: Iterable[str], part: str) -> list[Path]:
+def find_files(patterns: Iterable[str], part: str, section: str = "data") -> list[Path]:
     """Return the paths that patterns match, sorted within each pattern, each path once.
+
+    Args:
+        patterns: paths or globs.
+        part: the key of the recipe that names them, for messages.
+        section: the section of that key.
 
     Raises:
         DataError: a pattern matches nothing.
@@ -35,16 +41,22 @@ def find_files(patterns: Iterable[str], part: str) -> list[Path]:
         if not matches:
             where = "" if path.is_absolute() else f", seen from {Path.cwd()}"
             raise DataError(
-                f"data.{part}: there is nothing at {pattern!r}{where}. Expected a file, a folder, or a glob."
+                f"{section}.{part}: there is nothing at {pattern!r}{where}. Expected a file, a folder, or a glob."
             )
         found |= {match.resolve(): match for match in matches if match.resolve() not in found}
     return list(found.values())
 
 
 def columns_of(config: DataConfig) -> dict[str, str]:
-    """Return the columns that the recipe names, by key."""
-    columns = {"data.text": config.text, "data.label": config.label}
+    """Return the columns that the recipe names, by key; those of soft labels as `soft_columns` does."""
+    labels = {"data.label": config.label} if isinstance(config.label, str) else soft_columns(config.label)
+    columns = {"data.text": config.text, **labels}
     return columns if config.group is None else {**columns, "data.group": config.group}
+
+
+def classes_of(config: DataConfig) -> tuple[str, ...] | None:
+    """Return the classes that the recipe names, in their order; None where the reviews tell."""
+    return config.labels if isinstance(config.label, str) else tuple(column.strip() for column in config.label)
 
 
 def read_files(paths: Iterable[Path], config: DataConfig, faults: Faults, more: Sequence[str] = ()) -> Iterator[Row]:
@@ -61,9 +73,9 @@ def read_files(paths: Iterable[Path], config: DataConfig, faults: Faults, more: 
     """
     for path in paths:
         if config.source == "folder" or (config.source == "files" and holds_class_folders(path)):
-            if more:
+            if wanted := [*more, *(() if isinstance(config.label, str) else config.label)]:
                 raise DataError(
-                    f"{path} has a folder per class, and no columns. Expected a table that has {more[0]!r}."
+                    f"{path} has a folder per class, and no columns. Expected a table that has {wanted[0]!r}."
                 )
             yield from read_class_folders(path, config, faults)
             continue
@@ -79,11 +91,17 @@ def to_row(fields: Mapping[str, Any], config: DataConfig, place: str) -> Row:
     """Return the review of a record.
 
     Raises:
-        ValueError: the text is not a string, or the label or the group is not one word or number.
+        ValueError: the text is not a string, the label or the group is not one word or number, or a soft label is
+            faulty, see `probabilities_of`.
     """
-    label = spelt_label(fields.get(config.label), "label")
+    text = spelt_text(fields.get(config.text), config.text)
     group = "" if config.group is None else spelt_label(fields.get(config.group), "group")
-    return Row(spelt_text(fields.get(config.text), config.text), label, group, place)
+    if isinstance(config.label, str):
+        return Row(text, spelt_label(fields.get(config.label), "label"), group, place)
+    if not text.strip() and has_none(fields, config.label):
+        return Row(text, "", group, place)
+    soft = probabilities_of(fields, config.label)
+    return Row(text, config.label[most_probable(soft)], group, place, soft=soft)
 
 
 def spelt_text(value: object, column: str) -> str:

@@ -15,7 +15,7 @@ from typing import IO, Any, cast
 
 from tfsent.data.archives import open_archive, open_file, readable, split_archive
 from tfsent.data.records import HEAD, Faults, Record, decodable, decoded, open_text, read_lines, require_columns
-from tfsent.data.tables import read_table
+from tfsent.data.tables import DELIMITERS, read_table
 from tfsent.errors import DataError, first_line
 from tfsent.recipe.schema import DataConfig
 
@@ -80,6 +80,34 @@ def open_tables(path: Path) -> Iterator[tuple[str, IO[bytes]]]:
         for name in names:
             with members[name]() as stream:
                 yield f"{path}:{name}", stream
+
+
+def is_plain(path: Path, config: DataConfig) -> bool:
+    """Return whether a file is a `.txt` file of plain lines: no JSON, no Parquet, no table that names its texts.
+
+    Raises:
+        DataError: the file is damaged, empty or a workbook.
+    """
+    if not path.name.lower().endswith((".txt", ".txt.gz")) or split_archive(path) is not None:
+        return False
+    with io.BufferedReader(cast(Any, open_file(path)), HEAD) as buffered:
+        config = _with_encoding(str(path), buffered, config)
+        if _kind(str(path), buffered, config) != "table":
+            return False
+        first = buffered.peek(HEAD)[:HEAD].decode(config.encoding, "replace").lstrip("\ufeff").splitlines()[0]
+    return all(config.text not in [field.strip('" ') for field in first.split(mark)] for mark in DELIMITERS)
+
+
+def read_plain(path: Path, config: DataConfig, faults: Faults) -> Iterator[tuple[str, str]]:
+    """Read the lines of a file of plain text. Yield the text and the place of each.
+
+    Raises:
+        DataError: the file is damaged, or a line is too long.
+    """
+    with io.BufferedReader(cast(Any, open_file(path)), HEAD) as buffered:
+        config = _with_encoding(str(path), buffered, config)
+        for number, line in enumerate(read_lines(str(path), open_text(buffered, config), config, faults), 1):
+            yield line.rstrip("\r\n"), f"{path}, line {number}"
 
 
 def _with_encoding(name: str, stream: io.BufferedReader, config: DataConfig) -> DataConfig:

@@ -19,7 +19,7 @@ import numpy as np
 
 from tfsent.console import LINE_SECONDS
 from tfsent.data import sources
-from tfsent.data.files import find_files
+from tfsent.data.files import classes_of, find_files
 from tfsent.data.records import Faults, Row
 from tfsent.data.reviews import Reviews
 from tfsent.data.sources import Part
@@ -48,7 +48,7 @@ def load_parts(config: DataConfig) -> dict[str, Reviews]:
             "data= again."
         )
     parts: dict[str, Reviews] = {}
-    labels = config.labels
+    labels = classes_of(config)
     groups: dict[str, int] | None = None if config.group is None else {}
     names: tuple[Part, ...] = ("train", "validation", "test")
     _require_own_files(config, names)
@@ -65,6 +65,8 @@ def load_labelled(
     rows: Iterable[Row], label_names: Sequence[str], faults: Faults, origin: str, more: Sequence[str] = ()
 ) -> tuple[Reviews, dict[str, int]]:
     """Turn rows into reviews of a model's classes. Return them and, of labels the model does not know, the rows.
+
+    The reviews are measured, not learnt from: of a soft label only the most probable class is kept.
 
     Args:
         rows: from a source. Those with an unknown label are left out.
@@ -84,7 +86,7 @@ def load_labelled(
             if label and label not in label_names:
                 unknown[label] += 1
             else:
-                yield row
+                yield row._replace(soft=())
 
     found = list(itertools.islice(reading := known(), 1))
     if not found and unknown:
@@ -116,7 +118,7 @@ def collect(
     """Turn rows into reviews. Rows without a text are left out, and a message counts them.
 
     Args:
-        rows: from a source.
+        rows: from a source. All of them have a soft label, a probability for each of `labels`, or none has.
         labels: the classes in their order; None: the classes that occur, sorted (as numbers where all are numbers).
         groups: the number of each group so far; new groups are added. None: there are no groups.
         faults: faults of rows that the source found.
@@ -126,7 +128,7 @@ def collect(
     Raises:
         DataError: rows are faulty, have no label or an unknown one, or there is only one class.
     """
-    store, codes, group_codes, empty = RowStore(), array("i"), array("i"), Faults()
+    store, codes, group_codes, soft, empty = RowStore(), array("i"), array("i"), array("f"), Faults()
     columns: dict[str, list[str]] = {name: [] for name in more}
     spelling: dict[str, str] = {}  # one string for equal values
     number = {label: i for i, label in enumerate(labels or ())}
@@ -142,6 +144,7 @@ def collect(
         else:
             store.append(text.encode("utf-8"))
             codes.append(number.setdefault(label, len(number)))
+            soft.extend(row.soft)
             for name, value in zip(more, row.more, strict=True):
                 columns[name].append(spelling.setdefault(value, value))
             if groups is not None:
@@ -158,7 +161,8 @@ def collect(
     order = np.array([names.index(label) for label in number], np.int32)
     reviews_labels = order[np.frombuffer(codes, np.int32)] if len(codes) else np.zeros(0, np.int32)
     numbers = None if groups is None else np.array(group_codes, np.int32)
-    reviews = Reviews(StoredTexts(store), reviews_labels, names, origin, numbers, empty.count, columns)
+    probabilities = np.array(soft, np.float32).reshape(len(store), -1) if soft else None
+    reviews = Reviews(StoredTexts(store), reviews_labels, names, origin, numbers, empty.count, columns, probabilities)
     if labels is None:
         _warn_of_missing_values(reviews.class_counts, origin)
     return reviews

@@ -7,8 +7,9 @@ import contextlib
 import difflib
 import io
 import itertools
+import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from tfsent.data.archives import readable
@@ -38,12 +39,14 @@ class Row(NamedTuple):
 
     text: str
     label: str
-    """Empty when there is none."""
+    """Empty when there is none; of a soft label the most probable class."""
     group: str
     place: str
     """File and line, for messages."""
     more: tuple[str, ...] = ()
     """Values of the further columns that were asked for."""
+    soft: tuple[float, ...] = ()
+    """A soft label: a probability for each class. They sum to 1, and are float32."""
 
 
 class Faults:
@@ -74,7 +77,7 @@ def require_columns(name: str, header: Sequence[str], columns: Mapping[str, str]
     Args:
         name: of the table.
         header: its columns.
-        columns: key of the recipe → column; see also `more_columns`.
+        columns: key of the recipe → column; see also `more_columns`, `soft_columns` and `class_columns`.
         word: what a column is called there.
 
     Raises:
@@ -88,15 +91,46 @@ def require_columns(name: str, header: Sequence[str], columns: Mapping[str, str]
     has = ", ".join(map(repr, header[:20])) + (f" and {len(header) - 20} more" if len(header) > 20 else "")
     near = {key: found for key, column in missing.items() if (found := _nearest(key, column, header))}
     hint = f" Did you mean {' and '.join(map(repr, near.values()))}?" if near else ""
-    use = " ".join(
-        f"--by {near.get(key, 'NAME')}" if key.startswith(BY) else f"--set {key}={near.get(key, 'NAME')}"
-        for key in missing
-    )
-    raise DataError(f"{name} has {lacks}. It has: {has}.{hint} Name yours: {use}")
+    hard = _nearest("data.label", "label", header) or "NAME"
+    raise DataError(f"{name} has {lacks}. It has: {has}.{hint}{_way_out(missing, columns, near, hard)}")
+
+
+def _way_out(missing: Iterable[str], columns: Mapping[str, str], near: Mapping[str, str], hard: str) -> str:
+    """Say how the missing columns are named, or what they must be called; `hard` may be the column of hard labels."""
+    words, said = [], ""
+    for key in missing:
+        if key.startswith(BY):
+            words.append(f"--by {near.get(key, 'NAME')}")
+        elif not key.startswith((SOFT, CLASS)):
+            words.append(f"--set {key}={near.get(key, 'NAME')}")
+    if any(key.startswith(SOFT) for key in missing):
+        labels = {key: column for key, column in columns.items() if key.startswith(SOFT)}
+        named = [near.get(key, "NAME") if key in missing else column for key, column in labels.items()]
+        words.append(f"--set 'data.label={json.dumps(named, ensure_ascii=False)}'")
+        if not set(named) - {"NAME"}:
+            words.append(f"(or, where one column has the labels: --set data.label={hard})")
+    if any(key.startswith(CLASS) for key in missing):
+        classes = [column for key, column in columns.items() if key.startswith(CLASS)]
+        said = f" Expected a column of probabilities for each class: {', '.join(map(repr, classes))}."
+    return f"{said} Name yours: {' '.join(words)}" if words else said
 
 
 BY = "by."
 """What the keys of further columns begin with: those that no recipe names, and `--by` does."""
+SOFT = "data.label["
+"""What the keys of columns of probabilities begin with, where the recipe names them."""
+CLASS = "class."
+"""What the keys of columns of probabilities begin with, where the classes name them."""
+
+
+def soft_columns(names: Sequence[str]) -> dict[str, str]:
+    """Return the columns of soft labels that a recipe names, by keys of their own, for `require_columns`."""
+    return {f"{SOFT}{i}]": name for i, name in enumerate(names)}
+
+
+def class_columns(names: Sequence[str]) -> dict[str, str]:
+    """Return columns that must be called as the classes are, by keys of their own, for `require_columns`."""
+    return {f"{CLASS}{name}": name for name in names}
 
 
 def more_columns(names: Sequence[str]) -> dict[str, str]:

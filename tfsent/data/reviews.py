@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import gzip
 import hashlib
@@ -25,12 +26,14 @@ class Reviews:
 
     Attributes:
         texts: `n` texts.
-        labels: `int32[n]`, indexes into `label_names`.
+        labels: `int32[n]`, indexes into `label_names`; of a soft label the most probable class, the first of equals.
+            All figures use them.
         label_names: the classes.
         origin: where the reviews come from, in words.
         groups: `int32[n]`; reviews of one group stay on one side of a split.
         empty_rows: rows of the source without a text, which are left out.
         columns: `n` values of each further column that was asked for, by its name.
+        soft: soft labels, `float32[n, classes]`, rows sum to 1. Only training uses them. None: labels are hard.
     """
 
     texts: Sequence[str]
@@ -40,6 +43,7 @@ class Reviews:
     groups: np.ndarray | None = None
     empty_rows: int = 0
     columns: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    soft: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -49,27 +53,35 @@ class Reviews:
         texts = self.texts.take(rows) if isinstance(self.texts, StoredTexts) else tuple(self.texts[i] for i in rows)
         groups = None if self.groups is None else self.groups[rows]
         columns = {name: tuple(values[i] for i in rows) for name, values in self.columns.items()}
-        return Reviews(texts, self.labels[rows], self.label_names, origin or self.origin, groups, columns=columns)
+        soft = None if self.soft is None else self.soft[rows]
+        origin = origin or self.origin
+        return Reviews(texts, self.labels[rows], self.label_names, origin, groups, columns=columns, soft=soft)
+
+    def hard(self) -> Reviews:
+        """Return the reviews without soft labels: each has its most probable class."""
+        return self if self.soft is None else dataclasses.replace(self, soft=None)
 
     @functools.cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over texts, labels and label names."""
+        """SHA-256 over texts, labels, label names and, where there are some, soft labels."""
         digest = hashlib.sha256("\0".join(self.label_names).encode())
         for text, label in zip(self.texts, self.labels, strict=True):
             raw = text.encode("utf-8")
             digest.update(b"%d %d " % (label, len(raw)))
             digest.update(raw)
+        if self.soft is not None:
+            digest.update(np.ascontiguousarray(self.soft, "<f4").data)
         return digest.hexdigest()
 
     @property
     def class_counts(self) -> dict[str, int]:
-        """The number of reviews of each class."""
+        """The number of reviews of each class; of soft labels the most probable class counts."""
         counts = np.bincount(self.labels, minlength=len(self.label_names))
         return dict(zip(self.label_names, counts.tolist(), strict=True))
 
 
 def save_reviews(reviews: Reviews, path: Path) -> None:
-    """Write reviews as gzipped JSON lines. The first line has the label names and the origin."""
+    """Write reviews as gzipped JSON lines. The first line has the label names and the origin. Soft labels are lost."""
     with atomic.replacing(path) as staged, gzip.open(staged, "wt", encoding="utf-8", compresslevel=5) as out:
         out.write(json.dumps({"label_names": reviews.label_names, "origin": reviews.origin}) + "\n")
         for text, label in zip(reviews.texts, reviews.labels.tolist(), strict=True):

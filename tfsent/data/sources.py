@@ -23,7 +23,7 @@ from typing import Any, Literal
 
 from tfsent.data.files import columns_of, find_files, read_files
 from tfsent.data.records import Faults, Row, require_columns
-from tfsent.errors import DataError, first_line
+from tfsent.errors import DataError, did_you_mean, first_line
 from tfsent.recipe.schema import DataConfig
 from tfsent.storage import downloads
 
@@ -52,6 +52,42 @@ def read(config: DataConfig, part: Part, faults: Faults) -> Iterator[Row] | None
 
 
 def _tfds(config: DataConfig, part: Part) -> Iterator[Row] | None:
+    builder, name, folder = _builder(config)
+    if part not in builder.info.splits:
+        return None
+    with _explained(name, folder):
+        rows = _tfds_rows(builder, name, folder, part, config)
+        first = next(rows, None)
+    if first is None or (part != "train" and not first.label):
+        logger.warning(f"Ignoring the {part} split of {name}: it has no {'reviews' if first is None else 'labels'}.")
+        return None
+    return itertools.chain([first], rows)
+
+
+def split_texts(config: DataConfig, split: str) -> Iterator[tuple[str, str]]:
+    """Read the texts of any split of a tensorflow-datasets source. Yield the text and the place of each.
+
+    Raises:
+        DataError: the source has no such split, no such column, or no splits at all.
+    """
+    if config.source != "imdb" and not config.source.startswith("tfds:"):
+        raise DataError(
+            f"There is no split {split!r}: data.source is {config.source}, whose splits have no names. Expected files "
+            "of texts; or data.source imdb or tfds:NAME, for a split of it."
+        )
+    builder, name, folder = _builder(config)
+    if split not in builder.info.splits:
+        raise DataError(f"{name} has no split {split!r}.{did_you_mean(split, builder.info.splits)}")
+    require_columns(f"tfds:{name}", list(builder.info.features), {"data.text": config.text})
+    number = 0
+    for batch in _batches(builder, name, folder, split):
+        for raw in batch[config.text]:
+            number += 1
+            yield raw.decode("utf-8", "replace"), f"tfds:{name}, {split}, row {number}"
+
+
+def _builder(config: DataConfig) -> tuple[Any, str, Path | None]:
+    """Return the builder of a tensorflow-datasets source, prepared; its name and its folder."""
     name = "imdb_reviews/plain_text" if config.source == "imdb" else config.source.removeprefix("tfds:")
     folder = None if config.dir is None else Path(config.dir).expanduser()
     if folder is not None and not (folder / name.split("/")[0].split(":")[0]).is_dir():
@@ -82,14 +118,7 @@ def _tfds(config: DataConfig, part: Part) -> Iterator[Row] | None:
         builder = tfds.builder(name, data_dir=None if folder is None else str(folder))
         if folder is None:
             builder.download_and_prepare()
-        if part not in builder.info.splits:
-            return None
-        rows = _tfds_rows(builder, name, folder, part, config)
-        first = next(rows, None)
-    if first is None or (part != "train" and not first.label):
-        logger.warning(f"Ignoring the {part} split of {name}: it has no {'reviews' if first is None else 'labels'}.")
-        return None
-    return itertools.chain([first], rows)
+    return builder, name, folder
 
 
 @contextlib.contextmanager
@@ -108,24 +137,29 @@ def _explained(name: str, folder: Path | None) -> Iterator[None]:
 
 
 def _tfds_rows(builder: Any, name: str, folder: Path | None, part: str, config: DataConfig) -> Iterator[Row]:
-    import tensorflow_datasets as tfds
-
     features = builder.info.features
+    assert isinstance(config.label, str)  # the recipe's rules: no soft labels here
     require_columns(f"tfds:{name}", list(features), columns_of(config))
     own = getattr(features[config.label], "names", None)
     names = dict(enumerate(IMDB_LABELS if config.source == "imdb" else own or ()))
+    number = 0
+    for batch in _batches(builder, name, folder, part):
+        groups = batch[config.group] if config.group else [""] * len(batch[config.text])
+        for raw, label, group in zip(batch[config.text], batch[config.label], groups, strict=True):
+            number += 1
+            # A data set that hides the labels of its test split has -1 there.
+            known = "" if own and label < 0 else names.get(int(label), str(label)) if own else _spelt(label)
+            yield Row(raw.decode("utf-8", "replace"), known, _spelt(group), f"tfds:{name}, {part}, row {number}")
+
+
+def _batches(builder: Any, name: str, folder: Path | None, split: str) -> Iterator[dict[str, Any]]:
+    import tensorflow_datasets as tfds
+
     with _explained(name, folder):
         # Parallel shards would change the order from call to call, and so the split.
         order = tfds.ReadConfig(interleave_cycle_length=1)
-        dataset = builder.as_dataset(split=part, read_config=order, shuffle_files=False).batch(256)
-        number = 0
-        for batch in tfds.as_numpy(dataset):
-            groups = batch[config.group] if config.group else [""] * len(batch[config.text])
-            for raw, label, group in zip(batch[config.text], batch[config.label], groups, strict=True):
-                number += 1
-                # A data set that hides the labels of its test split has -1 there.
-                known = "" if own and label < 0 else names.get(int(label), str(label)) if own else _spelt(label)
-                yield Row(raw.decode("utf-8", "replace"), known, _spelt(group), f"tfds:{name}, {part}, row {number}")
+        dataset = builder.as_dataset(split=split, read_config=order, shuffle_files=False).batch(256)
+        yield from tfds.as_numpy(dataset)
 
 
 def _spelt(value: Any) -> str:

@@ -137,7 +137,7 @@ HELD_OUT_AT_MOST = 10_000
 
 @dataclass(frozen=True)
 class Splits:
-    """Reviews to train on, to choose the best epoch by, and to report on."""
+    """Reviews to train on, to choose the best epoch by, and to report on. Only those of train may have soft labels."""
 
     train: Reviews
     validation: Reviews
@@ -180,6 +180,7 @@ def load_splits(config: DataConfig, parts: Mapping[str, Reviews] | None = None) 
             others -= 1
         else:
             held_out[name] = _given(parts[name], wanted, rng, key)
+        held_out[name] = held_out[name].hard()
     if config.train_examples is not None:
         chosen, _ = split(train, _count(config.train_examples, train), rng, "data.train_examples")
         train = train.take(chosen)
@@ -214,6 +215,8 @@ def _hold_out(
         chosen, rest = split_by_group(reviews, _count(wanted, reviews), rng, key)
         return reviews.take(chosen, f"{origin}, no {config.group} on both sides"), reviews.take(rest)
     count = _count(wanted, reviews)
+    if reviews.soft is not None and min(reviews.class_counts.values()) < 1 + others:
+        others = 0  # a class need not be the most probable one anywhere
     if wanted is None:  # a tenth may be fewer than there are classes
         count = max(count, len(reviews.label_names))
     chosen, rest = split(reviews, count, rng, key, others=others)
@@ -249,10 +252,13 @@ def _require_classes(reviews: Reviews, name: str) -> None:
         raise DataError(f"The {name} split is empty ({reviews.origin}).")
     counts = reviews.class_counts
     empty = [label for label, count in counts.items() if not count]
+    if reviews.soft is not None:  # a class is learnt from any probability
+        empty = [label for label, total in zip(counts, reviews.soft.sum(axis=0), strict=True) if not total]
     if empty and name == "train":
+        key = "data.labels" if reviews.soft is None else "data.label"
         raise DataError(
             f"The {name} split ({len(reviews):,} reviews) has no example of class {', '.join(map(repr, empty[:5]))}. "
-            "Give it more reviews, or remove the class from data.labels."
+            f"Give it more reviews, or remove the class from {key}."
         )
     if empty:
         logger.warning(

@@ -14,7 +14,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from tfsent.data.records import MAX_LINE, Faults, Record, open_text, read_lines, require_columns
+from tfsent.data.records import CLASS, MAX_LINE, SOFT, Faults, Record, open_text, read_lines, require_columns
+from tfsent.data.soft_labels import is_probability
 from tfsent.errors import DataError
 from tfsent.recipe.schema import DataConfig
 
@@ -39,6 +40,8 @@ def read_table(
     csv.field_size_limit(MAX_LINE)
     raw = read_lines(name, open_text(stream, config), config, faults)
     head = list(itertools.islice(raw, HEADER_LINES))
+    if not head:  # half a byte order mark
+        raise DataError(f"{name} is empty. Expected a header and rows.")
     skipped = 1 if (excel := re.fullmatch(r'"?sep=(.)"?\s*', head[0])) else 0
     delimiter = excel.group(1) if excel else _delimiter(name, head, config, columns)
     lines = _Lines(itertools.chain(head[skipped:], raw))
@@ -130,6 +133,10 @@ def _require_header(name: str, header: Sequence[str], columns: Mapping[str, str]
     guess[longest] = columns["data.text"]
     if len(header) > 1 and "data.label" in columns:
         guess[shortest] = columns["data.label"]
+    numbers = [i for i, field in enumerate(header) if is_probability(field)]
+    if soft := _soft(columns):
+        for i, column in zip(numbers[-len(soft) :], soft, strict=False):
+            guess[i] = column
     raise DataError(
         f"{name} seems to have no header: its first row is {_shown(header)}. Name its {len(header)} columns, such as: "
         f"--set data.header=[{','.join(guess)}]"
@@ -151,30 +158,44 @@ def _advice(line: str, config: DataConfig) -> str:
     )
 
 
+def _soft(columns: Mapping[str, str]) -> list[str]:
+    """Return the columns that hold probabilities."""
+    return [column for key, column in columns.items() if key.startswith((SOFT, CLASS))]
+
+
 class _Quotes:
     """Finds quotes that were never closed: then a field holds whole rows, up to the next quote.
 
-    A field of several lines is suspicious when each line but the last looks like a row with a label of this file.
+    A field of several lines is suspicious when each line but the last (but the first, where the label stands before the
+    field) looks like a row with a label of this file, or with probabilities.
     """
 
     def __init__(self, config: DataConfig, columns: Mapping[str, str], delimiter: str):
-        self._label = columns.get("data.label") if config.quoting is None else None
+        self._soft = _soft(columns)
+        named = self._soft or [column for key, column in columns.items() if key == "data.label"]
+        self._columns = named if config.quoting is None else []
         self._delimiter = delimiter
         self._labels: set[str] = set()
         self._suspicious: list[tuple[str, set[str]]] = []
 
     def see(self, record: Record, fields: Sequence[str]) -> None:
         """Look at one row."""
-        if self._label is None:
+        if not self._columns:
             return
         if len(self._labels) < 1000:
-            self._labels.add(record.fields[self._label])
-        if any("\n" in field and self._delimiter in field for field in fields) and len(self._suspicious) < 1000:
-            at = list(record.fields).index(self._label)
-            lines = self._delimiter.join(fields).split("\n")[:-1]
+            self._labels.add(self._look([record.fields[column] for column in self._columns]))
+        long = [i for i, field in enumerate(fields) if "\n" in field and self._delimiter in field]
+        if long and len(self._suspicious) < 1000:
+            at = [list(record.fields).index(column) for column in self._columns]
+            lines = self._delimiter.join(fields).split("\n")
+            lines = lines[1:] if max(at) < long[0] else lines[:-1]  # one of them has the row's own label
             rows = [line.rstrip("\r").split(self._delimiter) for line in lines]
             if all(len(row) == len(fields) for row in rows):
-                self._suspicious.append((record.place, {row[at] for row in rows}))
+                self._suspicious.append((record.place, {self._look([row[i] for i in at]) for row in rows}))
+
+    def _look(self, labels: Sequence[str]) -> str:
+        """Return what labels of this file look like: the label itself, or that all are probabilities."""
+        return ("probabilities" if all(map(is_probability, labels)) else "") if self._soft else labels[0]
 
     def report(self, faults: Faults) -> None:
         """Report the suspicious rows, when all labels of the file are known."""

@@ -12,6 +12,7 @@ import pydantic
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, Strict
 
 from tfsent.errors import did_you_mean
+from tfsent.recipe.encoder_uri import split_layers
 
 
 def _spelt_labels(labels: Any) -> Any:
@@ -22,6 +23,12 @@ def _spelt_labels(labels: Any) -> Any:
     if twice := [label for label in spelt if spelt.count(label) > 1]:
         raise ValueError(f"the label {twice[0]!r} is listed twice")
     return spelt
+
+
+def _distinct(columns: tuple[str, ...]) -> tuple[str, ...]:
+    if twice := [column for column in columns if columns.count(column) > 1]:
+        raise ValueError(f"the column {twice[0]!r} is listed twice")
+    return columns
 
 
 def _class_weight(value: Any) -> Any:
@@ -57,6 +64,7 @@ Count = Annotated[int, Field(ge=1)]
 Examples = Annotated[Any, PlainValidator(_examples)]
 Paths = Annotated[tuple[str, ...], Strict(False), BeforeValidator(lambda v: (v,) if isinstance(v, str) else v)]
 Column = Annotated[str, BeforeValidator(lambda v: str(v) if type(v) is int else v)]
+ProbabilityColumns = Annotated[tuple[Column, ...], Strict(False), AfterValidator(_distinct), Field(min_length=2)]
 Labels = Annotated[tuple[str, ...], Strict(False), BeforeValidator(_spelt_labels), Field(min_length=2)]
 
 FILE_SOURCES = ("files", "csv", "tsv", "jsonl", "parquet", "folder")
@@ -65,14 +73,14 @@ SOURCES = ("imdb", "imdb-wheel", "tfds:NAME", *FILE_SOURCES, "memory")
 
 ENCODERS = (
     "pypi:minilm-l6, hf:OWNER/NAME[@REVISION], keras:PRESET, kaggle:HANDLE, tfhub:HANDLE, path:DIR or run:DIR "
-    "(`tfsent encoders ls` lists some)"
+    "(`tfsent encoders ls` lists some), with some of its layers alone: URI#layers=0,2,4"
 )
 ENCODER_SCHEMES = ("pypi", "hf", "keras", "kaggle", "tfhub", "path", "run")
 
 
 def is_encoder(uri: str) -> bool:
     """Return whether this is the URI of an encoder: a known scheme and something after it."""
-    return re.match(rf"({'|'.join(ENCODER_SCHEMES)}):.", uri) is not None
+    return re.match(rf"({'|'.join(ENCODER_SCHEMES)}):(?!#layers=).", uri) is not None
 
 
 class _Section(BaseModel):
@@ -98,7 +106,11 @@ class DataConfig(_Section):
     validation: Paths | None = Field(None, description="files of the validation reviews; null: hold some of train out")
     test: Paths | None = Field(None, description="files of the test reviews; null: hold some of train out")
     text: Column = Field("text", description="the column of the texts")
-    label: Column = Field("label", description="the column of the labels")
+    label: Column | ProbabilityColumns = Field(
+        "label",
+        description="the column of the labels; or one column of probabilities for each class, such as [negative, "
+        "positive]: soft labels, and the columns name the classes",
+    )
     group: Column | None = Field(
         None, description="a column such as film_id; none of its values occurs on both sides of a split"
     )
@@ -138,6 +150,11 @@ class DataConfig(_Section):
     )
     seed: Annotated[int, Field(ge=0)] = Field(0, description="random seed of the splits")
 
+    @property
+    def is_soft(self) -> bool:
+        """Whether the labels are probabilities, in a column for each class."""
+        return not isinstance(self.label, str)
+
     @pydantic.model_validator(mode="before")
     @classmethod
     def _files_need_no_source(cls, tree: Any) -> Any:
@@ -159,6 +176,10 @@ class DataConfig(_Section):
             )
         if self.group is not None and self.source in ("imdb", "imdb-wheel", "folder"):
             raise ValueError(f"source {self.source} has no columns, so data.group cannot name one")
+        if self.is_soft and (self.source == "folder" or self.source not in (*FILE_SOURCES, "memory")):
+            raise ValueError(f"source {self.source} has no columns of probabilities, so data.label cannot name several")
+        if self.is_soft and self.labels is not None:
+            raise ValueError("data.label names a column for each class, so data.labels cannot name the classes again")
         if self.validation is not None and self.validation_examples is not None:
             raise ValueError("data.validation_examples is how many to take out of train; data.validation names files")
         return self
@@ -350,6 +371,46 @@ class ServingConfig(_Section):
     )
 
 
+class DistilConfig(_Section):
+    """What a model learns from a teacher (`tfsent distil`)."""
+
+    teacher: Paths | None = Field(
+        None,
+        description="models that `tfsent predict` opens, whose probabilities are averaged, or tables of probabilities "
+        "with the columns data.text and one for each class; null: no teacher",
+    )
+    unlabelled: Paths | None = Field(
+        None,
+        description="files of texts without labels, which the teacher labels: paths or globs; or split:NAME, a split "
+        "of the recipe's own source, such as split:unsupervised of IMDb",
+    )
+    temperature: Annotated[float, Field(ge=0.1, le=100.0)] = Field(
+        2.0, description="divides the scores of teacher and student where they are compared"
+    )
+    label_weight: Annotated[float, Field(ge=0.0)] = Field(
+        0.5, description="weight of the cross-entropy with the labels"
+    )
+    teacher_weight: Annotated[float, Field(ge=0.0)] = Field(
+        0.5, description="weight of the cross-entropy with the teacher's probabilities, times the temperature squared"
+    )
+    hidden_weight: Annotated[float, Field(ge=0.0)] = Field(
+        0.0,
+        description="weight of the mean squared difference of hidden states, through a learnt projection; the first "
+        "teacher must be a run with the vocabulary of the student",
+    )
+    layers: Literal["auto"] | Annotated[tuple[Annotated[int, Field(ge=0)], ...], Strict(False)] = Field(
+        "auto",
+        description="with hidden_weight: the teacher's layer, counted from 0, for each layer of the student; auto: "
+        "evenly spread, the last for the last",
+    )
+
+    @pydantic.model_validator(mode="after")
+    def _something_is_learnt(self) -> DistilConfig:
+        if self.teacher is not None and not self.teacher_weight:
+            raise ValueError("distil.teacher_weight is 0: nothing would be learnt from the teacher's probabilities")
+        return self
+
+
 class ExportConfig(_Section):
     """How exported files are verified."""
 
@@ -367,11 +428,21 @@ class Config(_Section):
     text: TextConfig = TextConfig()
     model: ModelConfig = ModelConfig()
     train: TrainConfig = TrainConfig()
+    distil: DistilConfig = DistilConfig()
     export: ExportConfig = ExportConfig()
+
+    @pydantic.model_validator(mode="after")
+    def _hidden_states_are_trained(self) -> Config:
+        if self.distil.teacher is not None and self.distil.hidden_weight and self.train.freeze_encoder:
+            raise ValueError(
+                "train.freeze_encoder trains the head alone, so distil.hidden_weight has no hidden states to change"
+            )
+        return self
 
     @pydantic.field_validator("encoder")
     @classmethod
     def _encoder_has_a_scheme(cls, uri: str) -> str:
         if not is_encoder(uri):
             raise ValueError(f"expected {ENCODERS}")
+        split_layers(uri)
         return uri
