@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tfsent.api.answers import bench, evaluate, load, predict_file
     from tfsent.api.bundling import bundle
     from tfsent.api.comparing import compare
+    from tfsent.api.distilling import distil
     from tfsent.api.explaining import explain
     from tfsent.api.inputs import load_recipe
     from tfsent.api.models import EpochResult, Run, decide, export
@@ -51,6 +52,7 @@ __all__ = [
     "bundle",
     "compare",
     "decide",
+    "distil",
     "evaluate",
     "explain",
     "export",
@@ -80,6 +82,7 @@ _MODULES = {
     "bundle": "api.bundling",
     "compare": "api.comparing",
     "decide": "api.models",
+    "distil": "api.distilling",
     "evaluate": "api.answers",
     "explain": "api.explaining",
     "export": "api.models",

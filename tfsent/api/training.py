@@ -41,7 +41,8 @@ def train(
         overrides: keys to change, as `{"train.epochs": 3}` or as `["train.epochs=3"]`.
         data: reviews to use in place of the recipe's source: `(texts, labels)`; a pandas DataFrame or Arrow table with
             the columns that the recipe names (`data.text`, `data.label`, `data.group`); or a dict with `train` and
-            perhaps `validation` and `test`, each one of these. None reads the recipe's source.
+            perhaps `validation` and `test`, each one of these. Where `data.label` names a column for each class, labels
+            are probabilities, `float[n, classes]`. None reads the recipe's source.
         run_dir: where the run goes; by default `runs/NAME-OF-THE-RECIPE`.
         overwrite: replace a run that is there. The old one is kept as `RUN.old` until the new one is finished.
         resume: continue the training in `run_dir` from its newest checkpoint, from the beginning where it has none

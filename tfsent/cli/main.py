@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from tfsent import __version__
-from tfsent.cli import bundle, compare, explain, inputs, models, runs, search, serve, train, verify
+from tfsent.cli import bundle, compare, distil, explain, inputs, models, runs, search, serve, train, verify
 from tfsent.console import show_messages
 from tfsent.errors import Interrupted, Stopped, TfsentError
 
@@ -80,7 +80,7 @@ def doctor(as_json: bool) -> None:
         raise TfsentError(f"{len(faults)} of these keep tfsent from working.")
 
 
-_FILES = (train, models, explain, compare, runs, verify, bundle, inputs, search, serve)
+_FILES = (train, distil, models, explain, compare, runs, verify, bundle, inputs, search, serve)
 
 for _command in [command for file in _FILES for command in file.COMMANDS]:
     main.add_command(_command)

@@ -51,7 +51,7 @@ def train(
     if resume is not None:
         _require_resume_alone(run_dir is not None or overwrite, seeds is not None, recipe is None and bool(overrides))
     if seeds is not None:
-        _train_seeds(recipe or "", _seeds(seeds, overrides), overrides, run_dir, overwrite)
+        _train_seeds(recipe or "", parse_seeds(seeds, overrides), overrides, run_dir, overwrite)
         return
     run = training.train(recipe, overrides, run_dir=resume or run_dir, overwrite=overwrite, resume=resume is not None)
     click.echo(f"The model is in {run.path}. Report: {run.path / 'report.html'}. Next: tfsent evaluate {run.path}")
@@ -78,7 +78,7 @@ def _require_resume_alone(place: bool, seeds: bool, settings: bool) -> None:
         raise ConfigError("--resume uses the recipe of the run: --set does not go with it.")
 
 
-def _seeds(words: str, overrides: tuple[str, ...]) -> list[int]:
+def parse_seeds(words: str, overrides: tuple[str, ...]) -> list[int]:
     """Parse `1,2,3`.
 
     Raises:

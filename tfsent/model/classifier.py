@@ -44,15 +44,7 @@ def build_classifier(encoder: BertEncoder, config: ModelConfig, classes: int) ->
     }
     # Otherwise Keras warns that an unused pooler has no gradient.
     encoder.pooled_dense.trainable = config.pooling == "pooler"
-    outputs = encoder(inputs)
-    if config.pooling == "mean":
-        # Always in float32: a bfloat16 sum over hundreds of tokens loses some of them.
-        pooling = keras.layers.GlobalAveragePooling1D(dtype="float32", name="pooling")
-        x = pooling(outputs["sequence_output"], mask=inputs["padding_mask"])
-    elif config.pooling == "cls":
-        x = outputs["sequence_output"][:, 0, :]
-    else:
-        x = outputs["pooled_output"]
+    x = pool(encoder(inputs), inputs["padding_mask"], config.pooling)
     for i, units in enumerate(config.hidden_units):
         x = keras.layers.Dropout(config.dropout, name=f"hidden_{i}_dropout")(x)
         x = keras.layers.Dense(units, activation="gelu", name=f"hidden_{i}")(x)
@@ -61,6 +53,21 @@ def build_classifier(encoder: BertEncoder, config: ModelConfig, classes: int) ->
     initializer = keras.initializers.TruncatedNormal(stddev=0.02)
     logits = keras.layers.Dense(classes, dtype="float32", kernel_initializer=initializer, name="logits")(x)
     return keras.Model(inputs, logits, name="classifier")
+
+
+def pool(outputs: dict[str, Any], padding_mask: Any, pooling: str) -> Any:
+    """Return the features of each row, `[b, hidden]`.
+
+    Args:
+        outputs: of a `BertEncoder`.
+        padding_mask: `bool[b, s]`.
+        pooling: `model.pooling` of the recipe.
+    """
+    if pooling == "mean":
+        # Always in float32: a bfloat16 sum over hundreds of tokens loses some of them.
+        mean = keras.layers.GlobalAveragePooling1D(dtype="float32", name="pooling")
+        return mean(outputs["sequence_output"], mask=padding_mask)
+    return outputs["sequence_output"][:, 0, :] if pooling == "cls" else outputs["pooled_output"]
 
 
 def split_head(classifier: keras.Model) -> tuple[keras.Model, keras.Model]:

@@ -11,7 +11,7 @@ from typing import Any
 import keras
 
 from tfsent.model.loss import ClassifierLoss, Scores
-from tfsent.recipe.schema import TrainConfig
+from tfsent.recipe.schema import DistilConfig, TrainConfig
 
 NO_DECAY = ("bias", "gamma", "beta")
 """Names of the variables that do not decay: biases, and the scale and shift of layer norms."""
@@ -66,7 +66,13 @@ class AdamW(keras.optimizers.AdamW):
 
 
 def compile_model(
-    model: keras.Model, config: TrainConfig, steps: int, *, weights: list[float] | None = None, jit: bool = False
+    model: keras.Model,
+    config: TrainConfig,
+    steps: int,
+    *,
+    weights: list[float] | None = None,
+    distil: DistilConfig | None = None,
+    jit: bool = False,
 ) -> None:
     """Give a model its optimiser, schedule, loss and metrics.
 
@@ -75,6 +81,7 @@ def compile_model(
         config: section `train` of the recipe.
         steps: of the whole training.
         weights: of the classes in the loss, see `class_weights`.
+        distil: section `distil` of the recipe; it matters where the targets have a teacher's probabilities.
         jit: compile the training step with XLA.
     """
     optimizer = AdamW(
@@ -87,7 +94,11 @@ def compile_model(
     optimizer.exclude_from_weight_decay(var_names=list(NO_DECAY))
     model.compile(
         optimizer,
-        loss=ClassifierLoss(config.label_smoothing, weights),
+        loss=ClassifierLoss(config.label_smoothing, weights, **_of_teacher(distil or DistilConfig())),
         weighted_metrics=[Scores(model.output_shape[-1], name="scores")],  # weighted: rows of padding do not count
         jit_compile=jit,
     )
+
+
+def _of_teacher(config: DistilConfig) -> dict[str, float]:
+    return {name: getattr(config, name) for name in ("temperature", "label_weight", "teacher_weight")}

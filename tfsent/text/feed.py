@@ -16,8 +16,8 @@ from tfsent.text.batch_plan import BatchPlan
 
 
 class BatchLoader:
-    """The batches of a plan: `(inputs, labels int32[b])`, and with rows of padding `(inputs, labels, weights
-    float32[b])`.
+    """The batches of a plan: `(inputs, targets [b, …])`, and with rows of padding `(inputs, targets, weights
+    float32[b])`. Targets are what `ClassifierLoss` takes, such as labels, `int32[b]`.
 
     A row of padding has weight 0. A real row has weight (all rows) / (real rows), so that Keras's mean over all rows,
     Σ wᵢ·lossᵢ / all, is the mean over the real rows, Σ lossᵢ / real. In training the rows are those of the batch, in
@@ -25,7 +25,7 @@ class BatchLoader:
 
     Args:
         inputs: `(rows int64[n], length, total)` → arrays by name, whose first dimension is `total`.
-        labels: `int32[rows]`.
+        targets: one for each row, `[rows, …]`.
         plan: which rows make which batch.
         position: gives, at every iteration, the epoch and how many of its steps are done; None for the whole first
             epoch.
@@ -35,13 +35,13 @@ class BatchLoader:
     def __init__(
         self,
         inputs: Callable[[np.ndarray, int, int], dict[str, np.ndarray]],
-        labels: np.ndarray,
+        targets: np.ndarray,
         plan: BatchPlan,
         *,
         position: Callable[[], tuple[int, int]] | None = None,
         shard: tuple[int, int] = (0, 1),
     ):
-        self.inputs, self.labels, self.plan, self.position, self.shard = inputs, labels, plan, position, shard
+        self.inputs, self.targets, self.plan, self.position, self.shard = inputs, targets, plan, position, shard
         self._weight = None if position else plan.rows() / len(plan.lengths)
 
     def batches(self) -> list[Callable[[], tuple[Any, ...]]]:
@@ -51,16 +51,16 @@ class BatchLoader:
 
     def _make(self, rows: np.ndarray, length: int) -> tuple[Any, ...]:
         total = self.plan.shapes.rows(len(rows), length, self.plan.max_tokens)
-        inputs, labels = self.inputs(rows, length, total), self.labels[rows]
+        inputs, targets = self.inputs(rows, length, total), self.targets[rows]
         if not self.plan.shapes.padded:
-            return inputs, labels
+            return inputs, targets
         weights = np.full(len(rows), self._weight or total / len(rows), np.float32)
         i, n = self.shard
         part = slice(i * total // n, (i + 1) * total // n)
         missing = total - len(rows)
         return (
             {name: array[part] for name, array in inputs.items()},
-            np.pad(labels, (0, missing))[part],
+            np.pad(targets, ((0, missing), *((0, 0) for _ in targets.shape[1:])))[part],
             np.pad(weights, (0, missing))[part],
         )
 
@@ -103,12 +103,12 @@ def _numeric(tensor: tf.Tensor) -> tf.Tensor:
     return tf.cast(tensor, tf.int32) if tensor.dtype == tf.bool else tensor
 
 
-def token_loader(tokens: Tokens, labels: np.ndarray, plan: BatchPlan, pad_id: int, **options: Any) -> BatchLoader:
+def token_loader(tokens: Tokens, targets: np.ndarray, plan: BatchPlan, pad_id: int, **options: Any) -> BatchLoader:
     """Return batches of `token_ids` and `segment_ids`, `int32[b, s]`, and `padding_mask`, `bool[b, s]`.
 
     Args:
         tokens: the rows.
-        labels: `int32[reviews]`; a row has the label of its review.
+        targets: `[reviews, …]`; a row has the target of its review.
         plan: over the rows.
         pad_id: the id of [PAD].
         **options: of `Feed`.
@@ -117,4 +117,4 @@ def token_loader(tokens: Tokens, labels: np.ndarray, plan: BatchPlan, pad_id: in
     def inputs(rows: np.ndarray, length: int, total: int) -> dict[str, np.ndarray]:
         return tokens.pad(rows, length, pad_id, total)
 
-    return BatchLoader(inputs, labels[tokens.owner], plan, **options)
+    return BatchLoader(inputs, targets[tokens.owner], plan, **options)

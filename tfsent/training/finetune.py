@@ -26,10 +26,11 @@ from tfsent.training.engine import checkpoints
 from tfsent.training.engine.calibration import settle
 from tfsent.training.engine.callbacks import CheckpointCallback, Report
 from tfsent.training.engine.devices import Devices, find_devices, require_possible
-from tfsent.training.engine.head_only import trainable_part
 from tfsent.training.engine.interrupts import StopRequest, stop_immediately
 from tfsent.training.engine.loop import fit
+from tfsent.training.engine.model_state import count_parameters
 from tfsent.training.engine.setup import TrainingSetup, log_summary, set_up
+from tfsent.training.engine.trainable import trainable_part
 
 logger = logging.getLogger(__name__)
 
@@ -128,6 +129,8 @@ def _train(
     resolved = checkpoint.state["identity"]["resolved_auto"] if checkpoint else {}
     resolved_config = with_settings(config, {f"train.{key}": value for key, value in resolved.items()})
     require_possible(resolved_config.train, devices)
+    if checkpoint is None and devices.is_chief:
+        atomic.write_text(run / "config.yaml", to_yaml(config))  # `--resume` finds it: a teacher may be asked for hours
     setup = set_up(resolved_config, devices, parts)
     require_two_classes(config.train.threshold, len(setup.splits.train.label_names))
     identity = _identity(config, setup)
@@ -135,7 +138,7 @@ def _train(
         checkpoints.require_same_origin(checkpoint.state["identity"], identity)
         logger.info(f"Resuming from {run}/checkpoints/step-{checkpoint.step:08d}.")
     elif devices.is_chief:
-        _write_origin(run, config, setup)
+        _write_origin(run, setup)
     log_summary(setup)
     checkpointing = CheckpointCallback(run, config.train, setup.plan, devices, stop_request, identity)
     checkpointing.report = report
@@ -194,9 +197,8 @@ def _identity(config: Config, setup: TrainingSetup) -> dict[str, Any]:
     }
 
 
-def _write_origin(run: Path, config: Config, setup: TrainingSetup) -> None:
+def _write_origin(run: Path, setup: TrainingSetup) -> None:
     """Write what the run is made of, before training."""
-    atomic.write_text(run / "config.yaml", to_yaml(config))
     atomic.write_json(run / "environment.json", environment())
     atomic.write_json(run / "data.json", setup.origin)
     save_reviews(setup.splits.validation, run / "heldout" / "validation.jsonl.gz")
@@ -231,7 +233,7 @@ def _require_space(run: Path, classifier: keras.Model, model: keras.Model, accum
     """Refuse to begin a training whose checkpoints and model do not fit on the disk."""
     # Two checkpoints, each with the weights, the best weights, AdamW's two moments (and gradients that add up).
     copies = 4 + (accumulation_steps > 1)
-    needed = 4 * (2 * copies * model.count_params() + classifier.count_params()) + SPARE_BYTES
+    needed = 4 * (2 * copies * count_parameters(model) + classifier.count_params()) + SPARE_BYTES
     there = sum(path.stat().st_size for path in (run / "checkpoints").rglob("*") if path.is_file())
     free = shutil.disk_usage(run).free
     if free + there < needed:  # new checkpoints replace those that are there

@@ -22,8 +22,8 @@ from tfsent.recipe.schema import Config
 from tfsent.storage import atomic
 from tfsent.training.engine.devices import find_devices
 from tfsent.training.engine.faults import explained
-from tfsent.training.engine.head_only import trainable_part
 from tfsent.training.engine.setup import TrainingSetup, set_up
+from tfsent.training.engine.trainable import trainable_part
 
 LOWEST, HIGHEST = 1e-6, 1e-2
 SMOOTHING = 0.9

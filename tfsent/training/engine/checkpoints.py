@@ -133,6 +133,7 @@ def require_same_origin(old: dict[str, Any], new: dict[str, Any]) -> None:
     """
     _require_same_data(old["splits"], new["splits"])
     require_same(old["encoder"]["files"], new["encoder"]["files"], "The encoder")
+    require_same(old.get("distil"), new.get("distil"), "What the teacher says")
     if old["plan"] != new["plan"]:
         raise RunError(
             "Recipe and data are the same, and the batches made of them are not: another version of tfsent or NumPy "

@@ -22,24 +22,22 @@ from tfsent.training.engine.setup import TrainingSetup
 Position = Callable[[], tuple[int, int]]
 
 
-def trainable_part(
+def head_part(
     setup: TrainingSetup, classifier: keras.Model, position: Position
 ) -> tuple[keras.Model, BatchLoader, BatchLoader]:
-    """Return what the recipe trains, the whole classifier or its head, with its training and validation batches.
+    """Return the head of a classifier, with its training and validation batches.
 
     Args:
         setup: of the recipe.
         classifier: of `setup.build_model`. The head shares its layers with it.
         position: see `BatchLoader`.
     """
-    if not setup.config.train.freeze_encoder:
-        return classifier, setup.train_loader(position), setup.validation_loader()
     encoder, head = split_head(classifier)
-    splits = setup.splits
+    examples, validation = setup.examples, setup.splits.validation
     return (
         head,
-        _loader(setup, encoder, splits.train, setup.tokens, setup.plan, position),
-        _loader(setup, encoder, splits.validation, setup.validation_tokens, setup.validation_plan, None),
+        _loader(setup, encoder, examples.reviews, examples.targets, setup.tokens, setup.plan, position),
+        _loader(setup, encoder, validation, validation.labels, setup.validation_tokens, setup.validation_plan, None),
     )
 
 
@@ -47,6 +45,7 @@ def _loader(
     setup: TrainingSetup,
     encoder: keras.Model,
     reviews: Reviews,
+    targets: np.ndarray,
     tokens: Tokens,
     plan: BatchPlan,
     position: Position | None,
@@ -56,14 +55,14 @@ def _loader(
     def inputs(rows: np.ndarray, length: int, total: int) -> dict[str, np.ndarray]:
         return {"features": np.pad(features[rows], ((0, total - len(rows)), (0, 0)))}
 
-    return BatchLoader(inputs, reviews.labels[tokens.owner], plan, position=position)
+    return BatchLoader(inputs, targets[tokens.owner], plan, position=position)
 
 
 def _features(setup: TrainingSetup, encoder: keras.Model, reviews: Reviews, tokens: Tokens) -> np.ndarray:
     """Return the pooled encoder output of each row, `float32[rows, hidden]`, from the cache where it is there."""
     parts = {
         "tokens": key_of_tokens(reviews, setup.spec, setup.encoder.vocabulary),
-        "encoder": setup.encoder.provenance["files"],
+        "encoder": {key: setup.encoder.provenance.get(key) for key in ("files", "layers")},
         "pooling": setup.config.model.pooling,
         "policy": setup.precision,
         "backend": setup.devices.backend,

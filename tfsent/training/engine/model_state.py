@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
 from tfsent.errors import RunError
+from tfsent.model.hidden_states import TEACHER
 
 
 def snapshot(model: keras.Model) -> dict[str, np.ndarray]:
@@ -43,13 +46,13 @@ def restore(model: keras.Model, arrays: dict[str, np.ndarray]) -> None:
 
 
 def weights_of(model: keras.Model) -> list[np.ndarray]:
-    """Return the weights as arrays."""
-    return [keras.ops.convert_to_numpy(weight) for weight in model.weights]
+    """Return the weights as arrays, without a teacher's."""
+    return [keras.ops.convert_to_numpy(weight) for weight in _own(model, model.weights)]
 
 
 def set_weights(model: keras.Model, weights: list[np.ndarray]) -> None:
     """Assign what `weights_of` returned."""
-    for variable, array in zip(model.weights, weights, strict=True):
+    for variable, array in zip(_own(model, model.weights), weights, strict=True):
         variable.assign(array)
 
 
@@ -68,5 +71,20 @@ def build(model: keras.Model, validation: Any) -> None:
 
 
 def _variables(model: keras.Model) -> dict[str, Any]:
-    groups = {"model": model.variables, "optimizer": model.optimizer.variables, "metrics": model.metrics_variables}
+    groups = {
+        "model": _own(model, model.variables),
+        "optimizer": model.optimizer.variables,
+        "metrics": model.metrics_variables,
+    }
     return {f"{name}/{i:04d}": v for name, variables in groups.items() for i, v in enumerate(variables)}
+
+
+def _own(model: keras.Model, variables: Sequence[Any]) -> list[Any]:
+    """Leave out the teacher's: they never change, and the recipe says where they come from."""
+    fixed = {id(v) for layer in model.layers if layer.name == TEACHER for v in layer.variables}
+    return [variable for variable in variables if id(variable) not in fixed]
+
+
+def count_parameters(model: keras.Model) -> int:
+    """Return how many numbers the weights are, without a teacher's."""
+    return sum(math.prod(weight.shape) for weight in _own(model, model.weights))

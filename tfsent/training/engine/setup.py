@@ -6,6 +6,7 @@ import functools
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -17,15 +18,18 @@ from tfsent.data.statistics import truncation_loss
 from tfsent.encoders.loader import Encoder, load_encoder
 from tfsent.errors import ConfigError
 from tfsent.model.classifier import build_classifier
+from tfsent.model.hidden_states import pair_layers
 from tfsent.model.loss import class_weights
 from tfsent.model.optimizer import compile_model
 from tfsent.recipe.schema import Config, TextConfig
+from tfsent.storage import bundle, run_directory
 from tfsent.text.batch_plan import BatchPlan, Shapes, bucket_lengths, xla_bucket_lengths
 from tfsent.text.feed import BatchLoader, token_loader
 from tfsent.text.spec import TextSpec
 from tfsent.text.token_store import Tokens, load_tokens
 from tfsent.text.unknown import Unknown, count_unknown, some
 from tfsent.training.engine.devices import Devices, choose_precision
+from tfsent.training.engine.examples import Examples, find_examples
 
 logger = logging.getLogger(__name__)
 
@@ -37,10 +41,14 @@ class TrainingSetup:
     config: Config
     devices: Devices
     splits: Splits
+    examples: Examples
+    """What is learnt from: the training reviews, and texts that a teacher labels."""
     encoder: Encoder
+    hidden_teacher: Encoder | None
+    """Whose hidden states the encoder imitates."""
     spec: TextSpec
     tokens: Tokens
-    """Of the training reviews."""
+    """Of the examples."""
     validation_tokens: Tokens
     plan: BatchPlan
     """The batches of the training."""
@@ -53,7 +61,12 @@ class TrainingSetup:
     @property
     def origin(self) -> dict[str, Any]:
         """Where reviews and encoder come from, as `data.json` keeps it."""
-        return {"splits": self.splits.describe(), "encoder": self.encoder.provenance}
+        taught = self.examples.describe()
+        return {
+            "splits": self.splits.describe(),
+            "encoder": self.encoder.provenance,
+            **({"distil": taught} if taught else {}),
+        }
 
     @property
     def pad_id(self) -> int:
@@ -78,13 +91,17 @@ class TrainingSetup:
 
     def compile(self, model: keras.Model, steps: int) -> None:
         """Give a model the recipe's optimiser, loss and metrics for a training of `steps` steps."""
-        weights = class_weights(self.config.train.class_weight, self.splits.train.class_counts)
-        compile_model(model, self.config.train, steps, weights=weights, jit=self.jit)
+        train = self.splits.train
+        counts = train.class_counts
+        if train.soft is not None:  # a class may never be the most probable
+            counts = dict(zip(train.label_names, train.soft.sum(axis=0).tolist(), strict=True))
+        weights = class_weights(self.config.train.class_weight, counts)
+        compile_model(model, self.config.train, steps, weights=weights, distil=self.config.distil, jit=self.jit)
 
     def train_loader(self, position: Callable[[], tuple[int, int]]) -> BatchLoader:
         """Return the batches of the plan, from a position in it to the end of its epoch."""
-        labels = self.splits.train.labels
-        return token_loader(self.tokens, labels, self.plan, self.pad_id, position=position, shard=self._shard)
+        targets = self.examples.targets
+        return token_loader(self.tokens, targets, self.plan, self.pad_id, position=position, shard=self._shard)
 
     def validation_loader(self) -> BatchLoader:
         """Return the batches of the validation reviews."""
@@ -105,13 +122,15 @@ def set_up(config: Config, devices: Devices, parts: Mapping[str, Reviews] | None
         parts: reviews in memory; None reads the recipe's source.
 
     Raises:
-        TfsentError: see `load_splits`, `load_encoder`, `load_tokens`, `BatchPlan`.
+        TfsentError: see `load_splits`, `load_encoder`, `find_examples`, `load_tokens`, `BatchPlan`.
     """
     splits = load_splits(config.data, parts)
     encoder = load_encoder(config.encoder)
     spec = text_spec(config.text, encoder)
+    hidden_teacher = find_hidden_teacher(config, encoder)
+    examples = find_examples(config, splits, parts)  # after what may be wrong: asking a teacher takes long
     tokens, validation_tokens = (
-        load_tokens(reviews, spec, encoder.vocabulary) for reviews in (splits.train, splits.validation)
+        load_tokens(reviews, spec, encoder.vocabulary) for reviews in (examples.reviews, splits.validation)
     )
     jit = choose_jit(config.train.jit_compile, devices)
     shapes = _shapes(tokens, validation_tokens, jit, len(devices.names))
@@ -120,7 +139,19 @@ def set_up(config: Config, devices: Devices, parts: Mapping[str, Reviews] | None
     validation_plan = BatchPlan(validation_tokens.lengths, train.batch_tokens, shapes=shapes)
     precision = choose_precision(train.precision, devices)
     return TrainingSetup(
-        config, devices, splits, encoder, spec, tokens, validation_tokens, plan, validation_plan, jit, precision
+        config,
+        devices,
+        splits,
+        examples,
+        encoder,
+        hidden_teacher,
+        spec,
+        tokens,
+        validation_tokens,
+        plan,
+        validation_plan,
+        jit,
+        precision,
     )
 
 
@@ -146,6 +177,41 @@ def choose_jit(wanted: bool | str, devices: Devices) -> bool:
     return devices.backend == "jax" or (len(devices.names) == 1 and devices.kind == "gpu")
 
 
+def find_hidden_teacher(config: Config, student: Encoder) -> Encoder | None:
+    """Return the encoder of the first teacher, where the recipe has its hidden states imitated.
+
+    Args:
+        config: the recipe.
+        student: the encoder that imitates.
+
+    Raises:
+        ConfigError: the first teacher is not a run, or reads other tokens than the student.
+    """
+    distil = config.distil
+    if distil.teacher is None or not distil.hidden_weight:
+        return None
+    folder = bundle.inside(Path(distil.teacher[0]).expanduser())
+    if not run_directory.is_run(folder):
+        raise ConfigError(
+            f"distil.hidden_weight needs the hidden states of the first teacher, and {distil.teacher[0]} is not a run. "
+            "Name a run first, or set distil.hidden_weight=0."
+        )
+    teacher = load_encoder(f"run:{folder}")
+    if (teacher.vocabulary, teacher.lowercase) != (student.vocabulary, student.lowercase):
+        raise ConfigError(
+            f"distil.hidden_weight needs a teacher that reads the same tokens as the student, and {distil.teacher[0]} "
+            "has another vocabulary. Set distil.hidden_weight=0: its probabilities can be learnt all the same."
+        )
+    if config.text.max_tokens > teacher.backbone.max_sequence_length:
+        raise ConfigError(
+            f"text.max_tokens is {config.text.max_tokens}, and the teacher {distil.teacher[0]} has "
+            f"{teacher.backbone.max_sequence_length} positions. Set text.max_tokens to that or less, or "
+            "distil.hidden_weight=0."
+        )
+    pair_layers(distil, student.backbone, teacher.backbone)
+    return teacher
+
+
 def text_spec(config: TextConfig, encoder: Encoder) -> TextSpec:
     """Return the text specification of a recipe for an encoder.
 
@@ -164,8 +230,10 @@ def text_spec(config: TextConfig, encoder: Encoder) -> TextSpec:
 def log_summary(setup: TrainingSetup) -> None:
     """Log what training will read, and what truncation costs."""
     tokens, plan, text = setup.tokens, setup.plan, setup.config.text
+    if setup.examples.teachers:
+        _log_teachers(setup)
     logger.info(
-        f"{len(setup.splits.train):,} reviews, {int(tokens.lengths.sum()):,} tokens an epoch in {plan.steps:,} "
+        f"{len(setup.examples.reviews):,} reviews, {int(tokens.lengths.sum()):,} tokens an epoch in {plan.steps:,} "
         f"batch{'es' if plan.steps > 1 else ''} ({plan.padding():.1%} padding). {setup.devices}."
     )
     setup.unknown.warn("Training reviews")
@@ -181,3 +249,14 @@ def log_summary(setup: TrainingSetup) -> None:
             f"{reviews_cut:.1%} of the reviews are cut to {room} tokens ({text.truncation}); "
             f"{tokens_lost:.1%} of all tokens are lost."
         )
+
+
+def _log_teachers(setup: TrainingSetup) -> None:
+    distil, without_label = setup.config.distil, setup.examples.unlabelled
+    names = ", ".join(Path(teacher["path"]).name for teacher in setup.examples.teachers)
+    more = f", and {without_label:,} texts without labels" if without_label else ""
+    logger.info(f"Learning from {names} at temperature {distil.temperature:g}{more}.")
+    if setup.hidden_teacher is not None:
+        pairs = pair_layers(distil, setup.encoder.backbone, setup.hidden_teacher.backbone)
+        shown = ", ".join(f"{ours} ← {theirs}" for ours, theirs in enumerate(pairs))
+        logger.info(f"Layers of the student imitate layers of the teacher: {shown}.")
