@@ -238,6 +238,9 @@ def test_licences_are_stated_or_unknown(uri, source, encoder, data, unknown):
     assert "a file LICENSES.md in the run takes the place of this one" in text
     assert sbom.unknown_licences(uri, source) == unknown
     assert max(map(len, text.splitlines())) <= 250
+    assert "Teacher" not in text
+    assert f"- Teacher, and the texts that it labelled: {sbom.UNKNOWN}\n" in sbom.licences(uri, source, taught=True)
+    assert sbom.unknown_licences(uri, source, taught=True) == (*unknown, "teacher")
 
 
 def test_a_user_states_licences_in_the_run(mine, bundled, tmp_path):

@@ -69,7 +69,8 @@ def bundle(run: Path, output: Path, *, overwrite: bool = False) -> BundleResult:
     }
     texts = {name: (run / name).read_text(encoding="utf-8") for name in TEXTS if (run / name).is_file()}
     texts["data.json"] = described
-    texts.setdefault("LICENSES.md", sbom.licences(config.encoder, config.data.source))
+    taught = config.distil.teacher is not None
+    texts.setdefault("LICENSES.md", sbom.licences(config.encoder, config.data.source, taught=taught))
     for name, text in texts.items():
         sources[name] = _without(private, text).encode()
     sources["heldout/test.jsonl.gz"] = _packed(sample)
@@ -78,7 +79,8 @@ def bundle(run: Path, output: Path, *, overwrite: bool = False) -> BundleResult:
         _without(private, config.encoder), config.data.source, json.loads(_without(private, described)), digests
     )
     digest = write(output, sources, __version__)
-    unknown = () if (run / "LICENSES.md").is_file() else sbom.unknown_licences(config.encoder, config.data.source)
+    unknown = sbom.unknown_licences(config.encoder, config.data.source, taught=taught)
+    unknown = () if (run / "LICENSES.md").is_file() else unknown
     return BundleResult(str(output), output.stat().st_size, len(sources), digest, unknown)
 
 
@@ -180,6 +182,7 @@ def _private(config: Config, origin: dict[str, Any]) -> list[str]:
     data, kind_and_place = config.data, config.encoder.partition(":")
     named = [data.dir, *(data.train or ()), *(data.validation or ()), *(data.test or ())]
     named += [origin.get("encoder", {}).get("folder"), kind_and_place[2]]
+    named += [*(config.distil.teacher or ()), *(config.distil.unlabelled or ())]
     return sorted({path for path in named if path and Path(path).is_absolute()}, key=len, reverse=True)
 
 

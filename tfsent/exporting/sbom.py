@@ -53,26 +53,24 @@ def data_licence(source: str) -> str:
     return UNKNOWN
 
 
-def unknown_licences(uri: str, source: str) -> tuple[str, ...]:
-    """Return which of `encoder` and `data` have no known licence."""
-    found = {"encoder": encoder_licence(uri), "data": data_licence(source)}
+def unknown_licences(uri: str, source: str, *, taught: bool = False) -> tuple[str, ...]:
+    """Return which of `encoder`, `data` and, where the model had one, `teacher` have no known licence."""
+    found = {"encoder": encoder_licence(uri), "data": data_licence(source), **({"teacher": UNKNOWN} if taught else {})}
     return tuple(name for name, licence in found.items() if licence.startswith("unknown"))
 
 
-def licences(uri: str, source: str) -> str:
+def licences(uri: str, source: str, *, taught: bool = False) -> str:
     """Return `LICENSES.md`.
 
     Args:
         uri: of the encoder.
         source: `data.source` of the recipe.
+        taught: whether the model learnt from a teacher. Some models forbid that others learn from their answers.
     """
-    return (
-        "# Licences\n\n"
-        f"- Encoder, {uri}: {encoder_licence(uri)}\n"
-        f"- Reviews, {source}: {data_licence(source)}\n"
-        "- tfsent, whose graphs are in the exported files: Apache-2.0\n\n"
-        f"{STATE_IT}\n"
-    )
+    lines = [f"- Encoder, {uri}: {encoder_licence(uri)}", f"- Reviews, {source}: {data_licence(source)}"]
+    lines += [f"- Teacher, and the texts that it labelled: {UNKNOWN}"] if taught else []
+    lines += ["- tfsent, whose graphs are in the exported files: Apache-2.0"]
+    return "\n".join(["# Licences", "", *lines, "", STATE_IT, ""])
 
 
 def bill_of_materials(uri: str, source: str, data: dict[str, Any], model: dict[str, str]) -> bytes:
@@ -110,6 +108,10 @@ def bill_of_materials(uri: str, source: str, data: dict[str, Any], model: dict[s
         part.hashes = _sha256(split["fingerprint"])
         part.properties = [Property(name="tfsent:reviews", value=str(split["reviews"]))]
         part.licenses = _terms(data_licence(source))
+        parts.append(part)
+    for i, teacher in enumerate(data.get("distil", {}).get("teachers", ())):
+        part = Component(type=learner, name=str(teacher["path"]), bom_ref=f"teacher/{i}", licenses=_terms(UNKNOWN))
+        part.description, part.hashes = f"a teacher, {teacher['kind']}", _sha256(teacher["sha256"])
         parts.append(part)
     bom = Bom(components=[*parts, *_packages()], serial_number=uuid.UUID(int=0))
     bom.metadata.component = root

@@ -42,6 +42,16 @@ class Encoder:
 
 
 @dataclass(frozen=True)
+class Taught:
+    """Whom a run learnt from, beside its labels."""
+
+    teachers: tuple[str, ...]
+    """Names, without folders."""
+    unlabelled: int
+    """Texts without labels that they labelled."""
+
+
+@dataclass(frozen=True)
 class Epoch:
     """A row of `history.csv`."""
 
@@ -61,6 +71,7 @@ class Facts:
     environment: dict[str, str]
     splits: tuple[Split, ...]
     encoder: Encoder | None
+    taught: Taught | None
     history: tuple[Epoch, ...]
     decision: Decision
     metrics: Measured | None
@@ -123,6 +134,7 @@ def read_facts(run: Path) -> Facts:
         environment={key: str(value) for key, value in _json(run, "environment.json", faults).items() if value},
         splits=splits,
         encoder=_encoder(data),
+        taught=_taught(data),
         history=_history(run, faults),
         decision=decision,
         metrics=metrics,
@@ -202,6 +214,16 @@ def _encoder(data: dict[str, Any]) -> Encoder | None:
         str(found["revision"]) if found.get("revision") else None,
         {str(name): str(value) for name, value in files.items()} if isinstance(files, dict) else {},
     )
+
+
+def _taught(data: dict[str, Any]) -> Taught | None:
+    found = data.get("distil")
+    if not isinstance(found, dict):
+        return None
+    rows, more = found.get("teachers"), found.get("unlabelled")
+    named = [str(row.get("path")) for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+    count = whole(more.get("reviews")) if isinstance(more, dict) else 0
+    return Taught(tuple(Path(name).name for name in named), count)
 
 
 def _history(run: Path, faults: dict[str, str]) -> tuple[Epoch, ...]:
