@@ -37,7 +37,8 @@ def test_parameters_follow_from_the_shape(entry):
     inner = 4 * h
     layer = 4 * (h * h + h) + 2 * h * inner + inner + h + 4 * h
     # Segments, the norm, and pooler; DistilBERT has neither segments nor pooler.
-    rest = 512 * width + 2 * width + (0 if "distil" in entry.uri else 2 * width + h * h + h)
+    pooled = "distilbert" not in entry.uri and "distil_bert" not in entry.uri
+    rest = 512 * width + 2 * width + (2 * width + h * h + h if pooled else 0)
     rest += width * h + h if narrow else 0
     vocabulary, left = divmod(entry.parameters - layers * layer - rest, width)
     assert left == 0
@@ -54,3 +55,12 @@ def test_recipes_and_table_name_the_same_encoders():
     for name in ("imdb-hub-small-bert", "imdb-bert-base", "imdb-minilm", "imdb-distilbert"):
         assert catalogue.find(load_config(name).encoder), name
     assert not [e for e in catalogue.ENTRIES if "recipe " in e.good_for and e.good_for.split("recipe ")[1] not in known]
+
+
+def test_an_entry_is_found_with_layers_chosen_and_without_its_revision():
+    minilm = catalogue.find("pypi:minilm-l6")
+    assert catalogue.find("pypi:minilm-l6#layers=0,2,4") is minilm
+    with_revision = catalogue.find("hf:microsoft/xtremedistil-l6-h384-uncased@refs/pr/1")
+    assert catalogue.find("hf:microsoft/xtremedistil-l6-h384-uncased") is with_revision
+    assert catalogue.find("hf:microsoft/xtremedistil-l6-h384-uncased@main") is None
+    assert catalogue.find("path:pypi:minilm-l6") is None

@@ -122,3 +122,17 @@ def test_mirror_is_fetched_recorded_and_never_replaced(hub, tfsent):
     assert code == 1
     assert "Error: hf:owner/name changed since it was fetched: " in errors
     assert json.loads(tfsent(*check)[1])["revision"] == COMMIT
+
+
+def test_a_pull_request_is_a_revision(hub, tfsent):
+    """Where weights in safetensors wait to be merged. The revision that is recorded is its commit."""
+    handler, _ = hub
+    handler.broken.add("model.safetensors")
+    code, out, errors = tfsent("encoders", "fetch", "hf:owner/name@refs/pr/1#layers=1")
+    assert code == 0, errors
+    assert f"1,296 parameters, revision {COMMIT}" in out
+    assert any("/revision/refs%2Fpr%2F1" in path for _, path, _ in handler.asked)
+    asked = len(handler.asked)
+    code, out, _ = tfsent("encoders", "check", "hf:owner/name@refs/pr/1", "--json", TFSENT_OFFLINE="1")
+    assert (code, len(handler.asked)) == (0, asked)
+    assert (json.loads(out)["recorded"], json.loads(out)["layers"]) == ("same", 2)

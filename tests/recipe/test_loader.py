@@ -76,6 +76,14 @@ def test_a_glob_needs_no_quotes_of_yaml():
     assert load_config("imdb", ["data.source=csv", "data.train=*.csv"]).data.train == ("*.csv",)
 
 
+@pytest.mark.parametrize("uri", ["pypi:minilm-l6#layers=0,2,4", "path:/data/c#/bert", "run:runs/#1#layers=5"])
+def test_an_encoder_may_have_layers_chosen(recipe, uri):
+    assert load_config("imdb", [f"encoder={uri}"]).encoder == uri
+    resolved = recipe(f"encoder: {uri}\n")
+    assert load_config(resolved).encoder == uri
+    assert load_config(recipe(to_yaml(load_config(resolved)))).encoder == uri
+
+
 @pytest.mark.parametrize("folder", ["2024-06-01", "2020-13-45"])
 def test_a_folder_may_be_called_like_a_day(folder):
     assert load_config("smoke", [f"data.dir={folder}"]).data.dir == folder
@@ -166,6 +174,16 @@ def test_a_backslash_and_a_tab_can_be_given():
             "encoder=bert-base-uncased",
             "encoder: expected pypi:minilm-l6, hf:OWNER/NAME[@REVISION], keras:PRESET, kaggle:HANDLE, tfhub:HANDLE,",
         ),
+        ("encoder=path:#layers=0", "encoder: expected pypi:minilm-l6, hf:OWNER/NAME[@REVISION]"),
+        (
+            "encoder=pypi:minilm-l6#layers=last",
+            "encoder: expected numbers of layers after #layers=, counted from 0, such as #layers=0,2,4. Received: "
+            "'pypi:minilm-l6#layers=last'.",
+        ),
+        ("encoder=run:a#layers=", "encoder: expected numbers of layers after #layers=, counted from 0, such as"),
+        ("encoder=run:a#layers=1,1", "encoder: layer 1 is listed twice; expected each layer once, such as #layers="),
+        ("encoder=run:a#layers=2,0", "encoder: expected the layers in the order of the checkpoint, #layers=0,2."),
+        ("encoder=hf:a/b#layer=0", "encoder: expected nothing after # but the layers to take, such as #layers=0,2,4."),
         ("data.test_examples=0", "data.test_examples: expected a whole number of reviews above 0, or a share"),
         ("data.test_examples=1.5", "data.test_examples: expected a whole number of reviews above 0, or a share"),
         ("data.test_examples=many", "expected a number of reviews such as 2000, or a share of them such as 0.1"),

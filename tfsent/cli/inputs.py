@@ -86,6 +86,7 @@ def encoders_ls(as_json: bool) -> None:
       kaggle:HANDLE              Kaggle: OWNER/MODEL/FRAMEWORK/VARIATION[/VERSION]
       tfhub:HANDLE               TF-Hub: an https or gs address
       path:DIR, run:DIR          a folder of your own, in any of their layouts; a run of tfsent
+      URI#layers=0,2,4           these layers of any of them alone, counted from 0
     """
     found = inputs.list_encoders()
     if as_json:

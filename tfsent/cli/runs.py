@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -73,7 +74,8 @@ def _row(one: RunFigures) -> tuple[str, ...]:
 def _encoder(one: RunFigures) -> str:
     if one.encoder is None:
         return "–"
-    return f"{one.encoder.rpartition('/')[2].rpartition(':')[2]}, {_count(one.max_tokens)}"
+    name = re.sub(r"@[^#]*", "", one.encoder) if one.encoder.startswith("hf:") else one.encoder
+    return f"{name.rpartition('/')[2].rpartition(':')[2]}, {_count(one.max_tokens)}"
 
 
 def _ships(passed: bool | None) -> str:

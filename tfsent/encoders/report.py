@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from tfsent.encoders import hubs
+from tfsent.encoders.chosen_layers import whole_and_layers
 from tfsent.encoders.loader import load_encoder
 from tfsent.model.bert import has_pooler
 
@@ -47,7 +48,8 @@ def check_encoder(uri: str) -> EncoderReport:
     Raises:
         EncoderError: a file is not what was recorded; and what `load_encoder` raises.
     """
-    recorded: Literal["same", "new", "own"] = "own" if hubs.is_own(uri) else "new" if hubs.is_new(uri) else "same"
+    whole, _ = whole_and_layers(uri)
+    recorded: Literal["same", "new", "own"] = "own" if hubs.is_own(whole) else "new" if hubs.is_new(whole) else "same"
     encoder = load_encoder(uri)
     backbone, about = encoder.backbone, encoder.provenance
     return EncoderReport(

