@@ -28,7 +28,7 @@ from transformers import MPNetModel
 
 MAX_TOKENS, FROZEN, WIDTH = 256, 8, 768
 BATCH_TOKENS = 8192
-EPOCHS, LEARNING_RATE, WARMUP, DECAY, DROPOUT, SEED = 2, 5e-5, 0.1, 0.01, 0.1, 0
+EPOCHS, LEARNING_RATE, WARMUP, DECAY, DROPOUT, SEED = 1, 5e-5, 0.1, 0.01, 0.1, 0
 MINUTES = 5
 """Between two checkpoints."""
 

@@ -25,6 +25,15 @@ def test_every_block_of_the_python_page_runs(tiny_recipe, tmp_path, monkeypatch,
     assert "mediapipe" in out and "positive" in out
 
 
+def test_every_block_of_the_distillation_page_runs(tiny_recipe, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("tfsent.recipe.loader.recipes", lambda: {"imdb": tiny_recipe})
+    names = {"texts": [f"a good film , number {i} ." for i in range(12)], "ask": lambda prompt: " 0.7\n"}
+    for block in blocks(DOCS / "distillation.md"):
+        exec(compile(block, "docs/distillation.md", "exec"), names)
+    assert names["run"].history
+
+
 def test_pages_link_to_files_that_exist():
     root = DOCS.parent
     pages = [root / "README.md", root / "CONTRIBUTING.md", *DOCS.glob("*.md")]
