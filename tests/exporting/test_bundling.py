@@ -21,6 +21,7 @@ from tfsent.errors import ArtifactError, ConfigError, RunError
 from tfsent.exporting import sbom
 from tfsent.exporting.sample import verification_sample
 from tfsent.model.decision import Decision, write_decision
+from tfsent.recipe.loader import load_config, to_yaml
 from tfsent.serving import places
 from tfsent.storage import bundle as opening
 from tfsent.storage import bundle_writing, manifest, run_directory
@@ -241,6 +242,22 @@ def test_licences_are_stated_or_unknown(uri, source, encoder, data, unknown):
     assert "Teacher" not in text
     assert f"- Teacher, and the texts that it labelled: {sbom.UNKNOWN}\n" in sbom.licences(uri, source, taught=True)
     assert sbom.unknown_licences(uri, source, taught=True) == (*unknown, "teacher")
+
+
+def test_a_distilled_run_names_its_teacher_without_a_folder(mine, tmp_path):
+    teacher, texts = "/home/somebody/models/teacher.tflite", "/home/somebody/texts.jsonl"
+    config = load_config(mine / "config.yaml", [f"distil.teacher=[{teacher}]", f"distil.unlabelled=[{texts}]"])
+    (mine / "config.yaml").write_text(to_yaml(config))
+    origin = json.loads((mine / "data.json").read_text())
+    taught = {"teachers": [{"path": teacher, "kind": "model", "sha256": "0" * 64}]}
+    (mine / "data.json").write_text(json.dumps({**origin, "distil": taught}))
+    result = bundle(mine, tmp_path / "taught.tfsent.zip")
+    assert "teacher" in result.unknown_licences
+    found = contents_of(Path(result.path))
+    assert all(b"/home/somebody" not in content for content in found.values())
+    parts = json.loads(found["sbom.cdx.json"])["components"]
+    assert [part["name"] for part in parts if part["bom-ref"] == "teacher/0"] == ["teacher.tflite"]
+    assert b"- Teacher, and the texts that it labelled: unknown" in found["LICENSES.md"]
 
 
 def test_a_user_states_licences_in_the_run(mine, bundled, tmp_path):

@@ -18,7 +18,7 @@ from tiny import tiny_texts, write_encoder
 import tfsent
 from tfsent.cli.main import main
 from tfsent.data.splits import load_splits
-from tfsent.errors import ConfigError, DataError, RunError
+from tfsent.errors import ArtifactError, ConfigError, DataError, RunError
 from tfsent.inference.keras_run import KerasPredictor
 from tfsent.model.loss import soften
 from tfsent.recipe.loader import load_config
@@ -153,7 +153,10 @@ def test_texts_in_memory_are_labelled_too(words, tiny_run, tmp_path):
     assert json.loads((run.path / "data.json").read_text())["distil"]["unlabelled"]["reviews"] == 10
 
 
-def test_texts_without_a_teacher_are_refused(words, texts):
+def test_texts_without_a_teacher_are_refused_before_anything_is_read(words, texts, monkeypatch, tmp_path):
+    monkeypatch.setattr(setups, "load_splits", lambda *_: pytest.fail("the data was read"))
+    with pytest.raises(ArtifactError, match="There is nothing at"):
+        set_up_with(words, f"distil.teacher={tmp_path / 'nothing'}")
     with pytest.raises(ConfigError, match="There are texts without labels, and no teacher to label them. Name one: "):
         set_up_with(words, f"distil.unlabelled={texts}")
     with pytest.raises(ConfigError, match="Distillation needs a teacher"):

@@ -122,6 +122,15 @@ def test_four_devices_of_jax_train_as_one_without_tensorflow(on_four, without_te
     assert_same(on_four, without_tensorflow)
 
 
+def test_two_devices_of_jax_learn_from_a_teacher_as_one(folder, tiny_csv_settings, single):
+    own = ["distil.hidden_weight=0.1", "train.epochs=2"]
+    words = ["distil", "smoke", "--teacher", single, *words_of(tiny_csv_settings, *JAX, *own), "--run-dir"]
+    for count, name in ((1, "taught"), (2, "taught by two")):
+        said = finish(start("several_devices.py", "jax", count, *words, folder / name))
+        assert "Layers of the student imitate layers of the teacher: 0 ← 0, 1 ← 1." in said
+    assert_same(folder / "taught", folder / "taught by two")
+
+
 def two_processes(*words):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 from stub_predictor import Stub
 
+import tfsent
 from tfsent.errors import ArtifactError, ConfigError, DataError
 from tfsent.inference.keras_run import KerasPredictor
 from tfsent.recipe.schema import DataConfig
 from tfsent.storage import downloads
 from tfsent.training.engine import teachers
-from tfsent.training.engine.teachers import ask_all
+from tfsent.training.engine.teachers import ask_all, require_all
 
 TEXTS = [f"{'long ' * (i % 23)}text {i}" for i in range(50)]
 LABELS = ("negative", "positive")
@@ -120,10 +121,16 @@ def test_several_teachers_are_averaged_and_a_table_may_lack_texts(stub, model, t
     assert np.isnan(alone[20:]).all()
 
 
-def test_a_run_answers_as_it_predicts_in_every_form(exported):
+def test_a_run_answers_as_it_predicts_in_every_form(exported, tmp_path):
     texts = ["a good film .", "the plot was awful", "superb " * 40]
     expected = KerasPredictor(exported).predict_proba(texts)
-    for path in (exported, exported / "export" / "serving" / "1", next((exported / "export").rglob("*.tflite"))):
+    bundle = tfsent.bundle(exported, tmp_path / "mine.tfsent.zip").path
+    for path in (
+        exported,
+        bundle,
+        exported / "export" / "serving" / "1",
+        next((exported / "export").rglob("*.tflite")),
+    ):
         found = ask_all([str(path)], texts, LABELS, DataConfig())
         np.testing.assert_allclose(found.probabilities, expected, atol=1e-4)
     moved = ask_all([str(exported)], texts, LABELS, DataConfig()).teachers[0]["sha256"]
@@ -132,6 +139,6 @@ def test_a_run_answers_as_it_predicts_in_every_form(exported):
 
 def test_what_is_no_teacher_is_said_at_once(tmp_path):
     with pytest.raises(ArtifactError, match="There is nothing at"):
-        ask_all([str(tmp_path / "nothing")], TEXTS, LABELS, DataConfig())
+        require_all([str(tmp_path / "nothing")])
     with pytest.raises(DataError, match="has no column"):
         ask_all([str(write_table(tmp_path / "t.csv", TEXTS, [(1,)] * 50, ("text", "x")))], TEXTS, LABELS, DataConfig())

@@ -17,7 +17,7 @@ from tfsent.errors import ConfigError, DataError
 from tfsent.model.loss import soften
 from tfsent.recipe.schema import Config
 from tfsent.storage.row_store import RowStore, StoredTexts
-from tfsent.training.engine.teachers import Answers, ask_all
+from tfsent.training.engine.teachers import Answers, ask_all, require_all
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +44,25 @@ class Examples:
         return {"teachers": list(self.teachers), UNLABELLED: about}
 
 
+def require_teachers(config: Config, parts: Mapping[str, Reviews] | None = None) -> None:
+    """Check, before anything is read, that there is a teacher where one is needed, and a model or table at its path.
+
+    Args:
+        config, parts: see `find_examples`.
+
+    Raises:
+        ConfigError: there are texts without labels, and no teacher.
+        ArtifactError, RunError: there is nothing at a path that can be a teacher.
+    """
+    distil = config.distil
+    if distil.teacher is None and (distil.unlabelled is not None or UNLABELLED in (parts or {})):
+        raise ConfigError(
+            "There are texts without labels, and no teacher to label them. Name one: tfsent distil RECIPE --teacher "
+            "RUN; or leave distil.unlabelled out."
+        )
+    require_all(distil.teacher or ())
+
+
 def find_examples(config: Config, splits: Splits, parts: Mapping[str, Reviews] | None = None) -> Examples:
     """Return the examples of a recipe. Teachers are asked where the cache does not have their answers.
 
@@ -53,20 +72,15 @@ def find_examples(config: Config, splits: Splits, parts: Mapping[str, Reviews] |
         parts: reviews in memory, among them perhaps `unlabelled`; None reads what the recipe names.
 
     Raises:
-        ConfigError: there are texts without labels and no teacher, or a teacher has other classes.
+        ConfigError: a teacher has other classes.
         DataError: texts cannot be read, or no teacher knows a text that has no label.
         ArtifactError, RunError: see `ask_all`.
     """
     train, distil = splits.train, config.distil
-    given = (parts or {}).get(UNLABELLED)
     if distil.teacher is None:
-        if distil.unlabelled is not None or given is not None:
-            raise ConfigError(
-                "There are texts without labels, and no teacher to label them. Name one: tfsent distil RECIPE "
-                "--teacher RUN; or leave distil.unlabelled out."
-            )
         return Examples(train, train.labels if train.soft is None else train.soft)
-    more = () if given is None else given.texts
+    given = (parts or {}).get(UNLABELLED)
+    more: Sequence[str] = () if given is None else given.texts
     if distil.unlabelled is not None:
         more = load_unlabelled(config.data, distil.unlabelled)
     reviews = _joined(train, _never_held_out(more, splits))

@@ -29,7 +29,7 @@ from tfsent.text.spec import TextSpec
 from tfsent.text.token_store import Tokens, load_tokens
 from tfsent.text.unknown import Unknown, count_unknown, some
 from tfsent.training.engine.devices import Devices, choose_precision
-from tfsent.training.engine.examples import Examples, find_examples
+from tfsent.training.engine.examples import Examples, find_examples, require_teachers
 
 logger = logging.getLogger(__name__)
 
@@ -124,6 +124,7 @@ def set_up(config: Config, devices: Devices, parts: Mapping[str, Reviews] | None
     Raises:
         TfsentError: see `load_splits`, `load_encoder`, `find_examples`, `load_tokens`, `BatchPlan`.
     """
+    require_teachers(config, parts)
     splits = load_splits(config.data, parts)
     encoder = load_encoder(config.encoder)
     spec = text_spec(config.text, encoder)

@@ -44,6 +44,17 @@ class Answers:
     """Path, kind and fingerprint of each, as `data.json` keeps them."""
 
 
+def require_all(paths: Sequence[str]) -> None:
+    """Check that there is a model or a table at each path.
+
+    Raises:
+        ArtifactError, RunError: there is neither.
+    """
+    for path in (Path(path).expanduser() for path in paths):
+        if not is_table(path):
+            opener_of(path)
+
+
 def ask_all(paths: Sequence[str], texts: Sequence[str], label_names: Sequence[str], config: DataConfig) -> Answers:
     """Ask teachers, and average what they say. Where a table lacks a text, the others are averaged.
 
@@ -76,7 +87,6 @@ def _ask(
     if is_table(path):
         table = read_probabilities(config, path, label_names)
         return table.of(texts), {"kind": "table", "sha256": table.fingerprint}
-    opener_of(path)  # before it is read: what is wrong with a path is said at once
     digest = _digest(path)
     return _ask_model(path, digest, texts, label_names), {"kind": "model", "sha256": digest}
 
