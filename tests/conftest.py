@@ -38,7 +38,8 @@ def own_cache() -> str:
 os.environ["TFSENT_CACHE"] = own_cache()
 
 
-FIRST = ("test_devices", "test_resume", "test_publish", "test_end_to_end", "test_tuning", "test_seeds", "test_main")
+FIRST = ("test_devices", "test_resume", "test_publish", "test_distillation", "test_end_to_end", "test_tuning")
+FIRST += ("test_seeds", "test_main")
 """The files that take longest, each on one worker: last, one of them would run alone."""
 
 

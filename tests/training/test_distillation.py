@@ -124,6 +124,8 @@ def test_a_table_may_lack_labelled_reviews_and_no_text_without_a_label(words, te
     found = set_up_with(words, f"distil.teacher={table}")
     assert "No teacher knows 180 of the 280 training reviews: they teach their label alone." in messages.text
     assert not found.examples.targets[100:, 1].any()
+    set_up_with(words, f"distil.teacher={table}", "distil.label_weight=0")
+    assert "they teach nothing, for distil.label_weight is 0." in messages.text
     with pytest.raises(DataError) as error:
         set_up_with(words, f"distil.teacher={table}", f"distil.unlabelled={texts}")
     assert "The table has no probabilities for 60 of the 60 texts without labels, such as" in str(error.value)
@@ -178,9 +180,8 @@ def test_soft_labels_need_no_teacher(words, tmp_path):
     assert sure < 0.97  # it learnt how sure it may be
 
 
-@pytest.mark.parametrize("hidden", [0, 0.1])
-def test_kill_9_changes_no_bit(words, tiny_run, texts, tmp_path, hidden):
-    own = [f"distil.hidden_weight={hidden}", "model.pooling=cls"]
+def test_kill_9_changes_no_bit(words, tiny_run, texts, tmp_path):
+    own = ["distil.hidden_weight=0.1", "model.pooling=cls"]
     settings = [word for setting in [*words, *own] for word in ("--set", setting)]
     command = ["distil", "smoke", "--teacher", tiny_run, "--unlabelled", texts, *settings, "--run-dir"]
     for place, steps in (("whole", 0), ("killed", 7)):
@@ -227,6 +228,16 @@ def test_another_teacher_does_not_resume_a_training(words, tiny_run, tmp_path):
     (teacher / "model" / "decision.json").write_text('{"temperature": 2.0, "threshold": null, "aim": null}')
     with pytest.raises(RunError, match="What the teacher says changed since training began, .*teachers"):
         finetune.resume(tmp_path / "run")
+
+
+def test_a_teacher_is_not_replaced_by_its_student(words, tiny_run, tmp_path):
+    run = shutil.copytree(tiny_run, tmp_path / "run")
+    for teacher in (run, run / "model", f"{run}/../run"):
+        with pytest.raises(
+            RunError, match="is the teacher, and --overwrite would replace it. Choose another --run-dir"
+        ):
+            tfsent.distil("smoke", words, teacher=teacher, run_dir=run, overwrite=True)
+    assert (run / "model" / "model.keras").exists()
 
 
 def test_the_head_alone_learns_from_a_teacher(words, tiny_run, tmp_path):

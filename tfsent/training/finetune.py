@@ -68,10 +68,21 @@ def train(
         TfsentError: see `tfsent.errors`. Where no checkpoint was written, the run directory is removed, and one that
             was to be replaced is put back.
     """
+    if overwrite:
+        _require_another_teacher(config, run)
     devices = find_devices(config.train)
     own = run_directory.new_run(run, overwrite=overwrite) if devices.is_chief else contextlib.nullcontext()
     with own, stop_immediately(lambda: _resume_hint(run), stop_request) as stop_request:
         _train(config, run, devices, stop_request, None, parts, callbacks, report)
+
+
+def _require_another_teacher(config: Config, run: Path) -> None:
+    """Refuse to replace a run by what it is to teach."""
+    place = run.resolve()
+    if taught := [t for t in config.distil.teacher or () if place in (p := Path(t).expanduser().resolve(), *p.parents)]:
+        raise RunError(
+            f"{taught[0]} is the teacher, and --overwrite would replace it. Choose another --run-dir for the student."
+        )
 
 
 def resume(

@@ -86,7 +86,7 @@ def find_examples(config: Config, splits: Splits, parts: Mapping[str, Reviews] |
     reviews = _joined(train, _never_held_out(more, splits))
     answers = ask_all(distil.teacher, reviews.texts, train.label_names, config.data)
     unlabelled = len(reviews) - len(train)
-    _require_answers(reviews, answers, unlabelled)
+    _require_answers(reviews, answers, unlabelled, distil.label_weight)
     return Examples(reviews, _targets(train, answers, distil.temperature), unlabelled, answers.teachers)
 
 
@@ -113,7 +113,7 @@ def _joined(train: Reviews, more: Sequence[str]) -> Reviews:
     return Reviews(StoredTexts(store), labels, train.label_names, origin)
 
 
-def _require_answers(reviews: Reviews, answers: Answers, unlabelled: int) -> None:
+def _require_answers(reviews: Reviews, answers: Answers, unlabelled: int, label_weight: float) -> None:
     """Check that something is learnt from every text."""
     unknown = np.isnan(answers.probabilities[:, 0])
     labelled = len(reviews) - unlabelled
@@ -125,9 +125,9 @@ def _require_answers(reviews: Reviews, answers: Answers, unlabelled: int) -> Non
             f"as {reviews.texts[first][:60]!r}. Expected a row for each, its text letter for letter the same."
         )
     if unknown.any():
+        what = "their label alone" if label_weight else "nothing, for distil.label_weight is 0"
         logger.warning(
-            f"No teacher knows {int(unknown.sum()):,} of the {labelled:,} training reviews: they teach their label "
-            "alone."
+            f"No teacher knows {int(unknown.sum()):,} of the {labelled:,} training reviews: they teach {what}."
         )
 
 
