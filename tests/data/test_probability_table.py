@@ -139,9 +139,12 @@ def test_missing_columns_are_one_message(tmp_path, kind):
         table_of(path, ("negative", "pos", "other"))
     said = str(error.value)
     assert "'negative' and no " in said and "'other'. It has: 'neg', 'pos', 'text', 'id'." in said
-    assert said.endswith(" Expected a column of probabilities for each class: 'negative', 'pos', 'other'.")
+    assert said.endswith(
+        " A table of probabilities has the column 'text' of the texts, and one for each class: 'negative', 'pos', "
+        "'other'. Rename its columns."
+    )
     assert "--set" not in said and len(said.splitlines()) == 1
-    with pytest.raises(DataError, match="'body'. It has: .*'text'.* --set data.text="):
+    with pytest.raises(DataError, match="'body'. It has: .*'text'.* Rename its columns"):
         table_of(path, text="body")
 
 

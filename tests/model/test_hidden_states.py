@@ -107,7 +107,7 @@ def test_layers_are_spread_evenly_and_the_last_is_for_the_last(ours, theirs, pai
 
 @pytest.mark.parametrize("layers", [(1,), (0, 4), (0, 1, 2)])
 def test_layers_that_do_not_fit_are_refused(layers):
-    expected = "Expected a layer of the teacher, 0 to 3, for each of the 2 layers of the student"
+    expected = "Expected a layer of the teacher, from 0 to 3, for each layer of the student, which has 2"
     with pytest.raises(ConfigError, match=expected):
-        pair_layers(DistilConfig(layers=layers), encoder(2), encoder(4))
-    assert pair_layers(DistilConfig(layers=(0, 3)), encoder(2), encoder(4)) == (0, 3)
+        pair_layers(DistilConfig(layers=layers, hidden_weight=1.0), encoder(2), encoder(4))
+    assert pair_layers(DistilConfig(layers=(0, 3), hidden_weight=1.0), encoder(2), encoder(4)) == (0, 3)

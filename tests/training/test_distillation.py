@@ -17,6 +17,7 @@ from tiny import tiny_texts, write_encoder
 
 import tfsent
 from tfsent.cli.main import main
+from tfsent.data.reviews import Reviews
 from tfsent.data.splits import load_splits
 from tfsent.errors import ArtifactError, ConfigError, DataError, RunError
 from tfsent.inference.keras_run import KerasPredictor
@@ -24,12 +25,15 @@ from tfsent.model.loss import soften
 from tfsent.recipe.loader import load_config
 from tfsent.recipe.schema import TrainConfig
 from tfsent.training import finetune
+from tfsent.training.engine import checkpoints
 from tfsent.training.engine import setup as setups
 from tfsent.training.engine.devices import find_devices
+from tfsent.training.engine.examples import find_examples
 from tfsent.training.engine.interrupts import StopRequest
 from tfsent.training.engine.setup import set_up
 
 KILLED = Path(__file__).parents[1] / "killed.py"
+LABELS = ("negative", "positive")
 ALONE = {**os.environ, "TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
 
 
@@ -122,14 +126,17 @@ def test_a_table_may_lack_labelled_reviews_and_no_text_without_a_label(words, te
     train = load_splits(config_of(words).data).train
     table = table_of(tmp_path / "some.csv", train.texts[:100], [(0.9, 0.1)] * 100)
     found = set_up_with(words, f"distil.teacher={table}")
-    assert "No teacher knows 180 of the 280 training reviews: they teach their label alone." in messages.text
+    assert (
+        "No teacher has probabilities for 180 of the 280 training reviews: only their labels are learnt from them."
+        in messages.text
+    )
     assert not found.examples.targets[100:, 1].any()
     set_up_with(words, f"distil.teacher={table}", "distil.label_weight=0")
-    assert "they teach nothing, for distil.label_weight is 0." in messages.text
+    assert "nothing is (distil.label_weight is 0) learnt from them." in messages.text
     with pytest.raises(DataError) as error:
         set_up_with(words, f"distil.teacher={table}", f"distil.unlabelled={texts}")
     assert "The table has no probabilities for 60 of the 60 texts without labels, such as" in str(error.value)
-    assert "Expected a row for each, its text letter for letter the same." in str(error.value)
+    assert "Expected a row for each, with exactly the same text." in str(error.value)
     none = table_of(tmp_path / "none.csv", ["something else"], [(0.9, 0.1)])
     with pytest.raises(DataError, match="no probabilities for 280 of the 280 training reviews, such as"):
         set_up_with(words, f"distil.teacher={none}")
@@ -139,13 +146,15 @@ def test_no_text_of_validation_or_test_is_learnt_from(words, tiny_run, tmp_path,
     splits = load_splits(config_of(words).data)
     path = tmp_path / "leak.jsonl"
     leak = [splits.validation.texts[0], splits.test.texts[3].upper(), "a good film nobody has seen"]
+    leak.append(splits.train.texts[5])
     path.write_text("".join(json.dumps({"text": text}) + "\n" for text in leak))
     found = set_up_with(words, f"distil.teacher={tiny_run}", f"distil.unlabelled={path}")
     assert list(found.examples.reviews.texts[280:]) == ["a good film nobody has seen"]
-    assert "2 of the texts without labels are in validation or test, and are left out." in messages.text
+    assert "Texts without labels: 2 are in validation or test, and are left out." in messages.text
+    assert "Texts without labels: 1 are training reviews, and are left out." in messages.text
 
 
-def test_texts_in_memory_are_labelled_too(words, tiny_run, tmp_path):
+def test_texts_in_memory_are_labelled_too(words, tiny_run, texts, tmp_path):
     rows = tiny_texts(120, 1)
     labelled = [text for text, _ in rows], [("negative", "positive")[label] for _, label in rows]
     own = [word for word in words if not word.startswith("data.")]
@@ -153,16 +162,27 @@ def test_texts_in_memory_are_labelled_too(words, tiny_run, tmp_path):
     data = {"train": labelled, "unlabelled": [text for text, _ in tiny_texts(10, 9)]}
     run = tfsent.distil("smoke", [*own, "train.epochs=1"], teacher=tiny_run, data=data, run_dir=tmp_path / "run")
     assert json.loads((run.path / "data.json").read_text())["distil"]["unlabelled"]["reviews"] == 10
+    both = set_up_with([*words, f"distil.teacher={tiny_run}", f"distil.unlabelled={texts}"])
+    given = Reviews(("a text of the program",), np.array([-1], np.int32), LABELS, "memory")
+    both = find_examples(both.config, both.splits, {"unlabelled": given})
+    assert both.unlabelled == 61
+    with pytest.raises(DataError, match="expected a list of texts. Received: str. Files go to unlabelled="):
+        tfsent.distil("smoke", own, teacher=tiny_run, data={**data, "unlabelled": "file.txt"}, run_dir=tmp_path / "no")
 
 
 def test_texts_without_a_teacher_are_refused_before_anything_is_read(words, texts, monkeypatch, tmp_path):
     monkeypatch.setattr(setups, "load_splits", lambda *_: pytest.fail("the data was read"))
-    with pytest.raises(ArtifactError, match="There is nothing at"):
+    with pytest.raises(ArtifactError, match="distil.teacher: there is nothing at .*, or a table"):
         set_up_with(words, f"distil.teacher={tmp_path / 'nothing'}")
     with pytest.raises(ConfigError, match="There are texts without labels, and no teacher to label them. Name one: "):
         set_up_with(words, f"distil.unlabelled={texts}")
-    with pytest.raises(ConfigError, match="Distillation needs a teacher"):
-        tfsent.distil("smoke", words, teacher=())
+    for none in ((), None):
+        with pytest.raises(ConfigError, match="Distillation needs a teacher"):
+            tfsent.distil("smoke", words, teacher=none)
+    with pytest.raises(ConfigError, match="teacher= takes a path or a Run, or a list of these. Received: dict."):
+        tfsent.distil("smoke", words, teacher={"path": "x"})
+    with pytest.raises(ConfigError, match="distil.layers is for hidden states, and distil.hidden_weight is 0"):
+        config_of(words, "distil.layers=[0, 1]")
 
 
 def test_soft_labels_need_no_teacher(words, tmp_path):
@@ -226,8 +246,31 @@ def test_another_teacher_does_not_resume_a_training(words, tiny_run, tmp_path):
     with pytest.raises(CrashError):
         finetune.train(config, tmp_path / "run", callbacks=[Crash()])
     (teacher / "model" / "decision.json").write_text('{"temperature": 2.0, "threshold": null, "aim": null}')
-    with pytest.raises(RunError, match="What the teacher says changed since training began, .*teachers"):
+    with pytest.raises(RunError, match="The teaching changed since .*: the teacher .* says something else. Expected"):
         finetune.resume(tmp_path / "run")
+
+
+def test_a_teacher_that_was_split_otherwise_is_warned_of(words, tiny_run, messages):
+    set_up_with(words, f"distil.teacher={tiny_run}")
+    assert "learnt from the same source" not in messages.text
+    set_up_with(words, f"distil.teacher={tiny_run}", "data.seed=5")
+    assert f"The teacher {tiny_run} learnt from the same source with another validation split" in messages.text
+
+
+def test_other_texts_do_not_resume_a_training(words, tiny_run, texts, tmp_path):
+    path = shutil.copy(texts, tmp_path / "texts.jsonl")
+    old, new = (
+        {"distil": set_up_with(words, f"distil.teacher={tiny_run}", f"distil.unlabelled={path}").examples.describe()}
+        for path in (path, _one_more(path))
+    )
+    with pytest.raises(RunError, match="the texts without labels are 61 and were 60. Expected the same again"):
+        checkpoints._require_same_teaching(old["distil"], new["distil"])
+
+
+def _one_more(path):
+    longer = path.with_name("longer.jsonl")
+    longer.write_text(path.read_text() + '{"text": "one more film"}\n')
+    return longer
 
 
 def test_a_teacher_is_not_replaced_by_its_student(words, tiny_run, tmp_path):
@@ -277,7 +320,7 @@ def test_hidden_states_need_a_run_with_the_same_tokens(words, exported, tiny_run
             f"distil.teacher={tiny_run}",
             "distil.hidden_weight=1",
         )
-    with pytest.raises(ConfigError, match=r"distil.layers is \[0, 7\]. Expected a layer of the teacher, 0 to 1"):
+    with pytest.raises(ConfigError, match=r"distil.layers is \[0, 7\]. Expected a layer of the teacher, from 0 to 1"):
         set_up_with(words, f"distil.teacher={tiny_run}", "distil.hidden_weight=1", "distil.layers=[0, 7]")
 
 
@@ -309,7 +352,7 @@ def test_the_command_says_what_it_needs_and_takes_seeds(words, tiny_run, tmp_pat
     assert "Missing option '--teacher'" in refused.output
     missing = CliRunner().invoke(main, ["distil", "smoke", "--teacher", str(tmp_path / "no"), *settings])
     assert missing.exit_code == 1
-    assert "There is nothing at" in missing.output
+    assert "distil.teacher: there is nothing at" in missing.output
     assert "Traceback" not in missing.output
     place = ["--run-dir", str(tmp_path / "seeds"), "--seeds", "1,2"]
     done = CliRunner().invoke(main, ["distil", "smoke", "--teacher", str(tiny_run), *settings, *place])

@@ -35,11 +35,11 @@ def distil(
     Args:
         recipe: of the student, see `train`. Section `distil` has temperature and weights.
         overrides: see `train`.
-        teacher: a model that `load` opens: a run, a bundle, a SavedModel, a `.tflite` file; or a table of
+        teacher: the path of a model that `load` opens: a run, a bundle, a SavedModel, a `.tflite` file; or a table of
             probabilities (CSV, JSON lines, Parquet) with the column of the texts and one for each class. Of several,
             the probabilities are averaged.
         unlabelled: files of texts without labels, which the teacher labels; or `split:NAME`, a split of the recipe's
-            source such as `split:unsupervised`.
+            source such as `split:unsupervised`. Those that are in train, validation or test are left out.
         data: see `train`; the dict may also have `unlabelled`, a list of texts.
         run_dir: see `train`. `train(run_dir=…, resume=True)` continues.
         overwrite: see `train`.
@@ -79,15 +79,17 @@ def with_teacher(overrides: Any, teacher: Paths, unlabelled: Paths) -> list[str]
     """Return overrides that name a teacher, and texts for it to label.
 
     Raises:
-        ConfigError: there is no teacher.
+        ConfigError: there is no teacher, or it is not a path.
     """
-    teachers, texts = _listed(teacher), _listed(unlabelled)
+    teachers, texts = _listed(teacher or (), "teacher"), _listed(unlabelled or (), "unlabelled")
     if not teachers:
         raise ConfigError("Distillation needs a teacher: a run, a SavedModel, a .tflite file or a table.")
     own = {"distil.teacher": teachers, **({"distil.unlabelled": texts} if texts else {})}
     return [*as_words(overrides), *as_words(own)]
 
 
-def _listed(paths: Paths) -> list[str]:
+def _listed(paths: Any, name: str) -> list[str]:
     several = [paths] if isinstance(paths, str | Path | Run) else paths
+    if not isinstance(several, list | tuple) or not all(isinstance(path, str | Path | Run) for path in several):
+        raise ConfigError(f"{name}= takes a path or a Run, or a list of these. Received: {type(paths).__name__}.")
     return [str(path.path if isinstance(path, Run) else path) for path in several]

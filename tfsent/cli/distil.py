@@ -25,7 +25,8 @@ from tfsent.cli.train import parse_seeds
     "--unlabelled",
     multiple=True,
     metavar="FILES",
-    help="Texts without labels, which the teacher labels: a file, a glob, or split:NAME of the recipe's source.",
+    help="Texts without labels, which the teacher labels: tables, .txt files with a text a line, folders of .txt "
+    "files, globs of these, or split:NAME of the recipe's source.",
 )
 @set_option
 @click.option(
@@ -48,13 +49,13 @@ def distil(
 
     A table is CSV, JSON lines or Parquet with a column of texts (data.text) and a column of probabilities for each
     class: any program can be the teacher. The teacher is asked once; its answers are cached. Temperature and weights
-    are in section distil of the recipe (`tfsent config keys distil`). The run is like any other: if training is
-    interrupted, `tfsent train --resume RUN` continues.
+    are in section distil of the recipe (`tfsent config keys`). The run is like any other: if training is interrupted,
+    `tfsent train --resume RUN` continues, and with --seeds the same command given again.
 
     \b
       tfsent distil imdb-tiny --teacher runs/imdb/seed-1 --teacher runs/imdb/seed-2 --unlabelled split:unsupervised
       tfsent distil imdb --teacher probabilities.parquet --unlabelled "texts/*.jsonl" --run-dir runs/student
-      tfsent distil quickstart --teacher runs/imdb --set "encoder=pypi:minilm-l6#layers=1,3,5"
+      tfsent distil imdb --teacher runs/imdb --set "encoder=run:runs/imdb#layers=1,3,5" --run-dir runs/smaller
     """
     if seeds is not None:
         from tfsent.cli import tables

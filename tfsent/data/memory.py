@@ -57,6 +57,11 @@ def read_memory(data: Any, config: DataConfig) -> dict[str, Reviews]:
         found[name] = collect(rows, labels, groups, faults, f"{name} reviews passed to tfsent")
         labels = found[name].label_names
     if UNLABELLED in parts:
+        if isinstance(parts[UNLABELLED], str | bytes | Mapping):
+            raise DataError(
+                f"data= for unlabelled: expected a list of texts. Received: {type(parts[UNLABELLED]).__name__}. Files "
+                "go to unlabelled=."
+            )
         texts = memory_texts(_listed(parts[UNLABELLED], UNLABELLED))
         names = found["train"].label_names
         found[UNLABELLED] = Reviews(texts, np.full(len(texts), -1, np.int32), names, "texts without labels")

@@ -97,11 +97,17 @@ def require_columns(name: str, header: Sequence[str], columns: Mapping[str, str]
 
 def _way_out(missing: Iterable[str], columns: Mapping[str, str], near: Mapping[str, str], hard: str) -> str:
     """Say how the missing columns are named, or what they must be called; `hard` may be the column of hard labels."""
-    words, said = [], ""
+    if classes := [column for key, column in columns.items() if key.startswith(CLASS)]:
+        of_classes = ", ".join(map(repr, classes))
+        return (
+            f" A table of probabilities has the column {columns['data.text']!r} of the texts, and one for each class: "
+            f"{of_classes}. Rename its columns."
+        )
+    words = []
     for key in missing:
         if key.startswith(BY):
             words.append(f"--by {near.get(key, 'NAME')}")
-        elif not key.startswith((SOFT, CLASS)):
+        elif not key.startswith(SOFT):
             words.append(f"--set {key}={near.get(key, 'NAME')}")
     if any(key.startswith(SOFT) for key in missing):
         labels = {key: column for key, column in columns.items() if key.startswith(SOFT)}
@@ -109,10 +115,7 @@ def _way_out(missing: Iterable[str], columns: Mapping[str, str], near: Mapping[s
         words.append(f"--set 'data.label={json.dumps(named, ensure_ascii=False)}'")
         if not set(named) - {"NAME"}:
             words.append(f"(or, where one column has the labels: --set data.label={hard})")
-    if any(key.startswith(CLASS) for key in missing):
-        classes = [column for key, column in columns.items() if key.startswith(CLASS)]
-        said = f" Expected a column of probabilities for each class: {', '.join(map(repr, classes))}."
-    return f"{said} Name yours: {' '.join(words)}" if words else said
+    return f" Name yours: {' '.join(words)}"
 
 
 BY = "by."

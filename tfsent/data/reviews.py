@@ -59,7 +59,10 @@ class Reviews:
 
     def hard(self) -> Reviews:
         """Return the reviews without soft labels: each has its most probable class."""
-        return self if self.soft is None else dataclasses.replace(self, soft=None)
+        if self.soft is None:
+            return self
+        origin = f"{self.origin}; the most probable class of data.label counts as the label"
+        return dataclasses.replace(self, soft=None, origin=origin)
 
     @functools.cached_property
     def fingerprint(self) -> str:

@@ -127,6 +127,12 @@ def _require_header(name: str, header: Sequence[str], columns: Mapping[str, str]
     if any(column in header for column in columns.values()) or not any(len(field.split()) > 3 for field in header):
         require_columns(name, header, columns)
         return
+    if any(key.startswith(CLASS) for key in columns):
+        named = ",".join(columns.values())
+        raise DataError(
+            f"{name} seems to have no header: its first row is {_shown(header)}. Expected a table of probabilities, "
+            f"whose first row is {named}."
+        )
     longest = max(range(len(header)), key=lambda i: len(header[i]))
     shortest = min(range(len(header)), key=lambda i: (i == longest, len(header[i])))
     guess = [f"column{i}" for i in range(1, len(header) + 1)]

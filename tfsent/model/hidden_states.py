@@ -38,8 +38,8 @@ def pair_layers(config: DistilConfig, student: BertEncoder, teacher: BertEncoder
         return tuple((i + 1) * teacher.num_layers // student.num_layers - 1 for i in range(student.num_layers))
     if len(config.layers) != student.num_layers or max(config.layers) >= teacher.num_layers:
         raise ConfigError(
-            f"distil.layers is {list(config.layers)}. Expected a layer of the teacher, 0 to {teacher.num_layers - 1}, "
-            f"for each of the {student.num_layers} layers of the student."
+            f"distil.layers is {list(config.layers)}. Expected a layer of the teacher, from 0 to "
+            f"{teacher.num_layers - 1}, for each layer of the student, which has {student.num_layers}."
         )
     return config.layers
 

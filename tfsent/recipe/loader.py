@@ -73,6 +73,8 @@ def find_recipe(name: str) -> Path:
     if name in known:
         return known[name]
     path = Path(name)
+    if (path / "config.yaml").is_file():
+        raise ConfigError(f"{name} is a run, not a recipe. Its recipe is {path / 'config.yaml'}.")
     if is_data(name):
         raise ConfigError(f"{name} is data, not a recipe. To train on it: tfsent train imdb --set data.train={name}")
     if path.is_file():

@@ -408,6 +408,8 @@ class DistilConfig(_Section):
     def _something_is_learnt(self) -> DistilConfig:
         if self.teacher is not None and not self.teacher_weight:
             raise ValueError("distil.teacher_weight is 0: nothing would be learnt from the teacher's probabilities")
+        if self.layers != "auto" and not self.hidden_weight:
+            raise ValueError("distil.layers is for hidden states, and distil.hidden_weight is 0")
         return self
 
 

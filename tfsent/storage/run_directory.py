@@ -51,7 +51,7 @@ def require_free(path: Path, overwrite: bool) -> None:
     if not path.exists():
         return
     if not overwrite:
-        if is_run(path) and not has_model(path) and not holds_seeds(path):
+        if is_run(path) and not is_finished(path) and not holds_seeds(path):
             raise RunError(
                 f"{path} holds a training that was interrupted. Continue with: tfsent train --resume {path}; or pass "
                 "--overwrite to begin anew."

@@ -71,7 +71,7 @@ def test_a_model_is_asked_once_and_the_cache_answers_then(stub, model):
     assert stub[2].asked == 50
 
 
-def test_when_the_process_ends_the_chunk_at_hand_is_lost(monkeypatch, model, stub):
+def test_when_the_process_ends_the_chunk_at_hand_is_lost(monkeypatch, model, stub, messages):
     class Ends(Stub):
         def predict_proba(self, texts, advance):
             if self.asked >= 24:
@@ -83,6 +83,7 @@ def test_when_the_process_ends_the_chunk_at_hand_is_lost(monkeypatch, model, stu
         with pytest.raises(KeyboardInterrupt):
             ask_all([str(model)], TEXTS, LABELS, DataConfig())
     found = ask_all([str(model)], TEXTS, LABELS, DataConfig())
+    assert f"Asking {model} about 26 texts; 24 answers are in the cache." in messages.text
     assert stub[0].asked == 50 - 24
     np.testing.assert_array_equal(found.probabilities, of_stub())
 
@@ -105,7 +106,7 @@ def test_columns_follow_the_classes_of_the_student(stub, model):
         ask_all([str(model)], TEXTS, ("bad", "good"), DataConfig())
     assert str(error.value) == (
         f"The teacher {model} has the classes 'negative', 'positive', and the student's reviews have 'bad', 'good'. "
-        "Expected the same: set data.labels to the teacher's, or choose another teacher."
+        "Expected the same names: rename the labels of the reviews, or choose another teacher."
     )
 
 
@@ -138,7 +139,9 @@ def test_a_run_answers_as_it_predicts_in_every_form(exported, tmp_path):
 
 
 def test_what_is_no_teacher_is_said_at_once(tmp_path):
-    with pytest.raises(ArtifactError, match="There is nothing at"):
+    with pytest.raises(
+        ArtifactError, match="distil.teacher: there is nothing at .* Expected a run, a bundle, .* or a table"
+    ):
         require_all([str(tmp_path / "nothing")])
     with pytest.raises(DataError, match="has no column"):
         ask_all([str(write_table(tmp_path / "t.csv", TEXTS, [(1,)] * 50, ("text", "x")))], TEXTS, LABELS, DataConfig())

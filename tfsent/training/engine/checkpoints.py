@@ -133,7 +133,7 @@ def require_same_origin(old: dict[str, Any], new: dict[str, Any]) -> None:
     """
     _require_same_data(old["splits"], new["splits"])
     require_same(old["encoder"]["files"], new["encoder"]["files"], "The encoder")
-    require_same(old.get("distil"), new.get("distil"), "What the teacher says")
+    _require_same_teaching(old.get("distil", {}), new.get("distil", {}))
     if old["plan"] != new["plan"]:
         raise RunError(
             "Recipe and data are the same, and the batches made of them are not: another version of tfsent or NumPy "
@@ -157,6 +157,23 @@ def _require_same_data(old: dict[str, Any], new: dict[str, Any]) -> None:
         raise RunError(
             f"The data changed since training began, so it cannot resume exactly: {'; '.join(changes)}. Expected the "
             "same again; or begin anew, with --overwrite or in another place."
+        )
+
+
+def _require_same_teaching(old: dict[str, Any], new: dict[str, Any]) -> None:
+    changes = [
+        f"the teacher {one['path']} says something else"
+        for one, other in zip(old.get("teachers", ()), new.get("teachers", ()), strict=False)
+        if one["sha256"] != other["sha256"]
+    ]
+    if old.get("unlabelled") != new.get("unlabelled"):
+        before, now = (found.get("unlabelled", {}).get("reviews", 0) for found in (old, new))
+        same = "as before, but different ones" if before == now else f"and were {before:,}"
+        changes.append(f"the texts without labels are {now:,} {same}")
+    if changes:
+        raise RunError(
+            f"The teaching changed since training began, so it cannot resume exactly: {'; '.join(changes)}. Expected "
+            "the same again; or begin anew, with --overwrite or in another place."
         )
 
 

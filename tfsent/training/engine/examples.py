@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from tfsent.errors import ConfigError, DataError
 from tfsent.model.loss import soften
 from tfsent.recipe.schema import Config
 from tfsent.storage.row_store import RowStore, StoredTexts
-from tfsent.training.engine.teachers import Answers, ask_all, require_all
+from tfsent.training.engine.teachers import Answers, ask_all, require_all, warn_of_other_splits
 
 logger = logging.getLogger(__name__)
 
@@ -79,37 +80,42 @@ def find_examples(config: Config, splits: Splits, parts: Mapping[str, Reviews] |
     train, distil = splits.train, config.distil
     if distil.teacher is None:
         return Examples(train, train.labels if train.soft is None else train.soft)
+    warn_of_other_splits(distil.teacher, config.data, splits)
     given = (parts or {}).get(UNLABELLED)
-    more: Sequence[str] = () if given is None else given.texts
+    more = [] if given is None else [given.texts]
     if distil.unlabelled is not None:
-        more = load_unlabelled(config.data, distil.unlabelled)
-    reviews = _joined(train, _never_held_out(more, splits))
+        more.append(load_unlabelled(config.data, distil.unlabelled))
+    reviews = _joined(train, [_only_new(texts, splits) for texts in more])
     answers = ask_all(distil.teacher, reviews.texts, train.label_names, config.data)
     unlabelled = len(reviews) - len(train)
     _require_answers(reviews, answers, unlabelled, distil.label_weight)
     return Examples(reviews, _targets(train, answers, distil.temperature), unlabelled, answers.teachers)
 
 
-def _never_held_out(texts: Sequence[str], splits: Splits) -> Sequence[str]:
-    """Leave out texts that validation or test has: a figure of them would flatter."""
-    if not len(texts):
-        return texts
-    rest, left_out = without(texts, [splits.validation.texts, splits.test.texts])
-    if left_out:
-        logger.warning(f"{left_out:,} of the texts without labels are in validation or test, and are left out.")
+def _only_new(texts: Sequence[str], splits: Splits) -> Sequence[str]:
+    """Leave out texts of validation and test, whose figures would flatter; and those of train, which are learnt anyway.
+
+    The same words are the same text.
+    """
+    rest, held_out = without(texts, [splits.validation.texts, splits.test.texts])
+    if held_out:
+        logger.warning(f"Texts without labels: {held_out:,} are in validation or test, and are left out.")
+    rest, known = without(rest, [splits.train.texts])
+    if known:
+        logger.info(f"Texts without labels: {known:,} are training reviews, and are left out.")
     return rest
 
 
-def _joined(train: Reviews, more: Sequence[str]) -> Reviews:
+def _joined(train: Reviews, more: Sequence[Sequence[str]]) -> Reviews:
     """Return the training reviews and, after them, texts without labels."""
-    if not len(more):
+    count = sum(map(len, more))
+    if not count:
         return train
     store = RowStore()
-    for texts in (train.texts, more):
-        for text in texts:
-            store.append(text.encode("utf-8"))
-    labels = np.concatenate([train.labels, np.full(len(more), -1, np.int32)])
-    origin = f"{train.origin} and {len(more):,} texts without labels"
+    for text in itertools.chain(train.texts, *more):
+        store.append(text.encode("utf-8"))
+    labels = np.concatenate([train.labels, np.full(count, -1, np.int32)])
+    origin = f"{train.origin} and {count:,} texts without labels"
     return Reviews(StoredTexts(store), labels, train.label_names, origin)
 
 
@@ -122,12 +128,13 @@ def _require_answers(reviews: Reviews, answers: Answers, unlabelled: int, label_
         of = f"{unlabelled:,} texts without labels" if unknown[labelled:].any() else f"{labelled:,} training reviews"
         raise DataError(
             f"The table has no probabilities for {int(unknown[labelled:].sum() or unknown.sum()):,} of the {of}, such "
-            f"as {reviews.texts[first][:60]!r}. Expected a row for each, its text letter for letter the same."
+            f"as {reviews.texts[first][:60]!r}. Expected a row for each, with exactly the same text."
         )
     if unknown.any():
-        what = "their label alone" if label_weight else "nothing, for distil.label_weight is 0"
+        what = "only their labels are" if label_weight else "nothing is (distil.label_weight is 0)"
         logger.warning(
-            f"No teacher knows {int(unknown.sum()):,} of the {labelled:,} training reviews: they teach {what}."
+            f"No teacher has probabilities for {int(unknown.sum()):,} of the {labelled:,} training reviews: {what} "
+            "learnt from them."
         )
 
 

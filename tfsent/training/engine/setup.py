@@ -233,8 +233,9 @@ def log_summary(setup: TrainingSetup) -> None:
     tokens, plan, text = setup.tokens, setup.plan, setup.config.text
     if setup.examples.teachers:
         _log_teachers(setup)
+    more = f" and {setup.examples.unlabelled:,} texts without labels" if setup.examples.unlabelled else ""
     logger.info(
-        f"{len(setup.examples.reviews):,} reviews, {int(tokens.lengths.sum()):,} tokens an epoch in {plan.steps:,} "
+        f"{len(setup.splits.train):,} reviews{more}, {int(tokens.lengths.sum()):,} tokens an epoch in {plan.steps:,} "
         f"batch{'es' if plan.steps > 1 else ''} ({plan.padding():.1%} padding). {setup.devices}."
     )
     setup.unknown.warn("Training reviews")
@@ -253,10 +254,12 @@ def log_summary(setup: TrainingSetup) -> None:
 
 
 def _log_teachers(setup: TrainingSetup) -> None:
-    distil, without_label = setup.config.distil, setup.examples.unlabelled
-    names = ", ".join(Path(teacher["path"]).name for teacher in setup.examples.teachers)
-    more = f", and {without_label:,} texts without labels" if without_label else ""
-    logger.info(f"Learning from {names} at temperature {distil.temperature:g}{more}.")
+    distil = setup.config.distil
+    names = ", ".join(teacher["path"] for teacher in setup.examples.teachers)
+    logger.info(
+        f"Learning from {names} at temperature {distil.temperature:g}. The loss of training has the teacher's part; "
+        "that of validation is of the labels alone."
+    )
     if setup.hidden_teacher is not None:
         pairs = pair_layers(distil, setup.encoder.backbone, setup.hidden_teacher.backbone)
         shown = ", ".join(f"{ours} ← {theirs}" for ours, theirs in enumerate(pairs))

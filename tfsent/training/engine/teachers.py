@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import itertools
+import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,9 +21,11 @@ import numpy as np
 
 from tfsent.console import progress_bar
 from tfsent.data.probability_table import is_table, read_probabilities
-from tfsent.errors import ConfigError
+from tfsent.data.splits import Splits
+from tfsent.errors import ArtifactError, ConfigError
 from tfsent.inference.opening import opener_of
 from tfsent.inference.predictor import Predictor
+from tfsent.recipe.loader import load_config
 from tfsent.recipe.schema import DataConfig
 from tfsent.storage import bundle, cache, run_directory
 from tfsent.storage.environment import version_of
@@ -51,8 +54,40 @@ def require_all(paths: Sequence[str]) -> None:
         ArtifactError, RunError: there is neither.
     """
     for path in (Path(path).expanduser() for path in paths):
+        if not path.exists():
+            where = "" if path.is_absolute() else f", seen from {Path.cwd()}"
+            raise ArtifactError(
+                f"distil.teacher: there is nothing at {path}{where}. Expected a run, a bundle, a SavedModel, a .tflite "
+                "file, or a table of probabilities."
+            )
         if not is_table(path):
             opener_of(path)
+
+
+def warn_of_other_splits(paths: Sequence[str], config: DataConfig, splits: Splits) -> None:
+    """Warn where a teacher is a run of the same source, split otherwise: it may have learnt what is held out here.
+
+    Args:
+        paths: of the teachers.
+        config: section `data` of the student's recipe.
+        splits: of the student.
+    """
+    ours = {name: getattr(splits, name).fingerprint for name in ("validation", "test")}
+    for path in paths:
+        run = run_directory.run_of(Path(path).expanduser())
+        if run is None or not (run / "data.json").is_file():
+            continue
+        theirs = json.loads((run / "data.json").read_text(encoding="utf-8"))["splits"]
+        other = [name for name, fingerprint in ours.items() if theirs.get(name, {}).get("fingerprint") != fingerprint]
+        if other and _origin_of(load_config(run / "config.yaml").data) == _origin_of(config):
+            logger.warning(
+                f"The teacher {path} learnt from the same source with another {' and '.join(other)} split, so it may "
+                "know what is held out here, and figures may be too high. Give both recipes the same section data."
+            )
+
+
+def _origin_of(config: DataConfig) -> tuple[object, ...]:
+    return config.source, config.train, config.validation, config.test
 
 
 def ask_all(paths: Sequence[str], texts: Sequence[str], label_names: Sequence[str], config: DataConfig) -> Answers:
@@ -105,22 +140,26 @@ def _digest(path: Path) -> str:
 
 def _ask_model(path: Path, digest: str, texts: Sequence[str], label_names: Sequence[str]) -> np.ndarray:
     """Return the answers of a model, `float32[n, classes]`, from the cache where they are there."""
-    answers = np.zeros((len(texts), len(label_names)), np.float32)
-    model: Predictor | None = None
-    with progress_bar(f"asking {path.name}", len(texts)) as bar:
-        for start in range(0, len(texts), CHUNK):
-            chunk = list(texts[start : start + CHUNK])
-            key = cache.key_of(_identity(digest, chunk, label_names))
-            folder = cache.get(key)
-            if folder is not None:
-                answers[start : start + len(chunk)] = np.load(folder / "answers.npy")
-                bar.update(len(chunk))
-                continue
-            # Not `opening.load`: that insists on TensorFlow, and a run answers on the backend of the training.
-            model = model or opener_of(path)(path)
-            found = model.predict_proba(chunk, bar.update)[:, _order(path, model, label_names)]
-            cache.put(key, found.nbytes, functools.partial(_write, found))
-            answers[start : start + len(chunk)] = found
+    answers = np.full((len(texts), len(label_names)), np.nan, np.float32)
+    keys = {}
+    for start in range(0, len(texts), CHUNK):
+        chunk = texts[start : start + CHUNK]
+        keys[start] = cache.key_of(_identity(digest, chunk, label_names))
+        if (folder := cache.get(keys[start])) is not None:
+            answers[start : start + len(chunk)] = np.load(folder / "answers.npy")
+    missing = [start for start in keys if np.isnan(answers[start, 0])]
+    if not missing:
+        return answers
+    left = int(np.isnan(answers[:, 0]).sum())
+    logger.info(f"Asking {path} about {left:,} texts; {len(texts) - left:,} answers are in the cache.")
+    # Not `opening.load`: that insists on TensorFlow, and a run answers on the backend of the training.
+    model = opener_of(path)(path)
+    order = _order(path, model, label_names)
+    with progress_bar(f"asking {path.name}", len(texts), len(texts) - left) as bar:
+        for start in missing:
+            found = model.predict_proba(list(texts[start : start + CHUNK]), bar.update)[:, order]
+            cache.put(keys[start], found.nbytes, functools.partial(_write, found))
+            answers[start : start + len(found)] = found
     return answers
 
 
@@ -142,7 +181,7 @@ def _order(path: Path, model: Predictor, label_names: Sequence[str]) -> list[int
     if set(model.label_names) != set(label_names):
         theirs, ours = (", ".join(map(repr, itertools.islice(names, 10))) for names in (model.label_names, label_names))
         raise ConfigError(
-            f"The teacher {path} has the classes {theirs}, and the student's reviews have {ours}. Expected the same: "
-            "set data.labels to the teacher's, or choose another teacher."
+            f"The teacher {path} has the classes {theirs}, and the student's reviews have {ours}. Expected the same "
+            "names: rename the labels of the reviews, or choose another teacher."
         )
     return [model.label_names.index(name) for name in label_names]
