@@ -5,6 +5,7 @@ A row costs 16 bytes and 4 for each class: of a text only a digest is kept.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import logging
@@ -112,8 +113,10 @@ def read_probabilities(config: DataConfig, path: Path, label_names: Sequence[str
 
 def _columns(config: DataConfig, path: Path, label_names: Sequence[str]) -> list[str]:
     """Return the names of the columns of probabilities."""
-    records = read_records(path, config, {"data.text": config.text}, Faults(), all_columns=True)
-    first: Mapping[str, Any] = next((fields for fields, _ in records), {})
+    first: Mapping[str, Any] = {}
+    with contextlib.suppress(DataError):  # reading the whole says what is wrong
+        records = read_records(path, config, {"data.text": config.text}, Faults(), all_columns=True)
+        first = next((fields for fields, _ in records), {})
     predicted = [f"{PREDICTED}{name}" for name in label_names]
     return predicted if first.keys() >= set(predicted) and not first.keys() >= set(label_names) else list(label_names)
 
