@@ -161,6 +161,10 @@ def lines(rows, header, form):
 CONTENTS = {
     "my.csv": csv_bytes,
     "my.csv --set data.text=body --set data.label=stars": lambda rows: csv_bytes(rows, ("body", "stars")),
+    "my.csv --set data.label=[negative,positive]": lambda rows: csv_bytes(
+        [(text, *((0.1, 0.9) if label == "positive" else (0.7, 0.3))) for text, label in rows],
+        ("text", "negative", "positive"),
+    ),
     "sms.txt --set data.header=[label,text]": lambda rows: csv_bytes([(n, t) for t, n in rows], None, delimiter="\t"),
     "my.csv --set data.text=0 --set data.label=1": lambda rows: csv_bytes(rows, ("0", "1")),
     "my.txt --set data.delimiter=^": lambda rows: csv_bytes(rows, delimiter="^"),
