@@ -22,7 +22,7 @@ PLAN = BatchPlan(np.full(40, 8), 32, seed=0, epochs=5)
 def checkpointing(tmp_path, **settings):
     config = TrainConfig(early_stopping_patience=2, **settings)
     callback = CheckpointCallback(tmp_path, config, PLAN, DEVICES, StopRequest(), {})
-    callback._model = SimpleNamespace(weights=[])
+    callback._model = SimpleNamespace(weights=[], layers=[])
     return callback
 
 

@@ -46,7 +46,7 @@ def test_features_are_what_the_whole_classifier_computes(tiny_settings):
     config = load_config("smoke", [*tiny_settings, *HEAD])
     setup = set_up(config, find_devices(TrainConfig()))
     model = setup.build_model()
-    head, loader, validation = head_only.trainable_part(setup, model, lambda: (0, 0))
+    head, loader, validation = head_only.head_part(setup, model, lambda: (0, 0))
     for make, make_tokens in zip(validation.batches(), setup.validation_loader().batches(), strict=True):
         (features, labels), (inputs, expected) = make(), make_tokens()
         np.testing.assert_array_equal(labels, expected)
