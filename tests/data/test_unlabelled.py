@@ -104,7 +104,7 @@ def test_empty_texts_are_left_out_and_repeated_ones_kept_once(tmp_path, messages
     a = write(tmp_path / "a.csv", csv_bytes([("x", 1), ("", 2), ("y", 3), ("x", 4), (" ", 5)], ("text", "id")))
     b = write(tmp_path / "b.txt", b"y\nz\n\nx\nX\n")
     assert list(load(a, b)) == ["x", "y", "z", "X"]
-    assert f"3 empty texts are left out, such as {a}, line 3." in messages.text
+    assert f"3 rows without text are left out, such as {a}, line 3." in messages.text
     assert "3 texts without labels repeat another one, and are left out." in messages.text
     assert list(load(str(tmp_path / "*"), b)) == ["x", "y", "z", "X"]
 

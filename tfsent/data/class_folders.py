@@ -28,13 +28,7 @@ UNLABELLED = "unsup"
 
 def holds_class_folders(path: Path) -> bool:
     """Return whether a path is a folder, or an archive with texts in folders and without a table."""
-    if path.is_dir():
-        return True
-    if (inside := split_archive(path)) is None:
-        return False
-    with open_archive(*inside) as members:
-        tables = any(name.name.lower().endswith((*SUFFIXES, ".parquet")) for name in members)
-        return not tables and any(_is_text(name) and len(name.parts) > 1 for name in members)
+    return path.is_dir() or any(len(name.parts) > 1 for name in _texts_of_archive(path))
 
 
 def read_class_folders(path: Path, config: DataConfig, faults: Faults) -> Iterator[Row]:
@@ -57,13 +51,16 @@ def read_class_folders(path: Path, config: DataConfig, faults: Faults) -> Iterat
 
 def holds_texts(path: Path) -> bool:
     """Return whether a path is a folder, or an archive with several `.txt` files and without a table."""
-    if path.is_dir():
-        return True
+    return path.is_dir() or len(_texts_of_archive(path)) > 1
+
+
+def _texts_of_archive(path: Path) -> list[PurePosixPath]:
+    """Return the `.txt` files in an archive that has no table; none where the path is no archive."""
     if (inside := split_archive(path)) is None:
-        return False
+        return []
     with open_archive(*inside) as members:
         tables = any(name.name.lower().endswith((*SUFFIXES, ".parquet")) for name in members)
-        return not tables and len([name for name in members if _is_text(name)]) > 1
+        return [] if tables else [name for name in members if _is_text(name)]
 
 
 def read_text_folder(path: Path, config: DataConfig, faults: Faults) -> Iterator[tuple[str, str]]:

@@ -22,7 +22,7 @@ import numpy as np
 from tfsent.console import LINE_SECONDS
 from tfsent.data.files import spelt_text
 from tfsent.data.formats import read_records
-from tfsent.data.records import Faults, class_columns
+from tfsent.data.records import Faults, class_columns, report_rows
 from tfsent.data.soft_labels import probabilities_of
 from tfsent.errors import DataError
 from tfsent.recipe.schema import DataConfig
@@ -101,10 +101,7 @@ def read_probabilities(config: DataConfig, path: Path, label_names: Sequence[str
         if time.monotonic() - last > LINE_SECONDS:
             last = time.monotonic()
             logger.info(f"{len(digests) // 16:,} rows of probabilities read …")
-    faults.raise_if_any()
-    if empty.count:
-        rows_are = "row without text is" if empty.count == 1 else "rows without text are"
-        logger.warning(f"{empty.count:,} {rows_are} left out, such as {empty.shown[0].removesuffix(': no text')}.")
+    report_rows(faults, empty)
     if not digests:
         raise DataError(f"There are no texts in {path}. Expected rows of a text and its probabilities.")
     found, probabilities = _means(np.frombuffer(digests, "S16"), np.array(flat, np.float32), len(columns))

@@ -20,7 +20,7 @@ import numpy as np
 from tfsent.console import LINE_SECONDS
 from tfsent.data import sources
 from tfsent.data.files import classes_of, find_files
-from tfsent.data.records import Faults, Row
+from tfsent.data.records import Faults, Row, report_rows
 from tfsent.data.reviews import Reviews
 from tfsent.data.sources import Part
 from tfsent.errors import DataError
@@ -152,10 +152,7 @@ def collect(
         if time.monotonic() - last > LINE_SECONDS:
             last = time.monotonic()
             logger.info(f"{len(store):,} reviews read …")
-    faults.raise_if_any()
-    if empty.count:
-        rows_are = "row without text is" if empty.count == 1 else "rows without text are"
-        logger.warning(f"{empty.count:,} {rows_are} left out, such as {empty.shown[0].removesuffix(': no text')}.")
+    report_rows(faults, empty)
     names = tuple(number) if labels is not None else _sorted_labels(number)
     _require_labels(names, len(store), origin, found=labels is None)
     order = np.array([names.index(label) for label in number], np.int32)

@@ -8,6 +8,7 @@ import difflib
 import io
 import itertools
 import json
+import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -15,6 +16,8 @@ from typing import Any, NamedTuple
 from tfsent.data.archives import readable
 from tfsent.errors import DataError
 from tfsent.recipe.schema import DataConfig
+
+logger = logging.getLogger(__name__)
 
 SHOWN = 10
 """Faults that a message shows. It counts the others."""
@@ -69,6 +72,22 @@ class Faults:
             raise DataError(
                 f"{self.count:,} faulty row{'s' if self.count > 1 else ''}:\n  " + "\n  ".join(self.shown) + more
             )
+
+
+def report_rows(faults: Faults, empty: Faults) -> None:
+    """Report what was found in rows: raise for faulty ones, count those without a text in a warning.
+
+    Args:
+        faults: of rows.
+        empty: the places of rows without a text, which are left out.
+
+    Raises:
+        DataError: there are faulty rows.
+    """
+    faults.raise_if_any()
+    if empty.count:
+        rows_are = "row without text is" if empty.count == 1 else "rows without text are"
+        logger.warning(f"{empty.count:,} {rows_are} left out, such as {empty.shown[0].removesuffix(': no text')}.")
 
 
 def require_columns(name: str, header: Sequence[str], columns: Mapping[str, str], word: str = "column") -> None:

@@ -24,7 +24,7 @@ from tfsent.data.class_folders import holds_texts, read_text_folder
 from tfsent.data.duplicates import digests_of
 from tfsent.data.files import find_files, spelt_text
 from tfsent.data.formats import is_plain, read_plain, read_records
-from tfsent.data.records import Faults
+from tfsent.data.records import Faults, report_rows
 from tfsent.data.sources import split_texts
 from tfsent.errors import DataError
 from tfsent.recipe.schema import DataConfig
@@ -89,10 +89,7 @@ def _kept(texts: Iterable[tuple[str, str]], faults: Faults, origin: str) -> Stor
         if time.monotonic() - last > LINE_SECONDS:
             last = time.monotonic()
             logger.info(f"{len(store):,} texts without labels read …")
-    faults.raise_if_any()
-    if empty.count:
-        are = "empty text is" if empty.count == 1 else "empty texts are"
-        logger.warning(f"{empty.count:,} {are} left out, such as {empty.shown[0].removesuffix(': no text')}.")
+    report_rows(faults, empty)
     if not len(store):
         raise DataError(f"There are no texts in {origin}. Expected texts without labels.")
     rows = np.sort(np.unique(np.array(digests, np.uint64), return_index=True)[1])
