@@ -3,7 +3,7 @@
     python benchmarks/teacher_torch.py MODEL_FOLDER WORK features|train|label
 
 WORK holds texts.jsonl: a JSON object a line with `text`, `part` (train, validation, test, unlabelled) and `label`, a
-class number or null. Nothing of tfsent is imported here. Each step goes on where it was ended:
+class number or null. Nothing of tfsent is imported here. Each step continues after an interruption:
 
 - `features`: token ids of all texts; what the frozen layers make of train and validation, bfloat16, a file of 8 GB.
 - `train`: the upper four layers and a head, AdamW; the weights with the best validation accuracy are kept.

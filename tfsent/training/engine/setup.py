@@ -201,7 +201,7 @@ def find_hidden_teacher(config: Config, student: Encoder) -> Encoder | None:
     if (teacher.vocabulary, teacher.lowercase) != (student.vocabulary, student.lowercase):
         raise ConfigError(
             f"distil.hidden_weight needs a teacher that reads the same tokens as the student, and {distil.teacher[0]} "
-            "has another vocabulary. Set distil.hidden_weight=0: its probabilities can be learnt all the same."
+            "has another vocabulary. Set distil.hidden_weight=0: the student then learns its probabilities alone."
         )
     if config.text.max_tokens > teacher.backbone.max_sequence_length:
         raise ConfigError(
