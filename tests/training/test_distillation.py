@@ -110,6 +110,7 @@ def test_a_student_learns_from_texts_without_a_single_right_label(words, tiny_ru
         f"It also learnt from what {tiny_run.name} said of its training reviews and of 60 texts without labels." in card
     )
     assert "Distilled from <code>tiny</code>, also on 60 texts" in (run.path / "report.html").read_text()
+    assert "The loss of training has the teacher's part" in (run.path / "report.html").read_text()
 
 
 def test_a_table_of_another_program_is_a_teacher_and_several_are_averaged(words, tiny_run, tmp_path):
