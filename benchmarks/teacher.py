@@ -4,9 +4,8 @@
 
 DIR of --data is a copy that tensorflow-datasets prepared. Trains on the training reviews of recipe `imdb`, keeps the
 weights that are best on its validation reviews, and labels train, validation and the 50,000 texts without labels; the
-official test reviews are labelled last, for a figure, and are not in the table. Two cores need
-about five hours, estimated from a part. The same command continues after an interruption. --texts N labels N of the
-texts without labels.
+official test reviews are labelled last, for a figure, and are not in the table. Two cores need about five hours,
+estimated from a part. The same command continues after an interruption. --texts N labels N of the texts without labels.
 
 all-mpnet-base-v2 (Apache-2.0) comes from five wheels of the package index, PyTorch runs it in an environment of its
 own: teacher_torch.py. tfsent does not read MPNet. It needs no more than the table.
