@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+import re
 import tarfile
 import zipfile
 
@@ -132,6 +133,27 @@ def test_a_split_of_the_source(tmp_path, prepared, source):
         load("split:xyz", **config)
     with pytest.raises(DataError, match="has no column 'body'. It has: .*'text'"):
         load("split:unsupervised", text="body", **config)
+
+
+def test_a_part_of_a_split(prepared):
+    config = {"source": "imdb", "dir": str(prepared)}
+    whole = [text for text, _ in tiny_texts(12, 1)]
+    assert list(load("split:train[:5]", **config)) == whole[:5]
+    assert list(load("split:train[5:7]", "split:train[75%:]", **config)) == [*whole[5:7], *whole[9:]]
+    with pytest.raises(DataError, match="plain_text has no split 'xyz'. Expected one of: .*train"):
+        load("split:xyz[:5]", **config)
+
+
+@pytest.mark.parametrize("part", ["[:x]", "[:5", "[]", "[1:2:3]", "[120%:]", "[:13]"])
+def test_a_misspelt_part_of_a_split(prepared, part):
+    with pytest.raises(
+        DataError,
+        match=re.escape(
+            f"'train{part}' is no part of a split. Expected a range of rows or of percents, such as train[:1000] or "
+            "train[50%:]."
+        ),
+    ):
+        load(f"split:train{part}", source="imdb", dir=str(prepared))
 
 
 @pytest.mark.parametrize("source", ["imdb-wheel", "memory", "files"])

@@ -39,7 +39,8 @@ def distil(
             probabilities (CSV, JSON lines, Parquet) with the column of the texts and one for each class. Of several,
             the probabilities are averaged.
         unlabelled: files of texts without labels, which the teacher labels; or `split:NAME`, a split of the recipe's
-            source such as `split:unsupervised`. Those that are in train, validation or test are left out.
+            source such as `split:unsupervised`, or a part of one, `split:unsupervised[:30000]`. Those that are in
+            train, validation or test are left out.
         data: see `train`; the dict may also have `unlabelled`, a list of texts.
         run_dir: see `train`. `train(run_dir=…, resume=True)` continues.
         overwrite: see `train`.

@@ -67,8 +67,12 @@ def _tfds(config: DataConfig, part: Part) -> Iterator[Row] | None:
 def split_texts(config: DataConfig, split: str) -> Iterator[tuple[str, str]]:
     """Read the texts of any split of a tensorflow-datasets source. Yield the text and the place of each.
 
+    Args:
+        config: names the source and the column of the texts.
+        split: its name, or a part of it as tensorflow-datasets writes it: `unsupervised[:30000]`, `train[50%:]`.
+
     Raises:
-        DataError: the source has no such split, no such column, or no splits at all.
+        DataError: the source has no such split, no such column, or no splits at all; or the part is misspelt.
     """
     if config.source != "imdb" and not config.source.startswith("tfds:"):
         raise DataError(
@@ -76,8 +80,16 @@ def split_texts(config: DataConfig, split: str) -> Iterator[tuple[str, str]]:
             "of texts; or data.source imdb or tfds:NAME, for a split of it."
         )
     builder, name, folder = _builder(config)
-    if split not in builder.info.splits:
-        raise DataError(f"{name} has no split {split!r}.{did_you_mean(split, builder.info.splits)}")
+    whole = split.partition("[")[0]
+    if whole not in builder.info.splits:
+        raise DataError(f"{name} has no split {whole!r}.{did_you_mean(whole, builder.info.splits)}")
+    try:
+        builder.info.splits[split]  # looked up to check what stands in the brackets
+    except ValueError as error:
+        raise DataError(
+            f"{split!r} is no part of a split. Expected a range of rows or of percents, such as {whole}[:1000] or "
+            f"{whole}[50%:]."
+        ) from error
     require_columns(f"tfds:{name}", list(builder.info.features), {"data.text": config.text})
     number = 0
     for batch in _batches(builder, name, folder, split):

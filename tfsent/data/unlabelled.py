@@ -5,7 +5,7 @@
 | a table         | its column `data.text`: CSV, TSV, JSON lines, a JSON array or Parquet, as `formats.py` reads them |
 | a `.txt` file   | one a line, unless it is one of these tables |
 | a folder        | one in each `.txt` file, such as aclImdb/train/unsup; also in an archive |
-| `split:NAME`    | those of a split of tensorflow-datasets, such as `split:unsupervised` of IMDb |
+| `split:NAME`    | those of a split of tensorflow-datasets, or a part: `split:unsupervised[:30000]` |
 """
 
 from __future__ import annotations

@@ -382,7 +382,7 @@ class DistilConfig(_Section):
     unlabelled: Paths | None = Field(
         None,
         description="files of texts without labels, which the teacher labels: paths or globs; or split:NAME, a split "
-        "of the recipe's own source, such as split:unsupervised of IMDb",
+        "of the recipe's own source or a part of one, such as split:unsupervised[:30000] of IMDb",
     )
     temperature: Annotated[float, Field(ge=0.1, le=100.0)] = Field(
         2.0, description="divides the scores of teacher and student where they are compared"
