@@ -144,13 +144,13 @@ def test_a_part_of_a_split(prepared):
         load("split:xyz[:5]", **config)
 
 
-@pytest.mark.parametrize("part", ["[:x]", "[:5", "[]", "[1:2:3]", "[120%:]", "[:13]"])
+@pytest.mark.parametrize("part", ["[:x]", "[:5", "[]", "[1:2:3]", "[120%:]", "[:13]", "[:1]+xyz"])
 def test_a_misspelt_part_of_a_split(prepared, part):
     with pytest.raises(
         DataError,
         match=re.escape(
             f"'train{part}' is no part of a split. Expected a range of rows or of percents, such as train[:1000] or "
-            "train[50%:]."
+            "train[50%:]; train has 12 rows."
         ),
     ):
         load(f"split:train{part}", source="imdb", dir=str(prepared))

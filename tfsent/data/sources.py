@@ -88,7 +88,7 @@ def split_texts(config: DataConfig, split: str) -> Iterator[tuple[str, str]]:
     except ValueError as error:
         raise DataError(
             f"{split!r} is no part of a split. Expected a range of rows or of percents, such as {whole}[:1000] or "
-            f"{whole}[50%:]."
+            f"{whole}[50%:]; {whole} has {builder.info.splits[whole].num_examples:,} rows."
         ) from error
     require_columns(f"tfds:{name}", list(builder.info.features), {"data.text": config.text})
     number = 0
