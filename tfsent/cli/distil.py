@@ -26,7 +26,7 @@ from tfsent.cli.train import parse_seeds
     multiple=True,
     metavar="FILES",
     help="Texts without labels, which the teacher labels: tables, .txt files with a text a line, folders of .txt "
-    "files, globs of these, or split:NAME of the recipe's source, or 'split:NAME[:30000]'.",
+    "files, globs of these; or split:NAME of the recipe's source, or a part of it, 'split:NAME[:30000]'.",
 )
 @set_option
 @click.option(
